@@ -1,0 +1,1 @@
+"""The value types of everything that enters the mesh, and the parsers that make them."""

@@ -1,0 +1,134 @@
+"""Envoy's messages: the one place that imports the generated stubs.
+
+Everything above speaks of `pb.cluster.Cluster` or `pb.route.Route` and neither knows in which of
+Envoy's many files a message is declared nor how the stubs were made.  Importing a module here also
+registers its types, which decoding an `Any` as JSON needs (golden files, config dumps).
+
+The stubs carry no type information; their attributes are `Any` to the type checker.
+"""
+
+from __future__ import annotations
+
+from envoy.config.accesslog.v3 import accesslog_pb2 as accesslog
+from envoy.config.cluster.v3 import circuit_breaker_pb2 as circuit_breaker
+from envoy.config.cluster.v3 import cluster_pb2 as cluster
+from envoy.config.cluster.v3 import outlier_detection_pb2 as outlier_detection
+from envoy.config.core.v3 import address_pb2 as address
+from envoy.config.core.v3 import base_pb2 as base
+from envoy.config.core.v3 import config_source_pb2 as config_source
+from envoy.config.core.v3 import extension_pb2 as extension
+from envoy.config.core.v3 import health_check_pb2 as health_check
+from envoy.config.core.v3 import protocol_pb2 as protocol
+from envoy.config.core.v3 import substitution_format_string_pb2 as format_string
+from envoy.config.endpoint.v3 import endpoint_components_pb2 as endpoint_components
+from envoy.config.endpoint.v3 import endpoint_pb2 as endpoint
+from envoy.config.listener.v3 import listener_components_pb2 as listener_components
+from envoy.config.listener.v3 import listener_pb2 as listener
+from envoy.config.route.v3 import route_components_pb2 as route_components
+from envoy.config.route.v3 import route_pb2 as route
+from envoy.extensions.access_loggers.file.v3 import file_pb2 as file_access_log
+from envoy.extensions.filters.common.fault.v3 import fault_pb2 as fault_common
+from envoy.extensions.filters.http.cors.v3 import cors_pb2 as cors
+from envoy.extensions.filters.http.fault.v3 import fault_pb2 as fault
+from envoy.extensions.filters.http.grpc_stats.v3 import config_pb2 as grpc_stats
+from envoy.extensions.filters.http.health_check.v3 import health_check_pb2 as health_check_filter
+from envoy.extensions.filters.http.router.v3 import router_pb2 as router
+from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2 as http_inspector
+from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2 as original_dst
+from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2 as tls_inspector
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm
+from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2 as tcp_proxy
+from envoy.extensions.load_balancing_policies.least_request.v3 import least_request_pb2 as least_request
+from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2 as previous_hosts
+from envoy.extensions.retry.priority.previous_priorities.v3 import (
+    previous_priorities_config_pb2 as previous_priorities,
+)
+from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2 as raw_buffer
+from envoy.extensions.transport_sockets.tls.v3 import common_pb2 as tls_common
+from envoy.extensions.transport_sockets.tls.v3 import secret_pb2 as secret
+from envoy.extensions.transport_sockets.tls.v3 import tls_pb2 as tls
+from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as http_protocol_options
+from envoy.service.discovery.v3 import discovery_pb2 as discovery
+from envoy.type.matcher.v3 import metadata_pb2 as metadata_matcher
+from envoy.type.matcher.v3 import path_pb2 as path_matcher
+from envoy.type.matcher.v3 import regex_pb2 as regex
+from envoy.type.matcher.v3 import string_pb2 as string_matcher
+from envoy.type.matcher.v3 import value_pb2 as value_matcher
+from envoy.type.v3 import percent_pb2 as percent
+from envoy.type.v3 import range_pb2 as ranges
+from google.protobuf import any_pb2, duration_pb2, struct_pb2, wrappers_pb2
+from google.protobuf.message import Message
+
+__all__ = [
+    "TYPE_PREFIX",
+    "Message",
+    "accesslog",
+    "address",
+    "any_pb2",
+    "base",
+    "circuit_breaker",
+    "cluster",
+    "config_source",
+    "cors",
+    "deterministic",
+    "discovery",
+    "duration",
+    "duration_pb2",
+    "endpoint",
+    "endpoint_components",
+    "extension",
+    "fault",
+    "fault_common",
+    "file_access_log",
+    "format_string",
+    "grpc_stats",
+    "hcm",
+    "health_check",
+    "health_check_filter",
+    "http_inspector",
+    "http_protocol_options",
+    "least_request",
+    "listener",
+    "listener_components",
+    "metadata_matcher",
+    "original_dst",
+    "outlier_detection",
+    "pack",
+    "path_matcher",
+    "percent",
+    "previous_hosts",
+    "previous_priorities",
+    "protocol",
+    "ranges",
+    "raw_buffer",
+    "regex",
+    "route",
+    "route_components",
+    "router",
+    "secret",
+    "string_matcher",
+    "struct_pb2",
+    "tcp_proxy",
+    "tls",
+    "tls_common",
+    "tls_inspector",
+    "value_matcher",
+    "wrappers_pb2",
+]
+
+TYPE_PREFIX = "type.googleapis.com/"
+
+
+def deterministic(message: Message) -> bytes:
+    """The bytes of a message, equal for equal messages: maps are written in key order."""
+    return message.SerializeToString(deterministic=True)
+
+
+def pack(message: Message) -> any_pb2.Any:
+    """The message as an `Any` with Envoy's type URL; its bytes are deterministic too."""
+    return any_pb2.Any(type_url=TYPE_PREFIX + message.DESCRIPTOR.full_name, value=deterministic(message))
+
+
+def duration(nanoseconds: int) -> duration_pb2.Duration:
+    """A protobuf Duration of so many nanoseconds (never negative)."""
+    return duration_pb2.Duration(seconds=nanoseconds // 1_000_000_000, nanos=nanoseconds % 1_000_000_000)

@@ -1,0 +1,235 @@
+"""What the control plane counts, in one registry that the composition root owns.
+
+The `pilot_*` names, label names and bucket bounds are those that Istio's dashboards and alerts ask
+for; each histogram has bounds below a millisecond beside them, because the stages measured here are
+that short.  What Istio has no name for starts with `mini_istiod_`.  A metric is here only when
+something feeds it: a constant zero would be a lie on a dashboard.
+
+Labels are bounded.  A value that a peer chooses (a proxy, a version) has a limit after which it is
+counted as "other"; an error is the name of its gRPC status code, never its text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Gauge, Histogram
+from prometheus_client.process_collector import ProcessCollector
+
+from controlplane.telemetry.exposition import CONTENT_TYPE, OTHER, Count, expose
+
+TYPES = ("cds", "eds", "lds", "rds", "sds", "ecds", "nds")
+"""The short names of xDS types that may be a label; anything else is "other"."""
+
+_FINE = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.025, 0.05, 0.25)
+_PUSH = (0.01, 0.1, 0.5, 1, 3, 5, 10, 20, 30)
+_SIZES = (1, 100, 1000, 10_000, 100_000, 1_000_000, 4_000_000, 10_000_000, 40_000_000)
+
+# fmt: off
+_TRIGGERS = frozenset((
+    "endpoint", "headlessendpoint", "config", "service", "proxy", "global", "unknown", "debug", "secret",
+    "networks", "proxyrequest", "namespace", "cluster", "tag",
+))
+# https://grpc.io/docs/guides/status-codes/, spelled as Go prints them: so does Istio in this label.
+_CODES = (
+    "OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists",
+    "PermissionDenied", "ResourceExhausted", "FailedPrecondition", "Aborted", "OutOfRange",
+    "Unimplemented", "Internal", "Unavailable", "DataLoss", "Unauthenticated",
+)
+# fmt: on
+_MAX_NODES = 1000
+_MAX_VERSIONS = 20
+_MAX_VERSION_LENGTH = 64
+
+
+def buckets(*istio: float) -> tuple[float, ...]:
+    """Istio's bounds and the fine ones, in seconds, ascending."""
+    return tuple(sorted({*map(float, istio), *_FINE}))
+
+
+def short(type_name: str) -> str:
+    """A type as a label: itself when it is one of `TYPES`, else "other"."""
+    return type_name if type_name in TYPES else OTHER
+
+
+class Metrics:
+    """All metrics, as attributes named after what they measure.
+
+    Gauges and histograms are prometheus_client's; counters are `Count`, incremented by
+    `inc(*label_values)`.  `version` is this program's; `uptime()` gives seconds since its start.
+    """
+
+    def __init__(self, version: str, uptime: Callable[[], float]) -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+        ProcessCollector(registry=self.registry)
+        self._gauge("pilot_info", "Version of this control plane.", "version").labels(version).set(1)
+        self._gauge("istiod_uptime_seconds", "Seconds since the start.").set_function(uptime)
+        self._declare_pushes()
+        self._declare_inputs()
+        self._declare_faults()
+        self._declare_engine()
+        self._largest = 0
+        self._versions: dict[str, None] = {}
+        self._rejecting: dict[str, set[tuple[str, str]]] = {}
+
+    def text(self) -> tuple[str, bytes]:
+        """(content type, body) of /metrics."""
+        return CONTENT_TYPE, expose(self.registry)
+
+    # -- what is declared ---------------------------------------------------------------------
+
+    def _declare_pushes(self) -> None:
+        self.xds_clients = self._gauge("pilot_xds", "Connected proxies by their version.", "version")
+        self.xds_pushes = self._count("pilot_xds_pushes", "Responses sent, by type.", "type")
+        self.debounce_time = self._spread(
+            "pilot_debounce_time",
+            "Seconds from a batch's first change until it can be planned (waiting, commit and settle).",
+            _PUSH,
+        )
+        self.pushcontext_init = self._spread(
+            "pilot_pushcontext_init_seconds",
+            "Seconds to commit a batch and settle the graph: the counterpart of building a push context.",
+            (0.01, 0.1, 0.5, 1, 3, 5),
+        )
+        self.push_time = self._spread(
+            "pilot_xds_push_time", "Seconds to plan and send one response.", _PUSH, "type"
+        )
+        self.send_time = self._spread("pilot_xds_send_time", "Seconds to send one response.", _PUSH)
+        self.queue_time = self._spread(
+            "pilot_proxy_queue_time",
+            "Seconds from a settled change until a proxy's response is planned.",
+            _PUSH,
+        )
+        self.convergence_time = self._spread(
+            "pilot_proxy_convergence_time",
+            "Seconds from a settled change until a response with it is sent to a proxy (as in Istio: "
+            "without debounce, and without the ACK).",
+            _PUSH,
+        )
+        self.config_size = self._spread(
+            "pilot_xds_config_size_bytes", "Bytes of one response.", _SIZES, "type", fine=False
+        )
+        self.recv_max = self._gauge("pilot_xds_recv_max", "Bytes of the largest request so far.")
+        self.stage_time = self._spread(
+            "mini_istiod_push_stage_seconds",
+            "Seconds a change spends in one stage: debounce, compute, queue, write, ack.",
+            _PUSH,
+            "stage",
+        )
+        self.echoes = self._count(
+            "mini_istiod_echoes_total",
+            "Unchanged resources sent again because Envoy drops them otherwise.",
+            "type",
+        )
+
+    def _declare_inputs(self) -> None:
+        self.push_triggers = self._count("pilot_push_triggers", "What made a push necessary.", "type")
+        self.inbound_updates = self._count(
+            "pilot_inbound_updates", "Changes received: config, eds, svc, svcdelete.", "type"
+        )
+        self.services = self._gauge("pilot_services", "Services known.")
+        self.virt_services = self._gauge("pilot_virt_services", "VirtualServices known.")
+        self.problems = self._gauge(
+            "mini_istiod_problems", "Standing problems in the input, by level.", "level"
+        )
+
+    def _declare_faults(self) -> None:
+        self.rejects = {
+            name: self._gauge(
+                f"pilot_xds_{name}_reject",
+                f"Rejections of {name} by a connected proxy since it last accepted.",
+                "node",
+                "err",
+            )
+            for name in ("cds", "eds", "lds", "rds")
+        }
+        self.total_rejects = self._count("pilot_total_xds_rejects", "Rejections by proxies (NACKs).", "type")
+        self.write_timeout = self._count(
+            "pilot_xds_write_timeout", "Responses whose sending failed or timed out."
+        )
+        self.internal_errors = self._count(
+            "pilot_total_xds_internal_errors", "Faults of the xDS server itself."
+        )
+        self.push_context_errors = self._count(
+            "pilot_xds_push_context_errors", "Queries that raised: bugs, not mistakes of the user."
+        )
+        self.expired_nonce = self._count(
+            "pilot_xds_expired_nonce", "Requests with a nonce that is past.", "type"
+        )
+
+    def _declare_engine(self) -> None:
+        self.loop_lag = self._spread(
+            "mini_istiod_loop_lag_seconds",
+            "Seconds by which the event loop woke late.",
+            (0.01, 0.1, 0.5, 1, 5),
+        )
+        self.gc_pause = self._spread(
+            "mini_istiod_gc_pause_seconds",
+            "Seconds of one garbage collection.",
+            (0.01, 0.1, 0.5, 1, 5),
+            "generation",
+        )
+        self.graph_nodes = self._gauge("mini_istiod_graph_nodes", "Nodes alive in the graph.")
+        self.queries_run = self._count(
+            "mini_istiod_queries_run_total", "Queries run, not served from memory."
+        )
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
+
+    def _count(self, name: str, text: str, *labels: str) -> Count:
+        return Count(self.registry, name, text, labels)
+
+    def _spread(
+        self, name: str, text: str, bounds: tuple[float, ...], *labels: str, fine: bool = True
+    ) -> Histogram:
+        chosen = buckets(*bounds) if fine else bounds
+        return Histogram(name, text, labels, registry=self.registry, buckets=chosen)
+
+    # -- what needs more than one increment ----------------------------------------------------
+
+    def connected(self, version: str, by: int) -> None:
+        """A proxy of that version came (`by` 1) or went (-1)."""
+        label = version[:_MAX_VERSION_LENGTH] or "unknown"
+        if label not in self._versions and len(self._versions) >= _MAX_VERSIONS:
+            label = OTHER
+        self._versions[label] = None
+        self.xds_clients.labels(label).inc(by)
+
+    def trigger(self, reason: str) -> None:
+        """A push happened because of `reason`; one that Istio has no word for is "unknown"."""
+        self.push_triggers.inc(reason if reason in _TRIGGERS else "unknown")
+
+    def received(self, size: int) -> None:
+        """A request of `size` bytes came."""
+        if size > self._largest:
+            self._largest = size
+            self.recv_max.set(size)
+
+    def rejected(self, type_name: str, node: str, code: int) -> None:
+        """A proxy refused a response; `code` is the gRPC status code of its error detail."""
+        self.total_rejects.inc(short(type_name))
+        gauge = self.rejects.get(type_name)
+        if gauge is None:
+            return
+        if node not in self._rejecting and len(self._rejecting) >= _MAX_NODES:
+            node = OTHER
+        err = _CODES[code] if 0 <= code < len(_CODES) else "Unknown"
+        gauge.labels(node, err).inc()
+        self._rejecting.setdefault(node, set()).add((type_name, err))
+
+    def accepted(self, type_name: str, node: str) -> None:
+        """A proxy accepted a response of that type: its rejections of the type are history."""
+        standing = self._rejecting.get(node)
+        if standing is None:
+            return
+        for entry in [entry for entry in standing if entry[0] == type_name]:
+            self.rejects[type_name].remove(node, entry[1])
+            standing.discard(entry)
+        if not standing:
+            del self._rejecting[node]
+
+    def gone(self, node: str) -> None:
+        """A proxy left: nothing is held under its name any more."""
+        for type_name, err in self._rejecting.pop(node, set()):
+            self.rejects[type_name].remove(node, err)

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 from controlplane.base.errors import CycleError, QueryFailed
 from controlplane.graph.keyed import Keyed, KeyedMap
 from controlplane.graph.memo import Memo, Query, evaluate
-from controlplane.graph.node import Failure, Node, NotReady, State
+from controlplane.graph.node import Failure, Node, NotReady, State, show
 from controlplane.graph.shape import Shape
-from controlplane.graph.table import Change, Rows, Table
+from controlplane.graph.table import Bucket, Change, Rows, Table
 
 if TYPE_CHECKING:
     from controlplane.graph.lease import Lease
@@ -59,6 +59,7 @@ class Graph:
         self.counters = Counters()
         self.memos: dict[tuple[Any, Any], Memo] = {}
         self.maps: dict[tuple[Any, Any], KeyedMap] = {}
+        self.constants: dict[Any, Bucket] = {}
         self.orphans: set[Node] = set()
         self.changed_roots: dict[Node, None] = {}
         self.stack: list[Node] = []
@@ -118,6 +119,14 @@ class Graph:
             self.orphans.add(node)
         return node
 
+    def fixed(self, keys: tuple[Any, ...]) -> Bucket:
+        """The collection of exactly these keys; it never changes."""
+        node = self.constants.get(keys)
+        if node is None:
+            node = self.constants[keys] = Bucket(self.constants, keys, keys, f"fixed {show(keys)}")
+            self.orphans.add(node)
+        return node
+
     def size(self) -> int:
         """How many nodes exist."""
         tables = sum(
@@ -125,7 +134,7 @@ class Graph:
             for r in self._tables.values()
         )
         facets = sum(len(m.rdeps) for m in self.maps.values())
-        return len(self.memos) + len(self.maps) + tables + facets
+        return len(self.memos) + len(self.maps) + len(self.constants) + tables + facets
 
     # Change: push dirty.
 

@@ -95,6 +95,10 @@ class Q:
         """The rows that a selector selects, as a collection."""
         return self._collection(self.graph.rows(table).selection.select(namespace, selector))
 
+    def fixed(self, *keys: Hashable) -> Bucket:
+        """A collection of just these keys: the source of a map whose members its arguments name."""
+        return self.graph.fixed(keys)
+
     def map(self, keyed: Keyed[P], *args: P.args, **kwargs: P.kwargs) -> Source:
         """The keys of a keyed map, as a collection."""
         return self._collection(self.graph.keyed(keyed, args).membership())

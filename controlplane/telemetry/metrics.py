@@ -1,8 +1,8 @@
 """What the control plane counts, in one registry that the composition root owns.
 
 The `pilot_*` names, label names and bucket bounds are those that Istio's dashboards and alerts ask
-for; each histogram has bounds below a millisecond beside them, because the stages measured here are
-that short.  What Istio has no name for starts with `mini_istiod_`.  A metric is here only when
+for; histograms have bounds below a millisecond beside them, because the stages measured here are that
+short.  What Istio has no name for starts with `mini_istiod_`.  A metric is here only when
 something feeds it: a constant zero would be a lie on a dashboard.
 
 Labels are bounded.  A value that a peer chooses (a proxy, a version) has a limit after which it is
@@ -13,17 +13,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.process_collector import ProcessCollector
 
-from controlplane.telemetry.exposition import CONTENT_TYPE, OTHER, Count, expose
+from controlplane.telemetry.exposition import CONTENT_TYPE, OTHER, Count, Spread, expose
+from controlplane.telemetry.trace import Spans
 
 TYPES = ("cds", "eds", "lds", "rds", "sds", "ecds", "nds")
 """The short names of xDS types that may be a label; anything else is "other"."""
 
-_FINE = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.025, 0.05, 0.25)
-_PUSH = (0.01, 0.1, 0.5, 1, 3, 5, 10, 20, 30)
-_SIZES = (1, 100, 1000, 10_000, 100_000, 1_000_000, 4_000_000, 10_000_000, 40_000_000)
+# The union of the bounds that Istio gives its histograms of seconds, and nine that it lacks.
+SECONDS = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.25, 0.5, 1.0, 3.0, 5.0, 10.0, 20.0, 30.0),
+)
+SIZES = (1.0, 100.0, 1e3, 1e4, 1e5, 1e6, 4e6, 1e7, 4e7)
 
 # fmt: off
 _TRIGGERS = frozenset((
@@ -42,11 +46,6 @@ _MAX_VERSIONS = 20
 _MAX_VERSION_LENGTH = 64
 
 
-def buckets(*istio: float) -> tuple[float, ...]:
-    """Istio's bounds and the fine ones, in seconds, ascending."""
-    return tuple(sorted({*map(float, istio), *_FINE}))
-
-
 def short(type_name: str) -> str:
     """A type as a label: itself when it is one of `TYPES`, else "other"."""
     return type_name if type_name in TYPES else OTHER
@@ -55,8 +54,9 @@ def short(type_name: str) -> str:
 class Metrics:
     """All metrics, as attributes named after what they measure.
 
-    Gauges and histograms are prometheus_client's; counters are `Count`, incremented by
-    `inc(*label_values)`.  `version` is this program's; `uptime()` gives seconds since its start.
+    Gauges are prometheus_client's; counters are `Count`, incremented by `inc(*label_values)`;
+    histograms are `Spread`, fed by `of(label_value).observe(number)`.  `version` is this program's;
+    `uptime()` gives seconds since its start.
     """
 
     def __init__(self, version: str, uptime: Callable[[], float]) -> None:
@@ -84,36 +84,28 @@ class Metrics:
         self.debounce_time = self._spread(
             "pilot_debounce_time",
             "Seconds from a batch's first change until it can be planned (waiting, commit and settle).",
-            _PUSH,
         )
         self.pushcontext_init = self._spread(
             "pilot_pushcontext_init_seconds",
             "Seconds to commit a batch and settle the graph: the counterpart of building a push context.",
-            (0.01, 0.1, 0.5, 1, 3, 5),
         )
-        self.push_time = self._spread(
-            "pilot_xds_push_time", "Seconds to plan and send one response.", _PUSH, "type"
-        )
-        self.send_time = self._spread("pilot_xds_send_time", "Seconds to send one response.", _PUSH)
+        self.push_time = self._spread("pilot_xds_push_time", "Seconds to plan and send one response.", "type")
+        self.send_time = self._spread("pilot_xds_send_time", "Seconds to send one response.")
         self.queue_time = self._spread(
-            "pilot_proxy_queue_time",
-            "Seconds from a settled change until a proxy's response is planned.",
-            _PUSH,
+            "pilot_proxy_queue_time", "Seconds from a settled change until a proxy's response is planned."
         )
         self.convergence_time = self._spread(
             "pilot_proxy_convergence_time",
             "Seconds from a settled change until a response with it is sent to a proxy (as in Istio: "
             "without debounce, and without the ACK).",
-            _PUSH,
         )
         self.config_size = self._spread(
-            "pilot_xds_config_size_bytes", "Bytes of one response.", _SIZES, "type", fine=False
+            "pilot_xds_config_size_bytes", "Bytes of one response.", "type", SIZES
         )
         self.recv_max = self._gauge("pilot_xds_recv_max", "Bytes of the largest request so far.")
         self.stage_time = self._spread(
             "mini_istiod_push_stage_seconds",
-            "Seconds a change spends in one stage: debounce, compute, queue, write, ack.",
-            _PUSH,
+            "Seconds a change spends in one stage: debounce, compute, plan, write, ack.",
             "stage",
         )
         self.echoes = self._count(
@@ -159,14 +151,11 @@ class Metrics:
 
     def _declare_engine(self) -> None:
         self.loop_lag = self._spread(
-            "mini_istiod_loop_lag_seconds",
-            "Seconds by which the event loop woke late.",
-            (0.01, 0.1, 0.5, 1, 5),
+            "mini_istiod_loop_lag_seconds", "Seconds by which the event loop woke late."
         )
         self.gc_pause = self._spread(
             "mini_istiod_gc_pause_seconds",
             "Seconds of one garbage collection.",
-            (0.01, 0.1, 0.5, 1, 5),
             "generation",
         )
         self.graph_nodes = self._gauge("mini_istiod_graph_nodes", "Nodes alive in the graph.")
@@ -180,11 +169,28 @@ class Metrics:
     def _count(self, name: str, text: str, *labels: str) -> Count:
         return Count(self.registry, name, text, labels)
 
-    def _spread(
-        self, name: str, text: str, bounds: tuple[float, ...], *labels: str, fine: bool = True
-    ) -> Histogram:
-        chosen = buckets(*bounds) if fine else bounds
-        return Histogram(name, text, labels, registry=self.registry, buckets=chosen)
+    def _spread(self, name: str, text: str, label: str = "", bounds: tuple[float, ...] = SECONDS) -> Spread:
+        return Spread(self.registry, name, text, bounds, label)
+
+    # -- fed by the push trace -----------------------------------------------------------------
+
+    def spans(self) -> Spans:
+        """What the trace measures, as histograms; stages for which Istio has a name share its cells."""
+        stages = self.stage_time
+        stages.share("compute", self.pushcontext_init.of())
+        stages.share("plan", self.queue_time.of())
+        stages.share("write", self.send_time.of())
+        pushes = {name: self.push_time.of(name).observe for name in (*TYPES, OTHER)}
+        return Spans(
+            debounce=stages.of("debounce").observe,
+            compute=stages.of("compute").observe,
+            ready=self.debounce_time.of().observe,
+            plan=stages.of("plan").observe,
+            write=stages.of("write").observe,
+            push=lambda type_name, seconds: pushes[short(type_name)](seconds),
+            converge=self.convergence_time.of().observe,
+            ack=stages.of("ack").observe,
+        )
 
     # -- what needs more than one increment ----------------------------------------------------
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
-from controlplane.telemetry.exposition import Count, expose
-from controlplane.telemetry.metrics import Metrics, buckets, short
+from controlplane.telemetry.exposition import Count, Spread, expose
+from controlplane.telemetry.metrics import Metrics, short
 
 ISTIO_COUNTERS = {
     "pilot_xds_pushes": ("type",),
@@ -61,7 +61,7 @@ def test_counters_have_istios_exact_names_and_are_declared_counters() -> None:
 
 def test_no_family_is_left_untyped_and_no_creation_times_are_shown() -> None:
     m = metrics()
-    m.push_time.labels("cds").observe(0.1)
+    m.push_time.of("cds").observe(0.1)
     assert "untyped" not in text(m)
     assert "_created" not in text(m)
 
@@ -77,8 +77,8 @@ def test_gauges_are_there_from_the_start() -> None:
 @pytest.mark.parametrize("name", sorted(ISTIO_BUCKETS))
 def test_histograms_have_istios_bounds_and_finer_ones(name: str) -> None:
     m = metrics()
-    m.push_time.labels("cds").observe(0.0002)
-    m.config_size.labels("cds").observe(10)
+    m.push_time.of("cds").observe(0.0002)
+    m.config_size.of("cds").observe(10)
     found = {float(bound) for bound in re.findall(rf'^{name}_bucket{{le="([^"]+)"', text(m), re.MULTILINE)}
     assert found >= {*ISTIO_BUCKETS[name], float("inf")}
     if name != "pilot_xds_config_size_bytes":
@@ -176,5 +176,63 @@ def test_the_largest_request_is_kept() -> None:
     assert "pilot_xds_recv_max 500.0" in text(m)
 
 
-def test_bounds_ascend() -> None:
-    assert list(buckets(1, 0.1)) == sorted({*buckets(), 1.0, 0.1})
+def test_a_histogram_equals_prometheus_clients() -> None:
+    values = [n * 0.37 % 7 for n in range(10_000)] + [0.0, 1.0, 5.0, 1e9]
+    ours, theirs = CollectorRegistry(), CollectorRegistry()
+    spread = Spread(ours, "h", "a histogram", (0.5, 1.0, 5.0))
+    histogram = Histogram("h", "a histogram", registry=theirs, buckets=(0.5, 1.0, 5.0))
+    for value in values:
+        spread.of().observe(value)
+        histogram.observe(value)
+    for bound in ("0.5", "1.0", "5.0", "+Inf"):
+        labels = {"le": bound}
+        assert ours.get_sample_value("h_bucket", labels) == theirs.get_sample_value("h_bucket", labels)
+    assert ours.get_sample_value("h_count") == len(values)
+    assert ours.get_sample_value("h_sum") == pytest.approx(sum(values))
+
+
+def test_a_histogram_keeps_few_values_in_waiting_and_few_label_values() -> None:
+    spread = Spread(CollectorRegistry(), "h", "a histogram", (1.0,), "type")
+    for n in range(100):
+        spread.of(f"t{n}").observe(n)
+    assert len(spread._cells) == 65
+    assert spread.of("other") is spread.of("t99")
+    cell = spread.of("t0")
+    for _ in range(100_000):
+        cell.observe(0.5)
+    assert len(cell._waiting) <= 4096
+
+
+def test_a_histogram_refuses_what_it_cannot_show() -> None:
+    registry = CollectorRegistry()
+    with pytest.raises(ValueError, match="must ascend"):
+        Spread(registry, "h", "a histogram", (2.0, 1.0))
+    plain = Spread(registry, "plain", "a histogram", (1.0,))
+    with pytest.raises(ValueError, match="has no label"):
+        plain.of("cds")
+    with pytest.raises(ValueError, match="bounds differ"):
+        Spread(registry, "typed", "a histogram", (2.0,), "type").share("x", plain.of())
+
+
+def test_spans_feed_istios_histograms_and_the_stages() -> None:
+    m = metrics()
+    spans = m.spans()
+    for stage in (
+        spans.debounce,
+        spans.compute,
+        spans.ready,
+        spans.plan,
+        spans.write,
+        spans.converge,
+        spans.ack,
+    ):
+        stage(0.0002)
+    spans.push("cds", 0.0002)
+    spans.push("strange", 0.0002)
+    value = m.registry.get_sample_value
+    for stage_name in ("debounce", "compute", "plan", "write", "ack"):
+        assert value("mini_istiod_push_stage_seconds_count", {"stage": stage_name}) == 1
+    for name in ISTIO_BUCKETS.keys() - {"pilot_xds_push_time", "pilot_xds_config_size_bytes"}:
+        assert value(f"{name}_bucket", {"le": "0.00025"}) == 1, name
+    assert value("pilot_xds_push_time_count", {"type": "cds"}) == 1
+    assert value("pilot_xds_push_time_count", {"type": "other"}) == 1

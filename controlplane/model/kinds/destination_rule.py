@@ -85,7 +85,7 @@ def _host(key: Key, value: DestinationRule) -> tuple[str, ...]:
 destination_rules = Table(
     "destination_rules",
     indexes={"namespace": by_namespace, "host": _host},
-    # A rule without a selector is in force for every client.
-    selector=lambda value: value.workload_selector or (),
+    # A rule without a selector is found by its host; asking who selects a client must not list them all.
+    selector=lambda value: value.workload_selector or None,
     namespace=namespace_of,
 )

@@ -1,0 +1,211 @@
+"""What a Sidecar lets its workloads see: egress hosts, and the services that imported routes lead to.
+
+https://istio.io/latest/docs/reference/config/networking/sidecar/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from controlplane.graph import Plan, Q, group, keyed, query
+from controlplane.mesh.hosts import covers, overlap
+from controlplane.mesh.service import Service, ServiceId, service, service_ports, services_of_host
+from controlplane.mesh.settings import exported
+from controlplane.mesh.visibility import Shelf, route_shelves
+from controlplane.model.hosts import fqdn
+from controlplane.model.keys import Key
+from controlplane.model.kinds import sidecars, virtual_services
+from controlplane.model.kinds.http_route import Destination, HTTPRoute
+from controlplane.model.kinds.sidecar import IstioEgressListener, Sidecar
+from controlplane.model.kinds.virtual_service import VirtualService
+
+
+class Scope(NamedTuple):
+    """What outbound configuration depends on: the client's namespace and the Sidecar in force.
+
+    `rules` are the DestinationRules of the namespace whose workloadSelector chose the client; empty in
+    most meshes, so that all workloads of a namespace share one scope.
+    """
+
+    namespace: str
+    sidecar: Key | None = None
+    rules: tuple[Key, ...] = ()
+
+
+class Import(NamedTuple):
+    """One egress host: a defining namespace or "*", and a host pattern."""
+
+    namespace: str
+    host: str
+
+    def takes(self, id: ServiceId) -> bool:
+        """Whether it names this service."""
+        return self.namespace in ("*", id.namespace) and covers(self.host, id.host)
+
+
+@dataclass(frozen=True, slots=True)
+class Egress:
+    """One egress listener; `port` None serves services on their own ports."""
+
+    port: int | None
+    include: tuple[Import, ...]
+    exclude: tuple[Import, ...]
+
+    def takes(self, id: ServiceId) -> bool:
+        """Whether the listener imports this service."""
+        return any(i.takes(id) for i in self.include) and not any(e.takes(id) for e in self.exclude)
+
+    def takes_route(self, namespace: str, host: str) -> bool:
+        """Whether the listener imports a VirtualService of this namespace for this host.
+
+        Either may be the wider pattern: a route for `*.example.com` matters to who imports `a.example.com`.
+        """
+        return any(i.namespace in ("*", namespace) and overlap(i.host, host) for i in self.include)
+
+
+class Offer(NamedTuple):
+    """The service ports that a scope has of one service.
+
+    `clusters`: ports that can be routed to.  `listed`: those of them that get listeners and virtual
+    hosts of their own; an egress listener with a port keeps everything else off that port.
+    """
+
+    clusters: tuple[int, ...]
+    listed: tuple[int, ...]
+
+
+@query
+def egress_of(q: Q, scope: Scope) -> tuple[Egress, ...] | None:
+    """The egress listeners in force; None: everything that is exported to the namespace."""
+    if scope.sidecar is None:
+        return None
+    sidecar: Sidecar | None = q.get(sidecars, scope.sidecar)
+    if sidecar is None or not sidecar.egress:
+        return None
+    return tuple(_egress(listener, scope.namespace) for listener in sidecar.egress)
+
+
+@query
+def wanted_shelves(q: Q, scope: Scope) -> tuple[Shelf, ...]:
+    """The shelves that together hold everything the scope may import."""
+    targets = ("*", scope.namespace)
+    listeners = q(egress_of, scope)
+    if listeners is None:
+        return tuple(Shelf(to) for to in targets)
+    wanted = {_shelf(to, i) for listener in listeners for i in listener.include for to in targets}
+    whole = {shelf.to for shelf in wanted if shelf == Shelf(shelf.to)}
+    return tuple(sorted(shelf for shelf in wanted if shelf == Shelf(shelf.to) or shelf.to not in whole))
+
+
+@query
+def offer(q: Q, scope: Scope, id: ServiceId) -> Offer:
+    """The ports of a service that a scope with a Sidecar imports, by name or through a route."""
+    numbers = tuple(port.number for port in q(service_ports, id))
+    listeners = q(egress_of, scope)
+    if listeners is None:
+        return Offer(numbers, numbers)
+    locked = {listener.port for listener in listeners if listener.port is not None}
+    by_port = {listener.port for listener in listeners if listener.port in numbers and listener.takes(id)}
+    free: set[int] = set()
+    if any(listener.port is None and listener.takes(id) for listener in listeners):
+        free.update(numbers)
+    else:
+        routed = q.keys(q.part(routed_services, (scope,), id))
+        free.update(numbers if 0 in routed else set(routed) & set(numbers))
+    clusters = (number for number in numbers if number in free or number in by_port)
+    listed = (number for number in numbers if number in by_port or number in free - locked)
+    return Offer(tuple(clusters), tuple(listed))
+
+
+@keyed
+def routed_services(q: Q, scope: Scope) -> Plan:
+    """ServiceId -> destination ports (0 = all) in VirtualServices that the scope's Sidecar imports."""
+    shelves = (q.part(route_shelves, (), "*"), q.part(route_shelves, (), scope.namespace))
+    return group(shelves, _routed_services, scope)
+
+
+@query
+def _routed_services(q: Q, scope: Scope, key: Key) -> tuple[tuple[ServiceId, int], ...]:
+    route: VirtualService = q.get(virtual_services, key)
+    listeners = q(egress_of, scope)
+    if listeners is None or (route.gateways and "mesh" not in route.gateways):
+        return ()
+    hosts = [fqdn(host, key.namespace) for host in route.hosts]
+    if not any(listener.takes_route(key.namespace, host) for listener in listeners for host in hosts):
+        return ()
+    out: set[tuple[ServiceId, int]] = set()
+    for namespace, destination in _destinations(q, route):
+        id = q(nearest_service, scope.namespace, fqdn(destination.host, namespace))
+        if id is not None:
+            out.add((id, destination.port or 0))
+    return tuple(sorted(out))
+
+
+@query
+def nearest_service(q: Q, namespace: str, host: str) -> ServiceId | None:
+    """Of all services of a host that clients in `namespace` may see, the one that they mean."""
+    ids = (id for id in q(services_of_host, host) if visible_to(q, namespace, id))
+    return min(ids, key=lambda id: rank(q, namespace, id), default=None)
+
+
+def visible_to(q: Q, namespace: str, id: ServiceId) -> bool:
+    """Whether the service is exported to the namespace."""
+    found = q(service, id)
+    return found is not None and exported(found.export_to, namespace)
+
+
+def rank(q: Q, namespace: str, id: ServiceId) -> tuple[bool, bool, str, str]:
+    """Sort key among services of one host: the client's own, then Kubernetes', then the oldest."""
+    found: Service | None = q(service, id)
+    kind, created = ("", "") if found is None else (found.source.kind, found.created)
+    return (id.namespace != namespace, kind != "Service", created, id.namespace)
+
+
+def _egress(listener: IstioEgressListener, namespace: str) -> Egress:
+    include: list[Import] = []
+    exclude: list[Import] = []
+    for text in listener.hosts:
+        where, slash, host = text.partition("/")
+        if not slash:
+            where, host = "*", text
+        if where == "~":
+            continue
+        side = exclude if where.startswith("~") else include
+        where = where.removeprefix("~")
+        side.append(Import(namespace if where == "." else where, host))
+    port = listener.port.number if listener.port is not None and listener.port.number else None
+    return Egress(port, tuple(sorted(set(include))), tuple(sorted(set(exclude))))
+
+
+def _shelf(to: str, i: Import) -> Shelf:
+    if i.namespace != "*":
+        return Shelf(to, namespace=i.namespace)
+    return Shelf(to) if i.host.startswith("*") else Shelf(to, host=i.host)
+
+
+def _destinations(q: Q, route: VirtualService) -> Iterator[tuple[str, Destination]]:
+    """Every destination of a VirtualService and of its delegates, with the namespace that names it."""
+    yield from ((route.meta.namespace, d) for d in direct_destinations(route))
+    for rule in route.http:
+        if rule.delegate is not None:
+            key = Key(rule.delegate.namespace or route.meta.namespace, rule.delegate.name)
+            delegate: VirtualService | None = q.get(virtual_services, key)
+            if delegate is not None:
+                yield from ((key.namespace, d) for d in direct_destinations(delegate))
+
+
+def direct_destinations(route: VirtualService) -> Iterator[Destination]:
+    """The destinations that a VirtualService names itself, mirrors included."""
+    for rule in route.http:
+        yield from _http_destinations(rule)
+    for tls in route.tls:
+        yield from (share.destination for share in tls.route)
+    for tcp in route.tcp:
+        yield from (share.destination for share in tcp.route)
+
+
+def _http_destinations(rule: HTTPRoute) -> Iterator[Destination]:
+    yield from (share.destination for share in rule.route)
+    yield from (mirror.destination for mirror in rule.mirrors)

@@ -1,0 +1,177 @@
+"""Inbound ports: which services a workload answers for, and on which of its own ports.
+
+The workload is what the control plane knows of it (a Pod or WorkloadEntry at the proxy's address);
+where it knows nothing, the labels in the proxy's own metadata count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from controlplane.graph import Q
+from controlplane.mesh.hosts import kubernetes_host, kubernetes_key
+from controlplane.mesh.kubernetes_endpoints import slice_owner, slice_ports
+from controlplane.mesh.protocols import declared_protocol
+from controlplane.mesh.scope import Binding
+from controlplane.mesh.selected_endpoints import entry_port
+from controlplane.mesh.service import Port, Service, ServiceId, service
+from controlplane.mesh.workload import pod_facts
+from controlplane.model.keys import Key, Labels
+from controlplane.model.kinds import (
+    endpoint_slices,
+    endpoints,
+    pods,
+    service_entries,
+    services,
+    workload_entries,
+)
+from controlplane.model.kinds.service_entry import ServiceEntry, WorkloadEntry
+from controlplane.model.kinds.sidecar import Sidecar
+from controlplane.model.proxy import Proxy
+
+
+class Workload(NamedTuple):
+    """What stands behind a proxy; `pod` and `entry` are None where the control plane knows no such object."""
+
+    namespace: str
+    ips: tuple[str, ...]
+    labels: Labels
+    pod: Key | None
+    entry: Key | None
+
+
+def workload_of(q: Q, proxy: Proxy) -> Workload:
+    """The workload of a proxy, by its address, else by its name."""
+    pod = _pod_of(q, proxy)
+    facts = None if pod is None else q(pod_facts, pod)
+    if facts is not None:
+        return Workload(proxy.namespace, proxy.ips or (proxy.ip,), facts.labels, pod, None)
+    ips = proxy.ips or (proxy.ip,)
+    for ip in ips:
+        for key in q.index(workload_entries, "address", ip):
+            if key.namespace == proxy.namespace:
+                entry: WorkloadEntry = q.get(workload_entries, key)
+                return Workload(proxy.namespace, ips, entry.labels, None, key)
+    return Workload(proxy.namespace, ips, proxy.labels, None, None)
+
+
+def _pod_of(q: Q, proxy: Proxy) -> Key | None:
+    named = Key(proxy.namespace, proxy.name)
+    if q(pod_facts, named) is not None:
+        return named
+    for ip in proxy.ips or (proxy.ip,):
+        found: tuple[Key, ...] = q.index(pods, "ip", ip)
+        for key in found:
+            facts = q(pod_facts, key)
+            # Pods on the host's network share its address, which then names none of them.
+            if key.namespace == proxy.namespace and facts is not None and not facts.host_network:
+                return key
+    return None
+
+
+def bindings_of(q: Q, workload: Workload, sidecar: Sidecar | None, *, captured: bool) -> tuple[Binding, ...]:
+    """The workload's ports, sorted; a Sidecar's ingress replaces those that the services imply.
+
+    `captured` False: no traffic is redirected to the proxy, which then serves ingress ports only.
+    """
+    implied = _implied(q, workload)
+    if sidecar is not None and sidecar.ingress:
+        chosen = _ingress(sidecar, workload.namespace, implied)
+    elif captured:
+        chosen = implied
+    else:
+        chosen = {}
+    return tuple(chosen[target] for target in sorted(chosen))
+
+
+def _implied(q: Q, workload: Workload) -> dict[int, Binding]:
+    """By target port; where services share one, the oldest has it."""
+    found = [service_ for id in _service_ids(q, workload) if (service_ := q(service, id)) is not None]
+    out: dict[int, Binding] = {}
+    for service_ in sorted(found, key=lambda s: (s.created, s.source.kind != "Service", s.id)):
+        for port in service_.ports:
+            target = _target(q, workload, service_, port)
+            if target is not None:
+                out.setdefault(target, Binding(service_.id, port.number, target, port.protocol))
+    return out
+
+
+def _service_ids(q: Q, workload: Workload) -> set[ServiceId]:
+    namespace = workload.namespace
+    found: set[ServiceId] = set()
+    for key in q.selecting(services, namespace, workload.labels):
+        id = ServiceId(kubernetes_host(key), namespace)
+        selected = q(service, id)
+        if selected is not None and selected.selector:
+            found.add(id)
+    for ip in workload.ips:
+        owners = {q(slice_owner, key) for key in q.index(endpoint_slices, "address", ip)}
+        owners.update(q.index(endpoints, "address", ip))
+        hosts = {kubernetes_host(key) for key in owners if key is not None and key.namespace == namespace}
+        found.update(ServiceId(host, namespace) for host in hosts)
+    for key in _entry_keys(q, workload):
+        entry: ServiceEntry = q.get(service_entries, key)
+        found.update(ServiceId(host, namespace) for host in entry.hosts)
+    return found
+
+
+def _entry_keys(q: Q, workload: Workload) -> Iterator[Key]:
+    yield from q.selecting(service_entries, workload.namespace, workload.labels)
+    for ip in workload.ips:
+        for key in q.index(service_entries, "address", ip):
+            if key.namespace == workload.namespace:
+                yield key
+
+
+def _target(q: Q, workload: Workload, found: Service, port: Port) -> int | None:
+    if found.source.kind == "ServiceEntry":
+        return _entry_target(q, workload, found, port)
+    if found.selector and not isinstance(port.target, str):
+        return port.target or port.number
+    facts = None if workload.pod is None else q(pod_facts, workload.pod)
+    if found.selector and facts is not None and isinstance(port.target, str):
+        return facts.port(port.target)
+    key = kubernetes_key(found.id.host)
+    assert key is not None, "a Kubernetes Service has a host of its own"
+    for ip in workload.ips:
+        for name, number in q(slice_ports, key, ip):
+            if name == port.name:
+                return number
+    return None
+
+
+def _entry_target(q: Q, workload: Workload, found: Service, port: Port) -> int:
+    if workload.entry is not None:
+        entry: WorkloadEntry = q.get(workload_entries, workload.entry)
+        return entry_port(entry.spec, port)
+    listed: ServiceEntry = q.get(service_entries, Key(found.source.namespace, found.source.name))
+    for endpoint in listed.endpoints:
+        if endpoint.address in workload.ips:
+            return entry_port(endpoint, port)
+    return port.target if isinstance(port.target, int) else port.number
+
+
+def _ingress(sidecar: Sidecar, namespace: str, implied: dict[int, Binding]) -> dict[int, Binding]:
+    out: dict[int, Binding] = {}
+    for listener in sidecar.ingress:
+        number, protocol = listener.port.number, declared_protocol(listener.port.protocol)
+        if protocol is None or number in out:
+            continue
+        same = implied.get(number)
+        out[number] = Binding(
+            service=ServiceId("", namespace) if same is None else same.service,
+            port=number if same is None else same.port,
+            target=number,
+            protocol=protocol,
+            endpoint=_local_endpoint(listener.default_endpoint or ""),
+        )
+    return out
+
+
+def _local_endpoint(text: str) -> str:
+    """`defaultEndpoint` with the instance's own address left out, which is not the same for all replicas."""
+    for own in ("0.0.0.0:", "[::]:"):
+        if text.startswith(own):
+            return ":" + text.removeprefix(own)
+    return text

@@ -1,0 +1,52 @@
+"""From a proxy to the projections that it shares with others: where proxies end and scopes begin."""
+
+from __future__ import annotations
+
+from controlplane.graph import Q, contains, query
+from controlplane.mesh.imports import Scope
+from controlplane.mesh.inbound import bindings_of, workload_of
+from controlplane.mesh.routing import source_selectors
+from controlplane.mesh.scope import Inbound, ProxyView
+from controlplane.mesh.settings import root_namespace
+from controlplane.model.keys import Key, Labels
+from controlplane.model.kinds import destination_rules, sidecars
+from controlplane.model.kinds.sidecar import Sidecar
+from controlplane.model.proxy import Proxy
+
+
+@query
+def proxy_view(q: Q, proxy: Proxy) -> ProxyView:
+    """Everything that a proxy's configuration depends on."""
+    workload = workload_of(q, proxy)
+    matched = tuple(selector for selector in q(source_selectors) if contains(workload.labels, selector))
+    if proxy.type == "router":
+        # Gateways have no application behind them, and no Sidecar limits what they see.
+        return ProxyView(Scope(proxy.namespace), None, matched)
+    rules = q.selecting(destination_rules, proxy.namespace, workload.labels)
+    key = _sidecar_of(q, proxy.namespace, workload.labels)
+    sidecar: Sidecar | None = None if key is None else q.get(sidecars, key)
+    captured = proxy.metadata.interception_mode != "NONE"
+    bindings = bindings_of(q, workload, sidecar, captured=captured)
+    settings = key if sidecar is not None and _limits_inbound(sidecar) else None
+    return ProxyView(
+        Scope(proxy.namespace, key, rules), Inbound(proxy.namespace, bindings, settings), matched
+    )
+
+
+def _sidecar_of(q: Q, namespace: str, labels: Labels) -> Key | None:
+    """The Sidecar in force: one that selects the workload, else the namespace's, else the root's."""
+    found = {key: q.get(sidecars, key) for key in q.selecting(sidecars, namespace, labels)}
+    if not found:
+        of_root = q.index(sidecars, "namespace", q(root_namespace))
+        found = {key: sidecar for key in of_root if not (sidecar := q.get(sidecars, key)).workload_selector}
+    return min(
+        found,
+        key=lambda key: (not found[key].workload_selector, found[key].meta.created, key),
+        default=None,
+    )
+
+
+def _limits_inbound(sidecar: Sidecar) -> bool:
+    return sidecar.inbound_connection_pool is not None or any(
+        listener.connection_pool is not None for listener in sidecar.ingress
+    )

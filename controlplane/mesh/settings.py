@@ -1,0 +1,90 @@
+"""The mesh's own settings, cut into the small pieces that queries depend on.
+
+MeshConfig is one object; a query that read it whole would run again for every edit of it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from controlplane.graph import Q, query
+from controlplane.model.keys import Key
+from controlplane.model.kinds import mesh_configs
+from controlplane.model.kinds.connection_pool import TcpKeepalive
+from controlplane.model.kinds.mesh_config import MeshConfig
+
+MESH = Key("", "mesh")
+"""The key of the one MeshConfig."""
+
+_DEFAULTS = MeshConfig()
+
+
+@query
+def mesh_config(q: Q) -> MeshConfig:
+    """The MeshConfig; Istio's defaults where there is none."""
+    config: MeshConfig | None = q.get(mesh_configs, MESH)
+    return _DEFAULTS if config is None else config
+
+
+@query
+def root_namespace(q: Q) -> str:
+    """The namespace whose rules hold for the whole mesh."""
+    return q(mesh_config).root_namespace
+
+
+@query
+def service_export_to(q: Q) -> tuple[str, ...]:
+    """Where services are visible that do not say so."""
+    return q(mesh_config).default_service_export_to
+
+
+@query
+def virtual_service_export_to(q: Q) -> tuple[str, ...]:
+    """Where VirtualServices hold that do not say so."""
+    return q(mesh_config).default_virtual_service_export_to
+
+
+@query
+def destination_rule_export_to(q: Q) -> tuple[str, ...]:
+    """Where DestinationRules hold that do not say so."""
+    return q(mesh_config).default_destination_rule_export_to
+
+
+class ClusterDefaults(NamedTuple):
+    """What clusters inherit from the mesh; durations in nanoseconds."""
+
+    connect_timeout: int
+    tcp_keepalive: TcpKeepalive | None
+    h2_upgrade: bool
+    dns_refresh_rate: int
+
+
+@query
+def cluster_defaults(q: Q) -> ClusterDefaults:
+    """The mesh-wide defaults of clusters."""
+    config = q(mesh_config)
+    return ClusterDefaults(
+        connect_timeout=config.connect_timeout,
+        tcp_keepalive=config.tcp_keepalive,
+        h2_upgrade=config.h2_upgrade_policy == "UPGRADE",
+        dns_refresh_rate=config.dns_refresh_rate,
+    )
+
+
+@query
+def inbound_to_localhost(q: Q) -> bool:
+    """Whether inbound traffic goes to 127.0.0.1 instead of the address that it was sent to."""
+    return q(mesh_config).inbound_traffic_policy == "LOCALHOST"
+
+
+def resolved_export_to(
+    declared: tuple[str, ...], default: tuple[str, ...], namespace: str
+) -> tuple[str, ...]:
+    """`exportTo` with "." replaced by the object's namespace: ("*",), namespaces, or () for nobody."""
+    targets = {namespace if target == "." else target for target in declared or default} - {"~"}
+    return ("*",) if "*" in targets else tuple(sorted(targets))
+
+
+def exported(export_to: tuple[str, ...], namespace: str) -> bool:
+    """Whether something with this resolved `exportTo` is visible in `namespace`."""
+    return "*" in export_to or namespace in export_to

@@ -1,0 +1,95 @@
+"""The control plane as the lab sees it: a process with a documented command line, a socket and HTTP."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from controlplane.base.errors import MiniIstiodError
+from controlplane.inject.iptables import PROXY_UID
+from controlplane.lab.fetch import Target, answers, fetch
+from controlplane.lab.site import Command, Site
+from controlplane.lab.waiting import wait_until
+
+
+class PlaneError(MiniIstiodError):
+    """The control plane ended or is not ready in time; the message holds the end of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """A running `mini-istiod discovery`; `config` is the directory that it watches."""
+
+    process: subprocess.Popen[str]
+    config: Path
+    socket: Path
+    monitoring: Target
+    log: Path
+
+    @property
+    def address(self) -> str:
+        """Where Envoys find it: a Unix socket crosses network namespaces."""
+        return f"unix:{self.socket}"
+
+    def wait_ready(self, timeout: float = 20.0) -> None:
+        """Return once /ready answers 200 and Envoys may connect."""
+        if not wait_until(self._ready, timeout):
+            raise PlaneError(f"the control plane is not ready after {timeout:.0f} s:\n{self._tail()}")
+        # Connecting takes write permission; who may come near the socket is up to its folder.
+        self.socket.chmod(0o666)
+
+    def get(self, path: str) -> Any:
+        """The JSON at `path` of the monitoring address."""
+        self.check()
+        return fetch(self.monitoring, path).json()
+
+    def check(self) -> None:
+        """Raise PlaneError when it has ended."""
+        status = self.process.poll()
+        if status is not None:
+            raise PlaneError(f"the control plane ended ({status}):\n{self._tail()}")
+
+    def _ready(self) -> bool:
+        self.check()
+        return self.socket.exists() and answers(self.monitoring, "/ready")
+
+    def _tail(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+
+
+def start_plane(site: Site, arguments: tuple[str, ...] = ()) -> Plane:
+    """Start the control plane for this lab on the folder `config`, which may be filled before or after.
+
+    `arguments` are added to the command line.  Does not wait: see `Plane.wait_ready`.
+    """
+    config, data, door = (site.directory / name for name in ("config", "data", "xds"))
+    for folder, mode in ((config, 0o755), (data, 0o700), (door, 0o750)):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(mode)
+    os.chown(door, 0, PROXY_UID)
+    monitoring = Target(None, "127.0.0.1", _free_port())
+    log = site.directory / "control-plane.log"
+    argv = (
+        *(sys.executable, "-m", "controlplane", "discovery"),
+        *("--config-dir", str(config)),
+        *("--grpc-addr", f"unix:{door / 'xds.sock'}"),
+        *("--secure-grpc-addr", ""),
+        *("--monitoring-addr", f"{monitoring.host}:{monitoring.port}"),
+        *("--data-dir", str(data)),
+        *arguments,
+    )
+    process = site.start(Command("control-plane", argv, log=log, env=dict(os.environ)))
+    return Plane(process, config, door / "xds.sock", monitoring, log)
+
+
+def _free_port() -> int:
+    # Somebody else could take it before the control plane does; then that one says so and ends.
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,232 @@
+"""Pods without a cluster: a network namespace, redirect rules, a stock Envoy and an application.
+
+A pod here differs from one in Kubernetes in what starts it, not in what it is: its Envoy runs as user
+1337 behind the rules that Istio's init container sets, its application as another user that knows of
+no proxy, and the two share one network namespace with one address.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+from controlplane.base.errors import EnvironmentUnfit, MiniIstiodError
+from controlplane.envoy.bootstrap import ControlPlane, Node, bootstrap
+from controlplane.inject.iptables import PROXY_UID, Interception, nat_rules
+from controlplane.lab import fabric, ledger, netns, tools
+from controlplane.lab.fetch import Admin, Target, answers
+from controlplane.lab.site import DEFAULT_PLACE, Command, Place, Site, claim
+from controlplane.lab.waiting import wait_until
+
+APP_UID = 65534  # nobody: an unprivileged user that owns no files
+_FABRIC = "fabric"
+
+_ENVOY_FLAGS = (
+    *("--concurrency", "1"),
+    "--disable-hot-restart",
+    # Access logs are read while Envoy runs; its default keeps lines back for 10 s.
+    *("--file-flush-interval-msec", "100"),
+    # A replaced inbound listener lets go of its connections at once, not over ten minutes.
+    *("--drain-strategy", "immediate"),
+    *("--drain-time-s", "45"),
+    *("--log-level", "info"),
+)
+
+
+class PodError(MiniIstiodError):
+    """A pod ended or did not become ready in time; the message holds the end of the log that tells why."""
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """A Python script that uses the standard library only; `port` answers GET /healthz (None: no check)."""
+
+    script: Path
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PodSpec:
+    """What a Pod object would say; `app` None is a pod to run commands in."""
+
+    name: str
+    namespace: str
+    ip: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    service_account: str = "default"
+    workload: str = ""
+    app: App | None = None
+
+    @property
+    def node(self) -> Node:
+        """The identity under which its Envoy asks for configuration."""
+        return Node(
+            ip=self.ip,
+            name=self.name,
+            namespace=self.namespace,
+            labels=self.labels,
+            service_account=self.service_account,
+            workload=self.workload,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """How a pod's Envoy reaches the control plane; `stats` are prefixes kept beyond the default set."""
+
+    address: str
+    protocol: Literal["GRPC", "DELTA_GRPC"] = "DELTA_GRPC"
+    stats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A running pod; `netns` is the name of its network namespace, `directory` holds its logs."""
+
+    spec: PodSpec
+    netns: str
+    directory: Path
+    processes: Mapping[str, subprocess.Popen[str]]
+
+    @property
+    def admin(self) -> Admin:
+        return Admin(self.netns)
+
+    def ready(self) -> bool:
+        """Whether Envoy and the application answer; PodError when one of them has ended."""
+        for name, process in self.processes.items():
+            status = process.poll()
+            if status is not None:
+                raise PodError(f"{name} of pod {self.spec.name} ended ({status}):\n{self._tail(name)}")
+        if "envoy" in self.processes and not self.admin.live():
+            return False
+        port = None if self.spec.app is None else self.spec.app.port
+        return port is None or answers(Target(self.netns, "127.0.0.1", port), "/healthz")
+
+    def _tail(self, name: str) -> str:
+        return "\n".join((self.directory / f"{name}.log").read_text(errors="replace").splitlines()[-15:])
+
+
+class Lab:
+    """A claimed site with a fabric and pods.  A context manager; leaving it removes everything."""
+
+    def __init__(self, place: Place = DEFAULT_PLACE, env: Mapping[str, str] = os.environ) -> None:
+        """Clears what crashed labs left behind first.  EnvironmentUnfit when something is missing."""
+        self._iptables = tools.find_iptables_restore(env)
+        self._envoy = tools.find_envoy(env)
+        self.site: Site = claim(place)
+        self.pods: dict[str, Pod] = {}
+        try:
+            fabric.create(self.site.namespace(_FABRIC))
+            self._interpreter, self._app_uid = self._find_interpreter()
+        except BaseException:
+            self.site.close()
+            raise
+
+    @property
+    def directory(self) -> Path:
+        """A folder for this lab's files that goes with the lab."""
+        return self.site.directory
+
+    def start(self, spec: PodSpec, sidecar: Sidecar | None) -> Pod:
+        """Start a pod, with an Envoy unless `sidecar` is None.  Does not wait: see `wait_ready`."""
+        space = self.site.namespace(spec.name)
+        directory = self.directory / "pods" / spec.name
+        directory.mkdir(mode=0o755, parents=True)
+        fabric.attach(self.site.namespace(_FABRIC), space, spec.ip)
+        processes = {}
+        if sidecar is not None:
+            self._intercept(space)
+            processes["envoy"] = self._start_envoy(spec, sidecar, space)
+        if spec.app is not None:
+            log = directory / "app.log"
+            processes["app"] = self.site.start(self._script(spec.app, f"{spec.name}/app", space, log))
+        pod = Pod(spec, space, directory, processes)
+        self.pods[spec.name] = pod
+        return pod
+
+    def run_in(self, pod: Pod, app: App) -> subprocess.Popen[str]:
+        """Run a script in a running pod as its application's user, like `kubectl exec`; stdout is a pipe."""
+        return self.site.start(self._script(app, f"{pod.spec.name}/exec", pod.netns, None))
+
+    def wait_ready(self, timeout: float = 20.0) -> None:
+        """Return once all pods are ready; PodError after `timeout` seconds or when one has ended."""
+        waiting = list(self.pods.values())
+
+        def done() -> bool:
+            waiting[:] = [pod for pod in waiting if not pod.ready()]
+            return not waiting
+
+        if not wait_until(done, timeout):
+            names = ", ".join(pod.spec.name for pod in waiting)
+            raise PodError(f"not ready after {timeout:.0f} s: {names}; logs are in {waiting[0].directory}")
+
+    def delete(self, pod: Pod) -> None:
+        """End a pod: its processes get SIGTERM, then its namespace goes."""
+        del self.pods[pod.spec.name]
+        entries = (ledger.entry_of(process.pid, name) for name, process in pod.processes.items())
+        ledger.end(filter(None, entries), grace=3.0)
+        for process in pod.processes.values():
+            process.wait()
+        netns.remove(pod.netns)
+        shutil.rmtree(pod.directory)
+
+    def close(self, keep_files: bool = False) -> None:
+        """End everything; with `keep_files` the directory stays until the next lab is opened."""
+        self.pods.clear()
+        self.site.close(keep_files)
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _find_interpreter(self) -> tuple[Path, int]:
+        found = tools.find_interpreter(APP_UID, self.directory)
+        if found is not None:
+            return found, APP_UID
+        # Only root may run our own Python.  The redirect rules care about 1337 alone, so it will do.
+        own = tools.find_interpreter(0, self.directory)
+        if own is None:
+            raise EnvironmentUnfit("no Python interpreter runs in the lab's folder")
+        return own, 0
+
+    def _script(self, app: App, name: str, space: str, log: Path | None) -> Command:
+        # Copied, because the application's user may not be able to enter the folder it comes from.
+        script = self.directory / app.script.name
+        if not script.exists():
+            shutil.copyfile(app.script, script)
+            script.chmod(0o644)
+        argv = (str(self._interpreter), "-I", "-S", "-u", str(script), *app.args)
+        return Command(name, argv, namespace=space, uid=self._app_uid, log=log, env=app.env)
+
+    def _start_envoy(self, spec: PodSpec, sidecar: Sidecar, space: str) -> subprocess.Popen[str]:
+        directory = self.directory / "pods" / spec.name
+        config = directory / "bootstrap.json"
+        plane = ControlPlane(sidecar.address, sidecar.protocol)
+        content = bootstrap(spec.node, plane, stats_prefixes=sidecar.stats)
+        config.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        argv = (str(self._envoy), "--config-path", str(config), *_ENVOY_FLAGS)
+        log = directory / "envoy.log"
+        return self.site.start(Command(f"{spec.name}/envoy", argv, namespace=space, uid=PROXY_UID, log=log))
+
+    def _intercept(self, space: str) -> None:
+        rules = nat_rules(Interception())
+        command = [str(self._iptables), "--wait", "5"]
+        result = netns.inside(
+            space, lambda: subprocess.run(command, input=rules, capture_output=True, text=True, timeout=30)
+        )
+        if result.returncode != 0:
+            raise EnvironmentUnfit(f"the kernel refuses the redirect rules: {result.stderr.strip()}")

@@ -13,12 +13,14 @@ from envoy.config.accesslog.v3 import accesslog_pb2 as accesslog
 from envoy.config.cluster.v3 import circuit_breaker_pb2 as circuit_breaker
 from envoy.config.cluster.v3 import cluster_pb2 as cluster
 from envoy.config.cluster.v3 import outlier_detection_pb2 as outlier_detection
+from envoy.config.common.matcher.v3 import matcher_pb2 as match_predicate
 from envoy.config.core.v3 import address_pb2 as address
 from envoy.config.core.v3 import base_pb2 as base
 from envoy.config.core.v3 import config_source_pb2 as config_source
 from envoy.config.core.v3 import extension_pb2 as extension
 from envoy.config.core.v3 import health_check_pb2 as health_check
 from envoy.config.core.v3 import protocol_pb2 as protocol
+from envoy.config.core.v3 import proxy_protocol_pb2 as proxy_protocol
 from envoy.config.core.v3 import substitution_format_string_pb2 as format_string
 from envoy.config.endpoint.v3 import endpoint_components_pb2 as endpoint_components
 from envoy.config.endpoint.v3 import endpoint_pb2 as endpoint
@@ -42,6 +44,9 @@ from envoy.extensions.load_balancing_policies.least_request.v3 import least_requ
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2 as previous_hosts
 from envoy.extensions.retry.priority.previous_priorities.v3 import (
     previous_priorities_config_pb2 as previous_priorities,
+)
+from envoy.extensions.transport_sockets.proxy_protocol.v3 import (
+    upstream_proxy_protocol_pb2 as upstream_proxy_protocol,
 )
 from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2 as raw_buffer
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2 as tls_common
@@ -90,6 +95,7 @@ __all__ = [
     "least_request",
     "listener",
     "listener_components",
+    "match_predicate",
     "metadata_matcher",
     "original_dst",
     "outlier_detection",
@@ -99,6 +105,7 @@ __all__ = [
     "previous_hosts",
     "previous_priorities",
     "protocol",
+    "proxy_protocol",
     "ranges",
     "raw_buffer",
     "regex",
@@ -112,6 +119,7 @@ __all__ = [
     "tls",
     "tls_common",
     "tls_inspector",
+    "upstream_proxy_protocol",
     "value_matcher",
     "wrappers_pb2",
 ]

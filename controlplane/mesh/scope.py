@@ -21,6 +21,7 @@ __all__ = [
     "ProxyView",
     "RouteScope",
     "Scope",
+    "limited_ports",
     "mesh_config",
     "ports",
     "visible",
@@ -119,3 +120,11 @@ def _listed(q: Q, scope: Scope, id: ServiceId) -> tuple[tuple[int, ServiceId], .
     if scope.sidecar is not None:
         return tuple((number, id) for number in q(offer, scope, id).listed)
     return tuple((port.number, id) for port in q(service_ports, id))
+
+
+def limited_ports(q: Q, scope: Scope, id: ServiceId) -> tuple[int, ...] | None:
+    """The ports of a visible service that the scope may route to; None, and so shared, for all of them."""
+    if scope.sidecar is None:
+        return None
+    allowed = q(offer, scope, id).clusters
+    return None if len(allowed) == len(q(service_ports, id)) else allowed

@@ -1,0 +1,108 @@
+"""CDS: the clusters of a sidecar.
+
+Outbound, each service port has a cluster, and one more per subset of the DestinationRule in force.
+A scope's map only chooses: clusters are built per service and rules, and shared by all scopes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from controlplane.envoy import pb
+from controlplane.envoy.cluster_metadata import describe_outbound
+from controlplane.envoy.cluster_policy import apply_policy
+from controlplane.envoy.cluster_protocol import apply_protocol, speaks_http2
+from controlplane.envoy.cluster_specs import Spec, cluster_specs
+from controlplane.envoy.cluster_tls import apply_security, names_by_request
+from controlplane.envoy.endpoints import localities
+from controlplane.envoy.inbound_clusters import inbound_clusters, static_clusters
+from controlplane.envoy.resource import Resource, resource
+from controlplane.envoy.types import CLUSTER
+from controlplane.graph import Plan, Q, flat, keyed, query
+from controlplane.mesh.endpoints import Endpoint, endpoints, subset_endpoints
+from controlplane.mesh.rules import effective_policy, merged_rule, rule_of
+from controlplane.mesh.scope import Scope, limited_ports, visible
+from controlplane.mesh.service import ServiceId, service
+from controlplane.mesh.settings import ClusterDefaults, cluster_defaults
+from controlplane.model.keys import Key
+
+__all__ = ["cluster", "inbound_clusters", "outbound_clusters", "static_clusters"]
+
+_DNS_JITTER = 100_000_000
+
+
+@keyed
+def outbound_clusters(q: Q, scope: Scope) -> Plan:
+    """Cluster name -> Resource, for every service that the scope sees."""
+    return flat(q.map(visible, scope), _clusters_in_scope, scope)
+
+
+@query
+def _clusters_in_scope(q: Q, scope: Scope, id: ServiceId) -> tuple[tuple[str, Resource], ...]:
+    return q(service_clusters, id, rule_of(q, scope, id), limited_ports(q, scope, id))
+
+
+@query
+def service_clusters(
+    q: Q, id: ServiceId, rule: tuple[Key, ...], ports: tuple[int, ...] | None
+) -> tuple[tuple[str, Resource], ...]:
+    """The (name, cluster) pairs of a service under these DestinationRules."""
+    specs = q(cluster_specs, id, rule, ports)
+    pairs = ((spec.name, q(cluster, id, rule, spec)) for spec in specs)
+    return tuple((name, built) for name, built in pairs if built is not None)
+
+
+@query
+def cluster(q: Q, id: ServiceId, rule: tuple[Key, ...], spec: Spec) -> Resource | None:
+    """One outbound cluster; None for one by DNS that has no name to resolve."""
+    found = q(service, id)
+    port = None if found is None else found.port(spec.port)
+    if found is None or port is None:
+        return None
+    defaults = q(cluster_defaults)
+    message = pb.cluster.Cluster(name=spec.name, alt_stat_name=spec.name + ";")
+    message.type = pb.cluster.Cluster.DiscoveryType.Value(spec.discovery)
+    if not _find_endpoints(q, message, id, spec, defaults):
+        return None
+    if spec.discovery == "ORIGINAL_DST" and isinstance(port.target, int) and not found.headless:
+        message.original_dst_lb_config.upstream_port_override.value = port.target
+    merged = q(merged_rule, rule) if rule else None
+    policy = effective_policy(merged, port.number, spec.subset)
+    http2 = speaks_http2(port.protocol, policy.connection_pool, defaults.h2_upgrade)
+    apply_policy(message, policy, defaults)
+    apply_protocol(message, port.protocol, policy, http2=http2, auto_sni=names_by_request(policy.tls))
+    apply_security(message, policy, found.subject_alt_names, http2=http2)
+    describe_outbound(message, found, port.number, spec.subset, merged)
+    return resource(CLUSTER, spec.name, message, (spec.name,) if spec.discovery == "EDS" else ())
+
+
+def _find_endpoints(q: Q, message: Any, id: ServiceId, spec: Spec, defaults: ClusterDefaults) -> bool:
+    """Write where the endpoints come from; False where a name to resolve is missing."""
+    if spec.discovery == "EDS":
+        source = message.eds_cluster_config.eds_config
+        source.ads.SetInParent()
+        source.resource_api_version = pb.config_source.ApiVersion.V3
+        # Wait for ever: endpoints always follow, and a cluster without them would answer 503.
+        source.initial_fetch_timeout.SetInParent()
+        return True
+    if spec.discovery == "ORIGINAL_DST":
+        return True
+    found = q(subset_endpoints, id, spec.port, spec.labels) if spec.labels else q(endpoints, id, spec.port)
+    if not found:
+        return False
+    _resolve(message, spec, found, defaults)
+    return True
+
+
+def _resolve(message: Any, spec: Spec, found: tuple[Endpoint, ...], defaults: ClusterDefaults) -> None:
+    message.load_assignment.cluster_name = spec.name
+    # A logical DNS cluster has exactly one endpoint.
+    chosen = found[:1] if spec.discovery == "LOGICAL_DNS" else found
+    message.load_assignment.endpoints.extend(localities(chosen))
+    message.dns_lookup_family = pb.cluster.Cluster.V4_PREFERRED
+    message.respect_dns_ttl = True
+    message.dns_refresh_rate.CopyFrom(pb.duration(defaults.dns_refresh_rate))
+    message.dns_jitter.CopyFrom(pb.duration(_DNS_JITTER))
+    # Else one name that does not resolve would keep a new proxy from starting, and hold back the
+    # ACK of every later CDS response of a running one.
+    message.wait_for_warm_on_init.value = False

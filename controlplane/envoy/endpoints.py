@@ -1,0 +1,80 @@
+"""EDS: one ClusterLoadAssignment per EDS cluster, shared by all scopes that see the cluster.
+
+An endpoint change ends here: clusters by EDS, listeners and routes do not read endpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from controlplane.envoy import pb
+from controlplane.envoy.cluster_specs import Spec, cluster_specs
+from controlplane.envoy.resource import Resource, resource
+from controlplane.envoy.types import ENDPOINT
+from controlplane.graph import Plan, Q, flat, keyed, query
+from controlplane.mesh.endpoints import Endpoint, endpoints, subset_endpoints
+from controlplane.mesh.rules import rule_of
+from controlplane.mesh.scope import Scope, limited_ports, visible
+from controlplane.mesh.selected_endpoints import UNIX
+from controlplane.mesh.service import ServiceId
+from controlplane.model.keys import Key
+from controlplane.model.locality import Locality
+
+
+@keyed
+def load_assignments(q: Q, scope: Scope) -> Plan:
+    """Cluster name -> Resource, for every EDS cluster of the scope."""
+    return flat(q.map(visible, scope), _assignments_in_scope, scope)
+
+
+@query
+def _assignments_in_scope(q: Q, scope: Scope, id: ServiceId) -> tuple[tuple[str, Resource], ...]:
+    return q(service_assignments, id, rule_of(q, scope, id), limited_ports(q, scope, id))
+
+
+@query
+def service_assignments(
+    q: Q, id: ServiceId, rule: tuple[Key, ...], ports: tuple[int, ...] | None
+) -> tuple[tuple[str, Resource], ...]:
+    """The (cluster name, endpoints) pairs of a service under these DestinationRules."""
+    specs = (spec for spec in q(cluster_specs, id, rule, ports) if spec.discovery == "EDS")
+    return tuple((spec.name, q(load_assignment, id, spec)) for spec in specs)
+
+
+@query
+def load_assignment(q: Q, id: ServiceId, spec: Spec) -> Resource:
+    """The endpoints of one cluster; present, though empty, for a cluster without any."""
+    found = q(subset_endpoints, id, spec.port, spec.labels) if spec.labels else q(endpoints, id, spec.port)
+    if not spec.send_unhealthy:
+        found = tuple(endpoint for endpoint in found if endpoint.healthy)
+    message = pb.endpoint.ClusterLoadAssignment(cluster_name=spec.name)
+    message.endpoints.extend(localities(found))
+    return resource(ENDPOINT, spec.name, message)
+
+
+def localities(found: Iterable[Endpoint]) -> Iterator[Any]:
+    """The endpoints as Envoy's LocalityLbEndpoints, by place; a place weighs what its endpoints do."""
+    by_place: dict[Locality, list[Endpoint]] = {}
+    for endpoint in found:
+        by_place.setdefault(endpoint.locality, []).append(endpoint)
+    for place in sorted(by_place):
+        message = pb.endpoint_components.LocalityLbEndpoints()
+        if any(place):
+            message.locality.region, message.locality.zone, message.locality.sub_zone = place
+        message.load_balancing_weight.value = sum(endpoint.weight for endpoint in by_place[place])
+        for endpoint in by_place[place]:
+            _write(message.lb_endpoints.add(), endpoint)
+        yield message
+
+
+def _write(message: Any, endpoint: Endpoint) -> None:
+    address = message.endpoint.address
+    if endpoint.address.startswith(UNIX):
+        address.pipe.path = endpoint.address.removeprefix(UNIX)
+    else:
+        address.socket_address.address = endpoint.address
+        address.socket_address.port_value = endpoint.port
+    message.load_balancing_weight.value = endpoint.weight
+    if not endpoint.healthy:
+        message.health_status = pb.health_check.UNHEALTHY

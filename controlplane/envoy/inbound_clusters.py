@@ -1,0 +1,128 @@
+"""The clusters that lead to the application beside the proxy, and three that lead nowhere in particular."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from controlplane.envoy import names, pb
+from controlplane.envoy.cluster_metadata import describe_inbound
+from controlplane.envoy.cluster_policy import apply_pool, balance
+from controlplane.envoy.cluster_protocol import apply_protocol, speaks_http2
+from controlplane.envoy.resource import Resource, resource
+from controlplane.envoy.types import CLUSTER
+from controlplane.graph import Plan, Q, each, flat, keyed, query
+from controlplane.mesh.protocols import AUTO
+from controlplane.mesh.rules import destination_rule, effective_policy
+from controlplane.mesh.scope import Binding, Inbound
+from controlplane.mesh.selected_endpoints import UNIX
+from controlplane.mesh.settings import cluster_defaults, inbound_to_localhost
+from controlplane.model.keys import Key
+from controlplane.model.kinds import sidecars
+from controlplane.model.kinds.connection_pool import ConnectionPoolSettings
+from controlplane.model.kinds.destination_rule import TrafficPolicy
+from controlplane.model.kinds.sidecar import Sidecar
+
+Cluster = pb.cluster.Cluster
+
+SOURCE_ADDRESS = "127.0.0.6"
+"""What inbound connections to the application come from: redirect rules let it pass by the proxy."""
+
+_CLEANUP = 60_000_000_000
+
+
+@keyed
+def inbound_clusters(q: Q, inbound: Inbound) -> Plan:
+    """Cluster name -> Resource, one per port of the workload."""
+    return flat(q.fixed(*inbound.bindings), _inbound_cluster, inbound.namespace, inbound.sidecar)
+
+
+@query
+def _inbound_cluster(
+    q: Q, namespace: str, sidecar: Key | None, binding: Binding
+) -> tuple[tuple[str, Resource], ...]:
+    defaults = q(cluster_defaults)
+    name = names.inbound_cluster(binding.target)
+    pool = _pool(q, namespace, sidecar, binding)
+    message = Cluster(name=name, alt_stat_name=name + ";")
+    _lead_to_application(message, binding, to_localhost=q(inbound_to_localhost))
+    apply_pool(message, pool, None, defaults)
+    policy = TrafficPolicy(connection_pool=pool)
+    # The upgrade that the mesh wants is between proxies; what the application speaks, its port says.
+    apply_protocol(
+        message, binding.protocol, policy, http2=speaks_http2(binding.protocol, None, upgrade_default=False)
+    )
+    if binding.service.host:
+        describe_inbound(message, (binding.service,))
+    return ((name, resource(CLUSTER, name, message)),)
+
+
+def _pool(q: Q, namespace: str, sidecar: Key | None, binding: Binding) -> ConnectionPoolSettings | None:
+    """What the Sidecar says, else the service's own DestinationRule: limits hold on both sides."""
+    found: Sidecar | None = None if sidecar is None else q.get(sidecars, sidecar)
+    if found is not None:
+        for listener in found.ingress:
+            if listener.port.number == binding.target and listener.connection_pool is not None:
+                return listener.connection_pool
+        if found.inbound_connection_pool is not None:
+            return found.inbound_connection_pool
+    rule = q(destination_rule, namespace, binding.service) if binding.service.host else None
+    return effective_policy(rule, binding.port).connection_pool
+
+
+def _lead_to_application(message: Any, binding: Binding, *, to_localhost: bool) -> None:
+    """To where the traffic was sent, unless the Sidecar or the mesh names another place."""
+    endpoint = binding.endpoint
+    if endpoint.startswith(UNIX):
+        _static(message).pipe.path = endpoint.removeprefix(UNIX)
+    elif endpoint and not endpoint.startswith(":"):
+        host, _, port = endpoint.rpartition(":")
+        address = _static(message).socket_address
+        address.address, address.port_value = host.strip("[]"), int(port)
+    elif to_localhost:
+        address = _static(message).socket_address
+        address.address, address.port_value = "127.0.0.1", int(endpoint[1:] or binding.target)
+    else:
+        _original_destination(message)
+        if endpoint:
+            message.original_dst_lb_config.upstream_port_override.value = int(endpoint[1:])
+
+
+def _static(message: Any) -> Any:
+    """Make the cluster one of a single fixed address, which the caller fills in."""
+    message.type = Cluster.STATIC
+    message.lb_policy = Cluster.ROUND_ROBIN
+    message.load_assignment.cluster_name = message.name
+    return message.load_assignment.endpoints.add().lb_endpoints.add().endpoint.address
+
+
+def _original_destination(message: Any) -> None:
+    message.type = Cluster.ORIGINAL_DST
+    balance(message, None)
+    message.cleanup_interval.CopyFrom(pb.duration(_CLEANUP))
+    message.upstream_bind_config.source_address.address = SOURCE_ADDRESS
+    message.upstream_bind_config.source_address.port_value = 0
+
+
+@keyed
+def static_clusters(q: Q) -> Plan:
+    """The clusters that every sidecar has: for nothing, for anything outside, for any other inbound port."""
+    return each(q.fixed(names.BLACK_HOLE, names.INBOUND_PASSTHROUGH, names.PASSTHROUGH), _static_cluster)
+
+
+@query
+def _static_cluster(q: Q, name: str) -> Resource:
+    defaults = q(cluster_defaults)
+    message = Cluster(name=name, alt_stat_name=name + ";")
+    if name == names.BLACK_HOLE:
+        message.type = Cluster.STATIC
+        message.lb_policy = Cluster.ROUND_ROBIN
+        message.connect_timeout.CopyFrom(pb.duration(defaults.connect_timeout))
+        return resource(CLUSTER, name, message)
+    if name == names.INBOUND_PASSTHROUGH:
+        _original_destination(message)
+    else:
+        message.type = Cluster.ORIGINAL_DST
+        balance(message, None)
+    apply_pool(message, None, None, defaults)
+    apply_protocol(message, AUTO, TrafficPolicy(), http2=False)
+    return resource(CLUSTER, name, message)

@@ -105,7 +105,11 @@ class Q:
 
     def part(self, keyed: Keyed[P], args: tuple[Any, ...], key: Hashable) -> Source:
         """The items of one group of a keyed map made with `group`, as a collection."""
-        return self._collection(self.graph.keyed(keyed, args).part(key))
+        owner = self.graph.keyed(keyed, args)
+        if owner.plan is None:
+            # Only its plan tells whether the map has groups.
+            owner.refresh(self.graph)
+        return self._collection(owner.part(key))
 
     def _collection(self, source: S) -> S:
         # Swept again unless a map or a query takes it up.

@@ -20,8 +20,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-LEVELS = ("debug", "info", "warning", "error")
-FORMATS = ("text", "json")
+from controlplane.base.parse import LOG_FORMATS, LOG_LEVELS
 
 _OURS = "controlplane"
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -32,11 +31,11 @@ _COLOURS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 def configure(level: str = "info", form: str = "text", stream: TextIO | None = None) -> logging.Handler:
     """Send all logs to `stream` (standard error) and return the handler.
 
-    `level` is one of `LEVELS` and holds for this package; what libraries log is shown from warnings on.
-    Called again, it replaces what it set before.
+    `level` is one of `LOG_LEVELS`, `form` of `LOG_FORMATS`.  The level holds for this package; what
+    libraries log is shown from warnings on.  Called again, it replaces what it set before.
     """
-    if level not in LEVELS or form not in FORMATS:
-        raise ValueError(f"level {level!r} of {LEVELS}, form {form!r} of {FORMATS}")
+    if level not in LOG_LEVELS or form not in LOG_FORMATS:
+        raise ValueError(f"level {level!r} of {LOG_LEVELS}, form {form!r} of {LOG_FORMATS}")
     target = stream or sys.stderr
     handler = _Handler(target)
     handler.setFormatter(JsonLines() if form == "json" else Lines(terminal=target.isatty()))

@@ -1,0 +1,191 @@
+"""From text to values, as flags, variables and annotations write them.
+
+Each function takes the text and returns the value, or raises `ValueError` with what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("text", "json")
+
+_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9}
+_UNITS["h"] = 3600 * 10**9
+_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_SIZE = re.compile(r"(\d+)(KiB|MiB)?", re.ASCII)
+# sockaddr_un holds 108 bytes, the last of them zero.
+_UNIX_LIMIT = 107
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen: a host and port, or the path of a Unix socket.
+
+    Host "" is every interface; port 0 is any free one; with a path, the host is "" and the port 0.
+    """
+
+    host: str
+    port: int
+    path: str = ""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can connect."""
+        if self.path or self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        """As gRPC takes it: "unix:/path", "127.0.0.1:15010", "[::]:15010" for every interface."""
+        if self.path:
+            return f"unix:{self.path}"
+        host = self.host or "::"
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
+
+def address(text: str) -> Address:
+    """HOST:PORT, [IPV6]:PORT, :PORT, unix:/PATH or unix:///PATH."""
+    if text.startswith("unix:"):
+        return _unix(text.removeprefix("unix:"))
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        raise ValueError("the port is missing")
+    if not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise ValueError(f"{port!r} is not a port")
+    if host.startswith("[") and host.endswith("]"):
+        return Address(str(ipaddress.IPv6Address(host[1:-1])), int(port))
+    if ":" in host:
+        raise ValueError("an IPv6 address needs brackets: [::1]:15010")
+    if host and not re.fullmatch(r"[A-Za-z0-9.-]+", host):
+        raise ValueError(f"{host!r} is not a host")
+    return Address(host, int(port))
+
+
+def _unix(path: str) -> Address:
+    path = "/" + path.lstrip("/") if path.startswith("//") else path
+    if not path.startswith("/") or path.endswith("/"):
+        raise ValueError("a Unix socket needs an absolute path: unix:/PATH")
+    if len(path.encode()) > _UNIX_LIMIT:
+        raise ValueError(f"the path of a Unix socket has at most {_UNIX_LIMIT} bytes")
+    return Address("", 0, path)
+
+
+def addresses(text: str) -> tuple[Address, ...]:
+    """Addresses between commas, none of them twice; "" is none."""
+    found = [address(part.strip()) for part in text.split(",") if part.strip()]
+    twice = [one for one in found if found.count(one) > 1 and (one.port or one.path)]
+    if twice:
+        raise ValueError(f"{twice[0]} is there twice")
+    return tuple(found)
+
+
+def tcp_address(text: str) -> Address:
+    """An address that is no Unix socket."""
+    found = address(text)
+    if found.path:
+        raise ValueError("a Unix socket does not do here")
+    return found
+
+
+def duration(text: str) -> float:
+    """A duration in Go's notation, not negative, in seconds; "0" needs no unit."""
+    if text == "0":
+        return 0.0
+    parts = list(_PART.finditer(text))
+    if not parts or "".join(part.group() for part in parts) != text:
+        raise ValueError("a number with a unit (ns us ms s m h) is wanted")
+    seconds = math.fsum(float(part[1]) * _UNITS[part[2]] for part in parts) / 10**9
+    if not math.isfinite(seconds):
+        raise ValueError("too long")
+    return seconds
+
+
+def positive_duration(text: str) -> float:
+    seconds = duration(text)
+    if seconds == 0:
+        raise ValueError("it must be above 0")
+    return seconds
+
+
+def boolean(text: str) -> bool:
+    """What Go's strconv.ParseBool takes."""
+    if text in ("1", "t", "T", "true", "TRUE", "True"):
+        return True
+    if text in ("0", "f", "F", "false", "FALSE", "False"):
+        return False
+    raise ValueError
+
+
+def count(text: str) -> int:
+    """A whole number, not negative."""
+    if not (text.isascii() and text.isdigit()) or len(text) > 9:
+        raise ValueError
+    return int(text)
+
+
+def rate(text: str) -> float:
+    """A number, not negative."""
+    number = float(text)
+    if not 0 <= number < math.inf:
+        raise ValueError
+    return number
+
+
+def size(text: str) -> int:
+    """Bytes, from 64 KiB to 1024 MiB."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise ValueError
+    number = int(match[1]) * {None: 1, "KiB": 2**10, "MiB": 2**20}[match[2]]
+    if not 2**16 <= number <= 2**30:
+        raise ValueError(f"{number} bytes")
+    return number
+
+
+def domain(text: str) -> str:
+    """A DNS name in lower case without the final dot."""
+    if len(text) > 253 or not all(_LABEL.fullmatch(label) for label in text.split(".")):
+        raise ValueError("it has lower-case letters, digits and inner hyphens, between dots")
+    return text
+
+
+def directory(text: str) -> Path:
+    """A directory that exists."""
+    if not text:
+        raise ValueError("it is required")
+    if not Path(text).is_dir():
+        raise ValueError("it is not there" if not Path(text).exists() else "it is not a directory")
+    return Path(text)
+
+
+def optional_file(text: str) -> Path | None:
+    """A file that exists, or "" for none."""
+    if text and not Path(text).is_file():
+        raise ValueError("it is not there" if not Path(text).exists() else "it is not a file")
+    return optional_path(text)
+
+
+def optional_path(text: str) -> Path | None:
+    """A path, there or not, or "" for none."""
+    return Path(text) if text else None
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """A parser that takes exactly these words."""
+
+    def choose(text: str) -> str:
+        if text not in choices:
+            raise ValueError
+        return text
+
+    return choose

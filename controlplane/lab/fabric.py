@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,15 @@ def attach(fabric: str, pod: str, address: str) -> None:
     netns.inside(pod, lambda: _configure(address))
 
 
+def detach(fabric: str, pod: str, address: str) -> None:
+    """Unplug a pod and forget its namespace; name and address may be used again at once.
+
+    The kernel takes down a namespace's devices when it finds the time; the plug goes right now.
+    """
+    netns.inside(fabric, lambda: _unplug(_port_name(address)))
+    netns.remove(pod)
+
+
 def _build_bridge() -> None:
     _no_ipv6()
     # A packet for a place that does not exist is answered (unreachable) instead of swallowed: the
@@ -72,6 +83,11 @@ def _plug(pod_descriptor: int, port: str) -> None:
         netlink.link("add", ifname=port, kind="veth", peer=peer)
         bridge = netlink.link_lookup(ifname=_BRIDGE)[0]
         netlink.link("set", index=netlink.link_lookup(ifname=port)[0], master=bridge, state="up")
+
+
+def _unplug(port: str) -> None:
+    with _routes() as netlink:
+        netlink.link("del", index=netlink.link_lookup(ifname=port)[0])
 
 
 def _configure(address: str) -> None:
@@ -101,9 +117,15 @@ def _port_name(address: str) -> str:
     return f"p{high}-{low}"
 
 
-def _routes() -> Any:
+@contextmanager
+def _routes() -> Iterator[Any]:
+    """Netlink in the current namespace; what the kernel refuses becomes EnvironmentUnfit."""
     try:
-        from pyroute2 import IPRoute
+        from pyroute2 import IPRoute, NetlinkError
     except ImportError as error:
         raise EnvironmentUnfit("the lab needs pyroute2: pip install 'mini-istiod[envoy]'") from error
-    return IPRoute()
+    try:
+        with IPRoute() as netlink:
+            yield netlink
+    except NetlinkError as error:
+        raise EnvironmentUnfit(f"the kernel refuses to build the lab's network: {error}") from error

@@ -177,7 +177,7 @@ class Lab:
         ledger.end(filter(None, entries), grace=3.0)
         for process in pod.processes.values():
             process.wait()
-        netns.remove(pod.netns)
+        fabric.detach(self.site.namespace(_FABRIC), pod.netns, pod.spec.ip)
         shutil.rmtree(pod.directory)
 
     def close(self, keep_files: bool = False) -> None:

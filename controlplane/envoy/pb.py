@@ -33,6 +33,7 @@ from envoy.extensions.filters.common.fault.v3 import fault_pb2 as fault_common
 from envoy.extensions.filters.http.cors.v3 import cors_pb2 as cors
 from envoy.extensions.filters.http.fault.v3 import fault_pb2 as fault
 from envoy.extensions.filters.http.grpc_stats.v3 import config_pb2 as grpc_stats
+from envoy.extensions.filters.http.grpc_web.v3 import grpc_web_pb2 as grpc_web
 from envoy.extensions.filters.http.health_check.v3 import health_check_pb2 as health_check_filter
 from envoy.extensions.filters.http.router.v3 import router_pb2 as router
 from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2 as http_inspector
@@ -87,6 +88,7 @@ __all__ = [
     "file_access_log",
     "format_string",
     "grpc_stats",
+    "grpc_web",
     "hcm",
     "health_check",
     "health_check_filter",

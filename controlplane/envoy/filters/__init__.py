@@ -1,0 +1,28 @@
+"""The HTTP filters of sidecars: one file each; the order of FILTERS is the order in the chain.
+
+To add one: write its file with a `build`, and name it below.  Only what stock Envoy has is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from controlplane.envoy import pb
+from controlplane.envoy.filters import cors, fault, grpc_stats, grpc_web, router
+from controlplane.envoy.filters.chain import Chain
+
+FILTERS: tuple[Callable[[Chain], Any | None], ...] = (
+    grpc_web.build,
+    grpc_stats.build,
+    fault.build,
+    cors.build,
+    # The router answers; nothing after it would ever be reached.
+    router.build,
+)
+
+
+def http_filters(chain: Chain) -> list[Any]:
+    """The filters of one HTTP connection manager, in order."""
+    built = (build(chain) for build in FILTERS)
+    return [one for one in built if one is not None]

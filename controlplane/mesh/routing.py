@@ -1,0 +1,149 @@
+"""Which VirtualService speaks for a host, as a sidecar sees it.
+
+For a host the most specific name among all visible VirtualServices decides: the host itself, then the
+longest wildcard.  Among VirtualServices of that name those private to the client's own namespace come
+first, then those exported to it by name, then the public ones, each by age; the first that has rules
+of the asked kind wins, and nothing is merged (https://istio.io/latest/docs/reference/config/networking/
+virtual-service/).
+
+Everything is found through indexes: the host's own bucket and those of the wildcards above it.  What a
+selection needs to know of a VirtualService is cut into small values, so that an edit of its rules does
+not select anew.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from controlplane.graph import Plan, Q, group, keyed, query
+from controlplane.mesh.hosts import covers, is_partial, patterns_of, specificity
+from controlplane.mesh.imports import Scope, egress_of
+from controlplane.mesh.routing_match import MESH
+from controlplane.mesh.settings import exported, resolved_export_to, virtual_service_export_to
+from controlplane.model.hosts import fqdn
+from controlplane.model.keys import Key, Labels
+from controlplane.model.kinds import virtual_services
+from controlplane.model.kinds.virtual_service import VirtualService
+
+Layer = Literal["http", "tls", "tcp"]
+
+
+class Attachment(NamedTuple):
+    """What a selection needs to know of a VirtualService that serves sidecars.
+
+    `hosts` are full names, sorted; `layers` the kinds of rules it has.
+    """
+
+    created: str
+    key: Key
+    hosts: tuple[str, ...]
+    export_to: tuple[str, ...]
+    layers: tuple[Layer, ...]
+
+
+@query
+def attachment(q: Q, key: Key) -> Attachment | None:
+    """The VirtualService as far as selection goes; None for delegates and for those of gateways alone."""
+    found: VirtualService | None = q.get(virtual_services, key)
+    if found is None or not found.hosts or (found.gateways and MESH not in found.gateways):
+        return None
+    layers: tuple[Layer, ...] = ("http", "tls", "tcp")
+    return Attachment(
+        created=found.meta.created,
+        key=key,
+        hosts=tuple(sorted({fqdn(host, key.namespace) for host in found.hosts})),
+        export_to=resolved_export_to(found.export_to, q(virtual_service_export_to), key.namespace),
+        layers=tuple(layer for layer in layers if getattr(found, layer)),
+    )
+
+
+@query
+def candidates(q: Q, host: str) -> tuple[tuple[Attachment, ...], ...]:
+    """The VirtualServices whose names cover the host, by name, the most specific first.
+
+    The same for all clients; () for most hosts, which spares their scopes any further question.
+    """
+    patterns = list(patterns_of(host))
+    partial = [pattern for pattern in q.keys(q.part(_partial_hosts, (), True)) if covers(pattern, host)]
+    if partial:
+        patterns = sorted({*patterns, *partial}, key=specificity)
+    tiers = []
+    for pattern in patterns:
+        found = (q(attachment, key) for key in q.index(virtual_services, "host", pattern))
+        tier = tuple(sorted(one for one in found if one is not None))
+        if tier:
+            tiers.append(tier)
+    return tuple(tiers)
+
+
+def virtual_service(q: Q, scope: Scope, host: str, layer: Layer) -> Key | None:
+    """The VirtualService in force for a host; None where there is none or it has no such rules."""
+    for tier in q(candidates, host):
+        seen = [one for one in tier if visible_route(q, scope, one)]
+        if seen:
+            ranked = sorted(seen, key=lambda one: _rank(scope.namespace, one))
+            return next((one.key for one in ranked if layer in one.layers), None)
+    return None
+
+
+def visible_route(q: Q, scope: Scope, one: Attachment) -> bool:
+    """Whether it is exported to the scope and, under a Sidecar, imported by any of its hosts."""
+    if not exported(one.export_to, scope.namespace):
+        return False
+    if scope.sidecar is None:
+        return True
+    listeners = q(egress_of, scope)
+    if listeners is None:
+        return True
+    return any(listener.takes_route(one.key.namespace, host) for listener in listeners for host in one.hosts)
+
+
+def _rank(namespace: str, one: Attachment) -> tuple[int, str, str, str]:
+    """Private before exported before public, then by age; see the module's text."""
+    if namespace not in one.export_to:
+        visibility = 2
+    else:
+        visibility = 0 if one.key.namespace == namespace else 1
+    return (visibility, one.created, one.key.name, one.key.namespace)
+
+
+@keyed
+def _partial_hosts(q: Q) -> Plan:
+    """True -> hosts with a wildcard inside a label ("*-v2.example.com"), which no host's parents name."""
+    return group(q.members(virtual_services), _partial_hosts_of)
+
+
+@query
+def _partial_hosts_of(q: Q, key: Key) -> tuple[tuple[bool, str], ...]:
+    one = q(attachment, key)
+    return () if one is None else tuple((True, host) for host in one.hosts if is_partial(host))
+
+
+@query
+def source_selectors(q: Q) -> tuple[Labels, ...]:
+    """All distinct `sourceLabels` in the mesh's VirtualServices; () for most meshes.
+
+    A proxy's routes depend on which of these its labels satisfy, and never on the labels themselves.
+    """
+    return q.keys(q.part(_selectors, (), True))
+
+
+@keyed
+def _selectors(q: Q) -> Plan:
+    """True -> every sourceLabels selector."""
+    return group(q.members(virtual_services), _selectors_of)
+
+
+@query
+def _selectors_of(q: Q, key: Key) -> tuple[tuple[bool, Labels], ...]:
+    return tuple((True, labels) for labels in selectors_in(q.get(virtual_services, key)))
+
+
+def selectors_in(
+    found: VirtualService, layers: tuple[Layer, ...] = ("http", "tls", "tcp")
+) -> tuple[Labels, ...]:
+    """The distinct `sourceLabels` selectors of some kinds of its rules, sorted."""
+    rules = (rule for layer in layers for rule in getattr(found, layer))
+    return tuple(
+        sorted({match.source_labels for rule in rules for match in rule.match if match.source_labels})
+    )

@@ -1,0 +1,78 @@
+"""The TLS and TCP rules of VirtualServices: where opaque connections go.
+
+Unlike HTTP rules they end up in listeners, so they are asked only for ports that are not HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from controlplane.graph import Q, query
+from controlplane.mesh.routing import attachment, selectors_in, virtual_service
+from controlplane.mesh.routing_http import Place, target_of
+from controlplane.mesh.routing_ir import Destination, TcpRoute
+from controlplane.mesh.routing_match import ANYONE, Client, admits
+from controlplane.mesh.scope import RouteScope
+from controlplane.model.keys import Key, Labels, Ref
+from controlplane.model.kinds import virtual_services
+from controlplane.model.kinds.virtual_service import (
+    L4MatchAttributes,
+    RouteDestination,
+    TCPRoute,
+    TLSMatchAttributes,
+    TLSRoute,
+    VirtualService,
+)
+
+L4 = Literal["tls", "tcp"]
+_ANY_CONNECTION = (L4MatchAttributes(),)
+
+
+def l4_rules(q: Q, scope: RouteScope, host: str, layer: L4) -> tuple[Key, Client] | None:
+    """The VirtualService in force for connections to a host, and the client as its rules see it."""
+    key = virtual_service(q, scope.scope, host, layer)
+    if key is None:
+        return None
+    namespace, selectors = q(_needs, key, layer)
+    matched = tuple(labels for labels in scope.matched if labels in selectors)
+    return key, Client(scope.scope.namespace if namespace else "", matched)
+
+
+@query
+def _needs(q: Q, key: Key, layer: L4) -> tuple[bool, tuple[Labels, ...]]:
+    """Whether the rules ask for the client's namespace, and which of its labels."""
+    if q(attachment, key) is None:
+        return False, ()
+    found: VirtualService = q.get(virtual_services, key)
+    matches = [match for rule in getattr(found, layer) for match in rule.match]
+    return any(match.source_namespace for match in matches), selectors_in(found, (layer,))
+
+
+@query
+def l4_routes(q: Q, key: Key, layer: L4, port: int, client: Client = ANYONE) -> tuple[TcpRoute, ...]:
+    """The rules of a VirtualService for a port; nothing follows a rule that takes every connection."""
+    found: VirtualService | None = q.get(virtual_services, key)
+    if found is None:
+        return ()
+    place = Place(key.namespace, port, client)
+    source = Ref("VirtualService", key.namespace, key.name)
+    out: list[TcpRoute] = []
+    rules: tuple[TLSRoute | TCPRoute, ...] = found.tls if layer == "tls" else found.tcp
+    for rule in rules:
+        destinations = tuple(_destinations(q, place, rule.route))
+        for match in rule.match or _ANY_CONNECTION:
+            if not destinations or not admits(match, client, port):
+                continue
+            sni = match.sni_hosts if isinstance(match, TLSMatchAttributes) else ()
+            out.append(TcpRoute(destinations, sni, match.destination_subnets, source))
+            if not sni and not match.destination_subnets:
+                return tuple(out)
+    return tuple(out)
+
+
+def _destinations(q: Q, place: Place, shares: tuple[RouteDestination, ...]) -> Iterator[Destination]:
+    for share in shares:
+        weight = 1 if len(shares) == 1 else share.weight
+        if weight > 0:
+            yield Destination(target_of(q, place, share.destination), weight)

@@ -1,0 +1,93 @@
+"""Which requests an HTTP rule of a VirtualService takes: its match blocks, translated.
+
+Conditions on the client (its labels and namespace, the gateway, the port) are decided here, once per
+kind of client; conditions on the request become a `Match`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+from controlplane.mesh.routing_ir import HeaderMatch, Match, PathMatch, QueryMatch, TextMatch
+from controlplane.model.keys import Key, Labels
+from controlplane.model.kinds.http_match import HTTPMatchRequest, StringMatch
+from controlplane.model.kinds.virtual_service import L4MatchAttributes, TLSMatchAttributes
+
+MESH = "mesh"
+"""The reserved gateway name that means all sidecars."""
+
+CLAIMS_PREFIX = "@request.auth.claims"
+"""Header names that mean a claim of a validated token; no sidecar translates them."""
+
+
+Affinity: TypeAlias = tuple[tuple[str, tuple[Key, ...]], ...]
+"""(destination host, the DestinationRules in force for it), sorted, where those may ask for affinity."""
+
+
+class Client(NamedTuple):
+    """What routes depend on of the client: a projection, so that clients which differ otherwise share them.
+
+    `namespace` is "" and `matched` (the satisfied sourceLabels selectors) is () where no rule asks.
+    """
+
+    namespace: str = ""
+    matched: tuple[Labels, ...] = ()
+    affinity: Affinity = ()
+
+
+ANYONE = Client()
+
+
+def admits(
+    match: HTTPMatchRequest | TLSMatchAttributes | L4MatchAttributes, client: Client, port: int
+) -> bool:
+    """Whether a match block is meant for this client and this listener port.
+
+    As in Istio, a block that names gateways is not asked about source labels and namespace.  Claims of
+    tokens are known to gateways alone: no request through a sidecar has any.
+    """
+    if match.port is not None and match.port != port:
+        return False
+    if isinstance(match, HTTPMatchRequest) and any(_is_claim(name) for name, _ in match.headers):
+        return False
+    if match.gateways:
+        return MESH in match.gateways
+    if match.source_labels and match.source_labels not in client.matched:
+        return False
+    return match.source_namespace in (None, "", client.namespace)
+
+
+def translate_match(match: HTTPMatchRequest) -> Match:
+    """The conditions on the request."""
+    without = ((name, text) for name, text in match.without_headers if not _is_claim(name))
+    headers = [
+        *_pseudo_header(":method", match.method),
+        *_pseudo_header(":scheme", match.scheme),
+        *_pseudo_header(":authority", match.authority),
+        *(HeaderMatch(name, _text(text)) for name, text in match.headers),
+        *(HeaderMatch(name, _text(text), invert=True) for name, text in without),
+    ]
+    query = tuple(QueryMatch(name, _text(text)) for name, text in match.query_params)
+    return Match(_path(match), tuple(headers), query)
+
+
+def _is_claim(name: str) -> bool:
+    return name.startswith(CLAIMS_PREFIX)
+
+
+def _path(match: HTTPMatchRequest) -> PathMatch:
+    uri = match.uri
+    if uri is None or uri.kind == "present":
+        return PathMatch()
+    return PathMatch(uri.kind, uri.value, ignore_case=match.ignore_uri_case and uri.kind != "regex")
+
+
+def _pseudo_header(name: str, text: StringMatch | None) -> tuple[HeaderMatch, ...]:
+    return () if text is None else (HeaderMatch(name, _text(text)),)
+
+
+def _text(match: StringMatch) -> TextMatch:
+    # "*" is no regular expression, but people write it and Istio takes it for "any value".
+    if match.kind == "regex" and match.value in ("", "*"):
+        return TextMatch("present")
+    return TextMatch(match.kind, match.value)

@@ -1,0 +1,172 @@
+"""The names by which clients call a service, and who else may claim one of them.
+
+A service answers to its host and to names derived from it: the short forms that a resolver completes,
+the hosts of ExternalName Services that point to it, and its addresses.  Envoy refuses a whole route
+configuration in which a name occurs twice, so derived names can be lost: to a service or
+VirtualService that has the name as its host, or, among derived ones, to the older service.
+
+Almost no name is contested.  Hosts that could be somebody's derived name are found by their first
+label and addresses by themselves, so a service asks a few indexes and passes over nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from controlplane.graph import Plan, Q, group, keyed, query
+from controlplane.mesh.hosts import kubernetes_host, kubernetes_key
+from controlplane.mesh.protocols import AUTO, HTTP_LIKE
+from controlplane.mesh.routing import attachment
+from controlplane.mesh.service import Service, ServiceId, service, services_of_host
+from controlplane.model.hosts import is_address
+from controlplane.model.keys import Key
+from controlplane.model.kinds import service_entries, services, virtual_services
+from controlplane.model.kinds.service_entry import ServiceEntry
+
+ROUTED = HTTP_LIKE | {AUTO}
+"""Protocols whose ports have virtual hosts."""
+
+
+class Contest(NamedTuple):
+    """A derived name that others may have too: `hosts` are services of that very host, `older` are
+    services that derive it as well; `routed`: a VirtualService names it."""
+
+    name: str
+    hosts: tuple[ServiceId, ...]
+    older: tuple[ServiceId, ...]
+    routed: bool
+
+
+def derived_names(found: Service, namespace: str) -> tuple[str, ...]:
+    """The names besides the host itself, as clients in `namespace` write them; addresses come last."""
+    names: list[str] = [] if found.id.host.startswith("*") else [found.id.host + "."]
+    for host in (found.id.host, *found.aliases):
+        names += [host] if host != found.id.host else []
+        names += _short_forms(host, namespace)
+    if found.headless:
+        names += [f"*.{name}" for name in (found.id.host, *names) if not name.endswith(".")]
+    names += (address for address in found.addresses if "/" not in address)
+    return tuple(dict.fromkeys(names))
+
+
+def home_namespaces(found: Service) -> tuple[str, ...]:
+    """The namespaces whose clients may leave the namespace out of a name of the service."""
+    keys = (kubernetes_key(host) for host in (found.id.host, *found.aliases))
+    return tuple(sorted({key.namespace for key in keys if key is not None}))
+
+
+def _short_forms(host: str, namespace: str) -> list[str]:
+    key = kubernetes_key(host)
+    if key is None:
+        return []
+    near = [key.name] if key.namespace == namespace else []
+    return [*near, f"{key.name}.{key.namespace}", f"{key.name}.{key.namespace}.svc"]
+
+
+@query
+def contests(q: Q, id: ServiceId, port: int) -> tuple[Contest, ...]:
+    """The derived names of a service's port that somebody else may claim; () for nearly all."""
+    found = q(service, id)
+    if found is None:
+        return ()
+    names = dict.fromkeys(
+        name for home in ("", *home_namespaces(found)) for name in derived_names(found, home)
+    )
+    return tuple(contest for name in names if (contest := _contest(q, found, name, port)) is not None)
+
+
+def _contest(q: Q, found: Service, name: str, port: int) -> Contest | None:
+    hosts: tuple[ServiceId, ...] = ()
+    routed = False
+    if not name.endswith("."):
+        label = _label(name)
+        if _is_full(name) or name in q.keys(q.part(_entry_claims, (), label)):
+            hosts = tuple(id for id in q(services_of_host, name) if _routes(q, id, port))
+        if _is_full(name) or name in q.keys(q.part(_route_claims, (), label)):
+            routed = bool(q.index(virtual_services, "host", name))
+    older = tuple(_older(q, found, name, port)) if is_address(name) else ()
+    return Contest(name, hosts, older, routed) if hosts or older or routed else None
+
+
+def _older(q: Q, found: Service, address: str, port: int) -> Iterator[ServiceId]:
+    for claims in (_service_addresses, _entry_addresses):
+        for id in q.keys(q.part(claims, (), address)):
+            other = q(service, id) if id != found.id else None
+            if other is not None and (other.created, id) < (found.created, found.id) and _routes(q, id, port):
+                yield id
+
+
+def _routes(q: Q, id: ServiceId, number: int) -> bool:
+    """Whether the service has a virtual host on this port."""
+    found = q(service, id)
+    port = None if found is None else found.port(number)
+    return port is not None and port.protocol in ROUTED
+
+
+def _label(name: str) -> str:
+    """Under what a host is filed: its first label that is no wildcard; an address as it is."""
+    return name if is_address(name) else name.removeprefix("*.").partition(".")[0]
+
+
+def _is_full(name: str) -> bool:
+    """Whether it is the host of a Kubernetes Service, or one below it, which no short form can be."""
+    return kubernetes_key(name.removeprefix("*.")) is not None
+
+
+def _claimed(host: str) -> tuple[tuple[str, str], ...]:
+    """A host filed under its label, if it could be a derived name of some service."""
+    short = host.removeprefix("*.").removesuffix(".svc")
+    return ((_label(host), host),) if is_address(host) or short.count(".") < 2 else ()
+
+
+@keyed
+def _entry_claims(q: Q) -> Plan:
+    """First label -> hosts of ServiceEntries that look like derived names."""
+    return group(q.members(service_entries), _entry_claims_of)
+
+
+@query
+def _entry_claims_of(q: Q, key: Key) -> tuple[tuple[str, str], ...]:
+    entry: ServiceEntry = q.get(service_entries, key)
+    return tuple(claim for host in entry.hosts for claim in _claimed(host))
+
+
+@keyed
+def _route_claims(q: Q) -> Plan:
+    """First label -> hosts of VirtualServices that look like derived names."""
+    return group(q.members(virtual_services), _route_claims_of)
+
+
+@query
+def _route_claims_of(q: Q, key: Key) -> tuple[tuple[str, str], ...]:
+    one = q(attachment, key)
+    return () if one is None else tuple(claim for host in one.hosts for claim in _claimed(host))
+
+
+@keyed
+def _service_addresses(q: Q) -> Plan:
+    """Address -> Kubernetes Services."""
+    return group(q.members(services), _service_addresses_of)
+
+
+@query
+def _service_addresses_of(q: Q, key: Key) -> tuple[tuple[str, ServiceId], ...]:
+    return _addresses(q(service, ServiceId(kubernetes_host(key), key.namespace)))
+
+
+@keyed
+def _entry_addresses(q: Q) -> Plan:
+    """Address -> ServiceEntries' services."""
+    return group(q.members(service_entries), _entry_addresses_of)
+
+
+@query
+def _entry_addresses_of(q: Q, key: Key) -> tuple[tuple[str, ServiceId], ...]:
+    entry: ServiceEntry = q.get(service_entries, key)
+    found = (q(service, ServiceId(host, key.namespace)) for host in sorted(set(entry.hosts)))
+    return tuple(claim for one in found for claim in _addresses(one))
+
+
+def _addresses(found: Service | None) -> tuple[tuple[str, ServiceId], ...]:
+    return () if found is None else tuple((address, found.id) for address in found.addresses)

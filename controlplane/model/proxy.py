@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from controlplane.base.errors import ProtocolError
+from controlplane.model.describe import describe, shorten
 from controlplane.model.hosts import DOMAIN, is_address
 from controlplane.model.keys import Labels, labels_of
 from controlplane.model.locality import Locality
 
 ProxyType: TypeAlias = Literal["sidecar", "router"]
+_TYPES: Mapping[str, ProxyType] = {"sidecar": "sidecar", "router": "router"}
 INTERCEPTION_MODES = ("REDIRECT", "TPROXY", "NONE")
 LONGEST_ID = 1024
 """Characters; a pod name and two namespaces need 600 at most."""
@@ -69,7 +71,7 @@ class Proxy:
     labels: Labels = ()
     metadata: ProxyMetadata = field(default=ProxyMetadata())
     ips: tuple[str, ...] = ()
-    locality: Locality = Locality()
+    locality: Locality = field(default=Locality())
 
     @property
     def name(self) -> str:
@@ -87,7 +89,7 @@ def parse_node(id: str, metadata: Mapping[str, object] | None, locality: Localit
     fields = _Fields(metadata)
     namespace = fields.text("NAMESPACE") or _first_label(dns)
     if not namespace:
-        raise ProtocolError(f"node id {_shown(id)} names no namespace, and metadata NAMESPACE is absent")
+        raise ProtocolError(f"node id {shorten(id)} names no namespace, and metadata NAMESPACE is absent")
     ips = _addresses(id, address, fields.text("INSTANCE_IPS"))
     return Proxy(
         type=kind,
@@ -110,19 +112,22 @@ def _parts(id: str) -> tuple[ProxyType, str, str, str]:
     if len(id) > LONGEST_ID:
         raise ProtocolError(f"the node id is {len(id)} characters long, at most {LONGEST_ID} are read")
     if not id.isprintable():
-        raise ProtocolError(f"node id {_shown(id)} holds characters that cannot be printed")
+        raise ProtocolError(f"node id {shorten(id)} holds characters that cannot be printed")
     parts = id.split("~")
     if len(parts) != 4:
         raise ProtocolError(
-            f"node id {_shown(id)} has {len(parts)} parts; "
+            f"node id {shorten(id)} has {len(parts)} parts; "
             "expected <type>~<ip>~<name.namespace>~<namespace>.svc.<domain>"
         )
     kind, address, name, dns = parts
-    if kind != "sidecar" and kind != "router":
-        raise ProtocolError(f"node id {_shown(id)} is of type {_shown(kind)}; served are sidecar and router")
+    served = _TYPES.get(kind)
+    if served is None:
+        raise ProtocolError(
+            f"node id {shorten(id)} is of type {shorten(kind)}; served are sidecar and router"
+        )
     if not name:
-        raise ProtocolError(f"node id {_shown(id)} has no name in its third part")
-    return kind, address, name, dns
+        raise ProtocolError(f"node id {shorten(id)} has no name in its third part")
+    return served, address, name, dns
 
 
 def _first_label(dns: str) -> str:
@@ -147,7 +152,7 @@ def _addresses(id: str, address: str, instance_ips: str) -> tuple[str, ...]:
     if is_address(address):
         return (_canonical(address),)
     raise ProtocolError(
-        f"node id {_shown(id)} has no valid IP address in its second part, nor has metadata INSTANCE_IPS"
+        f"node id {shorten(id)} has no valid IP address in its second part, nor has metadata INSTANCE_IPS"
     )
 
 
@@ -155,7 +160,7 @@ def _metadata(fields: _Fields) -> ProxyMetadata:
     mode = fields.text("INTERCEPTION_MODE") or "REDIRECT"
     if mode not in INTERCEPTION_MODES:
         raise ProtocolError(
-            f"node metadata INTERCEPTION_MODE is {_shown(mode)}; allowed are {', '.join(INTERCEPTION_MODES)}"
+            f"node metadata INTERCEPTION_MODE is {shorten(mode)}; allowed are {', '.join(INTERCEPTION_MODES)}"
         )
     return ProxyMetadata(
         workload_name=fields.text("WORKLOAD_NAME"),
@@ -188,7 +193,7 @@ class _Fields:
         if metadata is None:
             metadata = {}
         if not isinstance(metadata, Mapping):
-            raise ProtocolError(f"node metadata is {_type(metadata)}, expected a mapping")
+            raise ProtocolError(f"node metadata is {describe(metadata)}, expected a mapping")
         self._raw: Mapping[object, object] = metadata
 
     def text(self, key: str) -> str:
@@ -227,7 +232,7 @@ class _Fields:
             raise _wrong(key, value, "a mapping of strings to strings")
         for name, text in value.items():
             if not isinstance(name, str) or not isinstance(text, str):
-                raise _wrong(f"{key}[{name!s:.64}]", text, "a string")
+                raise _wrong(key, value, "a mapping of strings to strings")
         return labels_of(value)
 
     def json(self, key: str) -> str:
@@ -243,22 +248,4 @@ class _Fields:
 
 
 def _wrong(key: str, value: object, expected: str) -> ProtocolError:
-    return ProtocolError(f"node metadata {key} is {_type(value)}, expected {expected}")
-
-
-def _type(value: object) -> str:
-    if isinstance(value, str):
-        return f"the string {_shown(value)}"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, Mapping):
-        return "a mapping"
-    if isinstance(value, list | tuple):
-        return "a list"
-    if isinstance(value, int | float):
-        return f"the number {value:.15g}"
-    return f"a value of type {type(value).__name__}"
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 100 else text[:97] + "...")
+    return ProtocolError(f"node metadata {key} is {describe(value)}, expected {expected}")

@@ -2,17 +2,59 @@
 
 from __future__ import annotations
 
-from controlplane.model.kinds.cluster import namespaces, nodes, service_accounts
-from controlplane.model.kinds.destination_rule import destination_rules
-from controlplane.model.kinds.endpoints import endpoint_slices, endpoints
-from controlplane.model.kinds.mesh_config import mesh_configs
-from controlplane.model.kinds.pod import pods
-from controlplane.model.kinds.service import services
-from controlplane.model.kinds.service_entry import service_entries, workload_entries
-from controlplane.model.kinds.sidecar import sidecars
-from controlplane.model.kinds.virtual_service import virtual_services
+from collections.abc import Mapping
+
+from controlplane.graph import Table
+from controlplane.model.kinds.cluster import (
+    NAMESPACE,
+    NODE,
+    SERVICE_ACCOUNT,
+    namespaces,
+    nodes,
+    service_accounts,
+)
+from controlplane.model.kinds.destination_rule import DESTINATION_RULE, destination_rules
+from controlplane.model.kinds.endpoints import ENDPOINT_SLICE, ENDPOINTS, endpoint_slices, endpoints
+from controlplane.model.kinds.kind import MESH, Kind, Parsed
+from controlplane.model.kinds.mesh_config import MESH_CONFIG, mesh_configs
+from controlplane.model.kinds.pod import POD, pods
+from controlplane.model.kinds.service import SERVICE, services
+from controlplane.model.kinds.service_entry import (
+    SERVICE_ENTRY,
+    WORKLOAD_ENTRY,
+    service_entries,
+    workload_entries,
+)
+from controlplane.model.kinds.sidecar import SIDECAR, sidecars
+from controlplane.model.kinds.virtual_service import VIRTUAL_SERVICE, virtual_services
+
+KINDS: tuple[Kind, ...] = (
+    MESH_CONFIG,
+    NAMESPACE,
+    NODE,
+    SERVICE_ACCOUNT,
+    SERVICE,
+    ENDPOINTS,
+    ENDPOINT_SLICE,
+    POD,
+    VIRTUAL_SERVICE,
+    DESTINATION_RULE,
+    SERVICE_ENTRY,
+    WORKLOAD_ENTRY,
+    SIDECAR,
+)
+"""Every kind that is read; what others refer to comes first."""
+
+BY_NAME: Mapping[str, Kind] = {kind.name: kind for kind in KINDS}
+TABLES: Mapping[str, Table] = {kind.name: kind.table for kind in KINDS}
 
 __all__ = [
+    "BY_NAME",
+    "KINDS",
+    "MESH",
+    "TABLES",
+    "Kind",
+    "Parsed",
     "destination_rules",
     "endpoint_slices",
     "endpoints",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from controlplane.model.reader import UINT32, Reader
+
 
 @dataclass(frozen=True, slots=True)
 class TcpKeepalive:
@@ -54,3 +56,47 @@ class ConnectionPoolSettings:
 
     tcp: TCPSettings | None = None
     http: HTTPSettings | None = None
+
+
+def read_connection_pool(r: Reader) -> ConnectionPoolSettings:
+    """ConnectionPoolSettings."""
+    return ConnectionPoolSettings(tcp=r.message("tcp", _read_tcp), http=r.message("http", _read_http))
+
+
+def read_keepalive(r: Reader) -> TcpKeepalive:
+    """TcpKeepalive."""
+    return TcpKeepalive(
+        probes=r.count("probes", UINT32), time=r.duration("time"), interval=r.duration("interval")
+    )
+
+
+def _read_tcp(r: Reader) -> TCPSettings:
+    return TCPSettings(
+        max_connections=r.count("maxConnections"),
+        connect_timeout=r.duration("connectTimeout"),
+        tcp_keepalive=r.message("tcpKeepalive", read_keepalive),
+        max_connection_duration=r.duration("maxConnectionDuration"),
+        # 0 switches this timeout off, so it is allowed here.
+        idle_timeout=r.duration("idleTimeout", 0),
+    )
+
+
+def _read_http(r: Reader) -> HTTPSettings:
+    settings = HTTPSettings(
+        http1_max_pending_requests=r.count("http1MaxPendingRequests"),
+        http2_max_requests=r.count("http2MaxRequests"),
+        max_requests_per_connection=r.count("maxRequestsPerConnection"),
+        max_retries=r.count("maxRetries"),
+        idle_timeout=r.duration("idleTimeout"),
+        h2_upgrade_policy=r.enum("h2UpgradePolicy", ("DEFAULT", "DO_NOT_UPGRADE", "UPGRADE"), "DEFAULT"),
+        use_client_protocol=r.boolean("useClientProtocol"),
+        max_concurrent_streams=r.count("maxConcurrentStreams"),
+        http2_keep_alive=r.message("http2KeepAlive", _read_http2_keepalive),
+    )
+    if settings.use_client_protocol and settings.h2_upgrade_policy == "UPGRADE":
+        r.error("useClientProtocol", "excludes h2UpgradePolicy: UPGRADE", "keep one of them")
+    return settings
+
+
+def _read_http2_keepalive(r: Reader) -> KeepaliveSettings:
+    return KeepaliveSettings(interval=r.duration("interval"), timeout=r.duration("timeout"))

@@ -5,13 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controlplane.graph import Table
-from controlplane.model.hosts import fqdn
+from controlplane.model.checks import check_export_to, check_host, check_port_name, check_selector
+from controlplane.model.describe import shorten
+from controlplane.model.hosts import fqdn, is_address
 from controlplane.model.keys import Key, Labels
-from controlplane.model.kinds.connection_pool import ConnectionPoolSettings
-from controlplane.model.kinds.kind import by_namespace, namespace_of
-from controlplane.model.kinds.load_balancing import LoadBalancerSettings, OutlierDetection
-from controlplane.model.kinds.tls import ClientTLSSettings
+from controlplane.model.kinds.connection_pool import ConnectionPoolSettings, read_connection_pool
+from controlplane.model.kinds.kind import Kind, by_namespace, namespace_of
+from controlplane.model.kinds.load_balancing import (
+    LoadBalancerSettings,
+    OutlierDetection,
+    read_load_balancer,
+    read_outlier_detection,
+)
+from controlplane.model.kinds.tls import ClientTLSSettings, read_client_tls
 from controlplane.model.meta import Meta
+from controlplane.model.reader import UINT32, Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,4 +96,116 @@ destination_rules = Table(
     # A rule without a selector is found by its host; asking who selects a client must not list them all.
     selector=lambda value: value.workload_selector or None,
     namespace=namespace_of,
+)
+
+
+def _read(r: Reader, meta: Meta) -> DestinationRule:
+    value = DestinationRule(
+        meta=meta,
+        host=r.required("host", "name the service"),
+        traffic_policy=r.message("trafficPolicy", _read_traffic_policy),
+        subsets=_read_subsets(r),
+        export_to=r.strings("exportTo"),
+        workload_selector=r.message("workloadSelector", _read_selector) or None,
+    )
+    check_host(r, "host", value.host)
+    check_export_to(r, "exportTo", value.export_to)
+    if value.workload_selector and value.export_to not in ((), (".",)):
+        r.warn("exportTo", 'has no effect with workloadSelector, which means "."', 'say exportTo: ["."]')
+    return value
+
+
+def _read_selector(r: Reader) -> Labels:
+    labels = r.labels("matchLabels")
+    check_selector(r, "matchLabels", labels)
+    if not labels:
+        r.warn("matchLabels", "is empty, so that the rule holds for all clients", "name labels")
+    return labels
+
+
+def _read_subsets(r: Reader) -> tuple[Subset, ...]:
+    subsets: dict[str, Subset] = {}
+    for index, subset in enumerate(r.messages("subsets", _read_subset)):
+        if subset.name in subsets:
+            name = shorten(subset.name)
+            r.warn(
+                f"subsets[{index}].name", f"{name} is given twice; this one is dropped", "use another name"
+            )
+        subsets.setdefault(subset.name, subset)
+    return tuple(subsets.values())
+
+
+def _read_subset(r: Reader) -> Subset:
+    subset = Subset(
+        name=r.required("name", "name the subset"),
+        labels=r.labels("labels"),
+        traffic_policy=r.message("trafficPolicy", _read_traffic_policy),
+    )
+    check_port_name(r, "name", subset.name)
+    check_selector(r, "labels", subset.labels)
+    return subset
+
+
+def _read_traffic_policy(r: Reader) -> TrafficPolicy:
+    return TrafficPolicy(
+        load_balancer=r.message("loadBalancer", read_load_balancer),
+        connection_pool=r.message("connectionPool", read_connection_pool),
+        outlier_detection=r.message("outlierDetection", read_outlier_detection),
+        tls=r.message("tls", read_client_tls),
+        port_level_settings=_read_port_levels(r),
+        tunnel=r.message("tunnel", _read_tunnel),
+        proxy_protocol=r.message("proxyProtocol", lambda p: p.enum("version", ("V1", "V2"), "V1")),
+        retry_budget=r.message("retryBudget", _read_retry_budget),
+    )
+
+
+def _read_port_levels(r: Reader) -> tuple[PortTrafficPolicy, ...]:
+    levels: dict[int, PortTrafficPolicy] = {}
+    for index, level in enumerate(r.messages("portLevelSettings", _read_port_level)):
+        if level.port in levels:
+            at = f"portLevelSettings[{index}].port"
+            r.warn(at, f"{level.port} is given twice; this one is dropped", "merge the two entries")
+        levels.setdefault(level.port, level)
+    return tuple(levels.values())
+
+
+def _read_port_level(r: Reader) -> PortTrafficPolicy:
+    port = r.message("port", lambda p: p.port("number"))
+    if port is None:
+        r.error("port.number", "is missing", "write a number from 1 to 65535")
+    return PortTrafficPolicy(
+        port=port or 0,
+        load_balancer=r.message("loadBalancer", read_load_balancer),
+        connection_pool=r.message("connectionPool", read_connection_pool),
+        outlier_detection=r.message("outlierDetection", read_outlier_detection),
+        tls=r.message("tls", read_client_tls),
+    )
+
+
+def _read_tunnel(r: Reader) -> TunnelSettings:
+    host = r.required("targetHost", "name the host to reach")
+    port = r.port("targetPort")
+    if port is None:
+        r.error("targetPort", "is missing", "write a number from 1 to 65535")
+    if not is_address(host):
+        check_host(r, "targetHost", host, wildcard=False)
+    return TunnelSettings(host, port or 0, r.enum("protocol", ("CONNECT", "POST"), "CONNECT"))
+
+
+def _read_retry_budget(r: Reader) -> RetryBudget:
+    return RetryBudget(
+        percent=r.number("percent", 0, 100),
+        min_retry_concurrency=r.integer("minRetryConcurrency", 0, UINT32),
+        budget_interval=r.duration("budgetInterval"),
+    )
+
+
+DESTINATION_RULE = Kind(
+    name="DestinationRule",
+    group="networking.istio.io",
+    versions=("v1", "v1beta1", "v1alpha3"),
+    plural="destinationrules",
+    namespaced=True,
+    table=destination_rules,
+    read=_read,
 )

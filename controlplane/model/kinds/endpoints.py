@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controlplane.graph import Table
+from controlplane.model.describe import shorten
+from controlplane.model.hosts import is_address
 from controlplane.model.keys import Key
-from controlplane.model.kinds.kind import by_namespace, namespace_of
+from controlplane.model.kinds.kind import Kind, by_namespace, namespace_of
 from controlplane.model.meta import Meta
+from controlplane.model.reader import Reader
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
@@ -23,7 +26,7 @@ class ObjectReference:
 
 @dataclass(frozen=True, slots=True)
 class EndpointPort:
-    """A port of all endpoints of a slice or subset; `name` joins it with the Service's port, `port` None = all."""
+    """A port of all endpoints of a slice or subset; `name` joins it with the Service's."""
 
     name: str = ""
     port: int | None = None
@@ -114,4 +117,112 @@ endpoints = Table(
     "endpoints",
     indexes={"namespace": by_namespace, "service": _endpoints_service, "address": _endpoints_addresses},
     namespace=namespace_of,
+)
+
+
+ADDRESS_TYPES = ("IPv4", "IPv6", "FQDN")
+PROTOCOLS = ("TCP", "UDP", "SCTP")
+
+
+def _read_slice(r: Reader, meta: Meta) -> EndpointSlice:
+    service = next((value for key, value in meta.labels if key == SERVICE_NAME_LABEL), "")
+    if not service:
+        r.warn(
+            "metadata.labels",
+            "name no service, so that nobody uses these endpoints",
+            f"add the label {SERVICE_NAME_LABEL}",
+        )
+    address_type = r.enum("addressType", ADDRESS_TYPES, "IPv4")
+    read = _read_name_endpoint if address_type == "FQDN" else _read_ip_endpoint
+    return EndpointSlice(
+        meta=meta,
+        address_type=address_type,
+        endpoints=r.messages("endpoints", read),
+        ports=r.messages("ports", _read_port),
+        service=Key(meta.namespace, service) if service else None,
+    )
+
+
+def _read_ip_endpoint(r: Reader) -> SliceEndpoint:
+    endpoint = _read_name_endpoint(r)
+    for index, address in enumerate(endpoint.addresses):
+        if not is_address(address):
+            r.error(f"addresses[{index}]", f"{shorten(address)} is no IP address", "write an IP address")
+    return endpoint
+
+
+def _read_name_endpoint(r: Reader) -> SliceEndpoint:
+    conditions = r.inner("conditions")
+    ready = conditions.optional_boolean("ready")
+    serving = conditions.optional_boolean("serving")
+    # https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#conditions
+    ready = True if ready is None else ready
+    return SliceEndpoint(
+        addresses=r.strings("addresses"),
+        ready=ready,
+        serving=ready if serving is None else serving,
+        terminating=conditions.boolean("terminating"),
+        hostname=r.string("hostname"),
+        node_name=r.string("nodeName"),
+        zone=r.string("zone"),
+        target_ref=r.message("targetRef", _read_reference),
+    )
+
+
+def _read_reference(r: Reader) -> ObjectReference:
+    return ObjectReference(kind=r.text("kind"), namespace=r.text("namespace"), name=r.text("name"))
+
+
+def _read_port(r: Reader) -> EndpointPort:
+    return EndpointPort(
+        name=r.text("name"),
+        port=r.port("port"),
+        protocol=r.enum("protocol", PROTOCOLS, "TCP"),
+        app_protocol=r.string("appProtocol"),
+    )
+
+
+def _read_endpoints(r: Reader, meta: Meta) -> Endpoints:
+    return Endpoints(meta=meta, subsets=r.messages("subsets", _read_subset))
+
+
+def _read_subset(r: Reader) -> EndpointSubset:
+    return EndpointSubset(
+        addresses=r.messages("addresses", _read_subset_address),
+        not_ready_addresses=r.messages("notReadyAddresses", _read_subset_address),
+        ports=r.messages("ports", _read_port),
+    )
+
+
+def _read_subset_address(r: Reader) -> EndpointAddress:
+    ip = r.required("ip")
+    if ip and not is_address(ip):
+        r.error("ip", f"{shorten(ip)} is no IP address", "write an IP address")
+    return EndpointAddress(
+        ip=ip,
+        hostname=r.string("hostname"),
+        node_name=r.string("nodeName"),
+        target_ref=r.message("targetRef", _read_reference),
+    )
+
+
+ENDPOINT_SLICE = Kind(
+    name="EndpointSlice",
+    group="discovery.k8s.io",
+    versions=("v1",),
+    plural="endpointslices",
+    namespaced=True,
+    table=endpoint_slices,
+    read=_read_slice,
+    shape="core",
+)
+ENDPOINTS = Kind(
+    name="Endpoints",
+    group="",
+    versions=("v1",),
+    plural="endpoints",
+    namespaced=True,
+    table=endpoints,
+    read=_read_endpoints,
+    shape="core",
 )

@@ -4,8 +4,52 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from controlplane.model.describe import shorten
+from controlplane.model.duration import SECOND
 from controlplane.model.keys import Labels
-from controlplane.model.kinds.http_match import StringMatch
+from controlplane.model.kinds.http_match import StringMatch, is_header_name, read_string_match
+from controlplane.model.reader import Reader
+
+GRPC_STATUS = (
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+)
+"""In the order of their numbers, 0 to 16."""
+
+RETRY_ON = (
+    "5xx",
+    "gateway-error",
+    "reset",
+    "reset-before-request",
+    "connect-failure",
+    "envoy-ratelimited",
+    "retriable-4xx",
+    "refused-stream",
+    "retriable-status-codes",
+    "retriable-headers",
+    "http3-post-connect-failure",
+    "cancelled",
+    "deadline-exceeded",
+    "internal",
+    "resource-exhausted",
+    "unavailable",
+)
+"""Envoy's conditions for HTTP and gRPC; a status number may stand among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +71,24 @@ class Headers:
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """Wait before forwarding; `percentage` 0..100 of requests.  `exponential_delay` has no effect in Istio."""
+    """Wait before forwarding; `percentage` 0..100 of requests (not said = none).
+
+    `exponential_delay` has no effect in Istio.
+    """
 
     fixed_delay: int | None = None
     exponential_delay: int | None = None
-    percentage: float = 100.0
+    percentage: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Abort:
-    """Answer with an error; one of the three codes is set; `percentage` 0..100 of requests."""
+    """Answer with an error; one of the codes is set; `percentage` 0..100 of requests (not said = none)."""
 
     http_status: int | None = None
     grpc_status: str | None = None
     http2_error: str | None = None
-    percentage: float = 100.0
+    percentage: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +129,122 @@ class HTTPRetry:
     retry_remote_localities: bool | None = None
     retry_ignore_previous_hosts: bool | None = None
     backoff: int | None = None
+
+
+def read_headers(r: Reader) -> Headers:
+    """Operations on the headers of both directions."""
+    return Headers(
+        request=r.message("request", _read_header_operations),
+        response=r.message("response", _read_header_operations),
+    )
+
+
+def _read_header_operations(r: Reader) -> HeaderOperations:
+    operations = HeaderOperations(set=r.labels("set"), add=r.labels("add"), remove=r.strings("remove"))
+    for field, pairs in (("set", operations.set), ("add", operations.add)):
+        for header, value in pairs:
+            _check_header(r, field, header)
+            if any(char in value for char in "\0\r\n"):
+                r.error(f"{field}[{header}]", "holds a line break or a NUL", "write one line of text")
+    for index, header in enumerate(operations.remove):
+        _check_header(r, f"remove[{index}]", header)
+    return operations
+
+
+def _check_header(r: Reader, field: str, header: str) -> None:
+    if not is_header_name(header.removeprefix(":")):
+        r.error(field, f"{shorten(header)} cannot be the name of a header", "use the name of a header")
+    elif header.startswith(":") and header != ":authority":
+        r.warn(field, f"{header} cannot be changed like this and is left alone", "use rewrite or redirect")
+
+
+def read_fault(r: Reader) -> HTTPFaultInjection:
+    """A fault with at least one of delay and abort."""
+    fault = HTTPFaultInjection(delay=r.message("delay", _read_delay), abort=r.message("abort", _read_abort))
+    if fault.delay is None and fault.abort is None:
+        r.error("", "does nothing", "say delay or abort")
+    return fault
+
+
+def _read_delay(r: Reader) -> Delay:
+    delay = Delay(
+        fixed_delay=r.duration("fixedDelay"),
+        exponential_delay=r.duration("exponentialDelay"),
+        percentage=_read_share(r, r.integer("percent", 0, 100)),
+    )
+    if delay.exponential_delay is not None:
+        r.warn("exponentialDelay", "has no effect, in Istio neither", "use fixedDelay")
+    elif not r.has("fixedDelay"):
+        r.error("fixedDelay", "is missing", 'say how long, like "5s"')
+    return delay
+
+
+def _read_abort(r: Reader) -> Abort:
+    abort = Abort(
+        http_status=r.integer("httpStatus", 200, 599),
+        grpc_status=r.choice("grpcStatus", GRPC_STATUS),
+        http2_error=r.string("http2Error"),
+        percentage=_read_share(r, None),
+    )
+    given = [name for name in ("httpStatus", "grpcStatus", "http2Error") if r.has(name)]
+    if not given:
+        r.error("httpStatus", "is missing", "say httpStatus or grpcStatus")
+    elif len(given) > 1:
+        r.error(given[1], f"excludes {given[0]}", "keep one of them")
+    elif abort.http2_error is not None:
+        r.warn("http2Error", "has no effect, in Istio neither", "use httpStatus or grpcStatus")
+    return abort
+
+
+def _read_share(r: Reader, whole: int | None) -> float:
+    """The percentage of a fault; `whole` is the old integer field."""
+    share = r.percent("percentage")
+    if share is None:
+        share = None if whole is None else float(whole)
+    if share is None:
+        r.warn("percentage", "is missing, so that no request is affected", "say percentage: {value: 100}")
+    return share or 0.0
+
+
+def read_cors(r: Reader) -> CorsPolicy:
+    """A CorsPolicy; the old allowOrigin counts as exact matches when allowOrigins is not used."""
+    old = tuple(StringMatch("exact", origin) for origin in r.strings("allowOrigin"))
+    policy = CorsPolicy(
+        allow_origins=r.messages("allowOrigins", read_string_match) or old,
+        allow_methods=r.strings("allowMethods"),
+        allow_headers=r.strings("allowHeaders"),
+        expose_headers=r.strings("exposeHeaders"),
+        max_age=r.duration("maxAge"),
+        allow_credentials=r.optional_boolean("allowCredentials"),
+        unmatched_preflights=r.enum(
+            "unmatchedPreflights", ("UNSPECIFIED", "FORWARD", "IGNORE"), "UNSPECIFIED"
+        ),
+    )
+    if policy.max_age is not None and policy.max_age % SECOND:
+        r.error("maxAge", "is not a whole number of seconds", "browsers count it in seconds")
+    return policy
+
+
+def read_retry(r: Reader) -> HTTPRetry:
+    """An HTTPRetry."""
+    retry = HTTPRetry(
+        attempts=r.integer("attempts") or 0,
+        per_try_timeout=r.duration("perTryTimeout", 0),
+        retry_on=r.string("retryOn"),
+        retry_remote_localities=r.optional_boolean("retryRemoteLocalities"),
+        retry_ignore_previous_hosts=r.optional_boolean("retryIgnorePreviousHosts"),
+        backoff=r.duration("backoff"),
+    )
+    if not retry.attempts and (retry.retry_on or retry.per_try_timeout):
+        r.warn("attempts", "is 0, so that nothing is retried", "say how often to retry")
+    for condition in (retry.retry_on or "").split(","):
+        word = condition.strip()
+        if word and word not in RETRY_ON and not _is_status(word):
+            r.warn(
+                "retryOn", f"{shorten(word)} is no condition that Envoy knows", "use " + ", ".join(RETRY_ON)
+            )
+    return retry
+
+
+def _is_status(word: str) -> bool:
+    return len(word) == 3 and word.isascii() and word.isdigit()

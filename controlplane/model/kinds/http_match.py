@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
+from controlplane.model.checks import check_gateways, check_namespace, check_regex, check_selector
+from controlplane.model.describe import shorten
 from controlplane.model.keys import Labels
+from controlplane.model.reader import Reader
+
+_TESTS: tuple[Literal["exact", "prefix", "regex"], ...] = ("exact", "prefix", "regex")
+_PSEUDO = ("uri", "scheme", "method", "authority")
+# RFC 9110, 5.6.2: token.
+_TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+
+
+def is_header_name(text: str) -> bool:
+    """Whether this can be the name of an HTTP header."""
+    return _TOKEN.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +51,80 @@ class HTTPMatchRequest:
     without_headers: tuple[tuple[str, StringMatch], ...] = ()
     source_namespace: str | None = None
     stat_prefix: str | None = None
+
+
+def read_string_match(r: Reader) -> StringMatch:
+    """A StringMatch; Istio refuses more than one test, an empty prefix and a bad expression."""
+    return _string_match(r)
+
+
+def _string_match(r: Reader, star: bool = False) -> StringMatch:
+    tests = {kind: r.text(kind) for kind in _TESTS}
+    given = [kind for kind in _TESTS if r.has(kind)]
+    if len(given) > 1:
+        r.error(given[1], f"excludes {given[0]}", "keep one of " + ", ".join(_TESTS))
+    if not given:
+        return StringMatch("present")
+    kind = given[0]
+    value = tests[kind]
+    if kind == "prefix" and not value:
+        r.error(kind, "is empty", "write a prefix, or leave the match out")
+    elif kind == "regex" and star and value == "*":
+        return StringMatch("present")
+    elif kind == "regex":
+        check_regex(r, kind, value)
+    return StringMatch(kind, value)
+
+
+def _read_header_match(r: Reader) -> StringMatch:
+    # For headers, and only there, Istio reads the invalid expression "*" as "any value".
+    return _string_match(r, star=True)
+
+
+def read_http_match(r: Reader) -> HTTPMatchRequest:
+    """One HTTPMatchRequest."""
+    match = HTTPMatchRequest(
+        name=r.text("name"),
+        uri=_read_test(r, "uri"),
+        scheme=_read_test(r, "scheme"),
+        method=_read_test(r, "method"),
+        authority=_read_test(r, "authority"),
+        headers=_read_header_tests(r, "headers"),
+        port=r.port("port"),
+        source_labels=r.labels("sourceLabels"),
+        gateways=r.strings("gateways"),
+        query_params=r.messages_by_name("queryParams", read_string_match),
+        ignore_uri_case=r.boolean("ignoreUriCase"),
+        without_headers=_read_header_tests(r, "withoutHeaders"),
+        source_namespace=r.string("sourceNamespace"),
+        stat_prefix=r.string("statPrefix"),
+    )
+    check_selector(r, "sourceLabels", match.source_labels)
+    check_namespace(r, "sourceNamespace", match.source_namespace)
+    check_gateways(r, match.gateways)
+    if any(not name for name, _ in match.query_params):
+        r.error("queryParams", "has an empty name", "name the query parameter")
+    return match
+
+
+def _read_test(r: Reader, name: str) -> StringMatch | None:
+    match = r.message(name, read_string_match)
+    if match is None or match.kind != "present":
+        return match
+    # Every request has a path, a method, a scheme and an authority: nothing is asked.
+    r.warn(name, "says neither exact, prefix nor regex and has no effect", "say one of them")
+    return None
+
+
+def _read_header_tests(r: Reader, name: str) -> tuple[tuple[str, StringMatch], ...]:
+    tests = r.messages_by_name(name, _read_header_match)
+    for header, _ in tests:
+        if not is_header_name(header.removeprefix(":")) and not header.startswith("@request.auth.claims"):
+            r.error(name, f"{shorten(header)} cannot be the name of a header", "use the name of a header")
+        elif header in _PSEUDO and name == "headers":
+            r.warn(
+                f"{name}[{header}]",
+                "looks at a header of that name",
+                f"to look at the request's, use {header}:",
+            )
+    return tests

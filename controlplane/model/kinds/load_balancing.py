@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isqrt
 
+from controlplane.model.describe import shorten
 from controlplane.model.keys import Labels
+from controlplane.model.reader import UINT32, Reader
+
+SIMPLE = ("UNSPECIFIED", "LEAST_CONN", "RANDOM", "PASSTHROUGH", "ROUND_ROBIN", "LEAST_REQUEST")
+_HASH_KEYS = ("httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName")
+# Envoy's bounds: maximum_ring_size and the largest Maglev table.
+_LARGEST_RING = 8 * 1024 * 1024
+_LARGEST_TABLE = 5_000_011
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,7 @@ class ConsistentHashLB:
 
 @dataclass(frozen=True, slots=True)
 class Distribute:
-    """Where traffic from a locality goes: (locality, weight) pairs sorted by locality, the weights sum to 100."""
+    """Where traffic from a locality goes: (locality, weight) pairs, sorted; the weights sum to 100."""
 
     from_: str
     to: tuple[tuple[str, int], ...] = ()
@@ -121,3 +130,148 @@ class OutlierDetection:
     max_ejection_percent: int | None = None
     min_health_percent: int | None = None
     outlier_detection_http_error_codes: tuple[int, ...] = ()
+
+
+def read_load_balancer(r: Reader) -> LoadBalancerSettings:
+    """LoadBalancerSettings."""
+    warmup = r.message("warmup", _read_warmup)
+    old_warmup = r.duration("warmupDurationSecs")
+    if warmup is None and old_warmup is not None:
+        warmup = WarmupConfiguration(old_warmup)
+    settings = LoadBalancerSettings(
+        simple=r.choice("simple", SIMPLE),
+        consistent_hash=r.message("consistentHash", _read_consistent_hash),
+        locality_lb_setting=r.message("localityLbSetting", read_locality),
+        zone_aware_lb_setting=r.message("zoneAwareLbSetting", _read_zone_aware),
+        warmup=warmup,
+    )
+    # In the CRD, and not implemented by Istio either.
+    r.unsupported("backendUtilization")
+    if settings.simple is not None and settings.consistent_hash is not None:
+        r.error("consistentHash", "excludes simple", "keep one of them")
+    if settings.locality_lb_setting is not None and settings.zone_aware_lb_setting is not None:
+        r.warn("localityLbSetting", "has no effect beside zoneAwareLbSetting", "keep one of them")
+    return settings
+
+
+def _read_warmup(r: Reader) -> WarmupConfiguration:
+    duration = r.duration("duration")
+    if not r.has("duration"):
+        r.error("duration", "is missing", 'say how long, like "60s"')
+    return WarmupConfiguration(
+        duration=duration or 0,
+        minimum_percent=r.number("minimumPercent", 0, 100),
+        aggression=r.number("aggression", 1, 1e9),
+    )
+
+
+def _read_consistent_hash(r: Reader) -> ConsistentHashLB:
+    ring = r.message("ringHash", lambda ring: RingHash(ring.count("minimumRingSize", _LARGEST_RING)))
+    old = r.count("minimumRingSize", _LARGEST_RING)
+    if ring is None and old is not None:
+        ring = RingHash(old)
+    settings = ConsistentHashLB(
+        http_header_name=r.string("httpHeaderName"),
+        http_cookie=r.message("httpCookie", _read_cookie),
+        use_source_ip=r.boolean("useSourceIp"),
+        http_query_parameter_name=r.string("httpQueryParameterName"),
+        ring_hash=ring,
+        maglev=r.message("maglev", _read_maglev),
+    )
+    given = [name for name in _HASH_KEYS if r.has(name)]
+    if not given:
+        r.error("", "names nothing to hash", "say one of " + ", ".join(_HASH_KEYS))
+    elif len(given) > 1:
+        r.error(given[1], f"excludes {given[0]}", "keep one of " + ", ".join(_HASH_KEYS))
+    if r.has("ringHash") and settings.maglev is not None:
+        r.error("maglev", "excludes ringHash", "keep one of them")
+    return settings
+
+
+def _read_cookie(r: Reader) -> HTTPCookie:
+    return HTTPCookie(
+        name=r.required("name", "name the cookie"),
+        path=r.string("path"),
+        ttl=r.duration("ttl", 0),
+        attributes=r.messages("attributes", lambda a: (a.required("name", "name it"), a.text("value"))),
+    )
+
+
+def _read_maglev(r: Reader) -> MagLev:
+    size = r.count("tableSize", _LARGEST_TABLE)
+    # https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/cluster/v3/cluster.proto: table_size
+    if size is not None and not _is_prime(size):
+        r.error("tableSize", f"{size} is not a prime number", "use a prime, like 65537")
+    return MagLev(size)
+
+
+def _is_prime(number: int) -> bool:
+    return number > 1 and all(number % divisor for divisor in range(2, isqrt(number) + 1))
+
+
+def read_locality(r: Reader) -> LocalityLoadBalancerSetting:
+    """LocalityLoadBalancerSetting; distribute excludes the two kinds of failover."""
+    setting = LocalityLoadBalancerSetting(
+        distribute=r.messages("distribute", _read_distribute),
+        failover=r.messages("failover", _read_failover),
+        failover_priority=r.strings("failoverPriority"),
+        enabled=r.optional_boolean("enabled"),
+    )
+    for other in ("failover", "failoverPriority"):
+        if setting.distribute and r.has(other):
+            r.error(other, "excludes distribute", "keep one of them")
+    seen = [distribute.from_ for distribute in setting.distribute]
+    for index, source in enumerate(seen):
+        if source in seen[:index]:
+            r.error(f"distribute[{index}].from", f"{shorten(source)} is given twice", "merge the two entries")
+    return setting
+
+
+def _read_zone_aware(r: Reader) -> ZoneAwareLoadBalancerSetting:
+    return ZoneAwareLoadBalancerSetting(
+        failover=r.messages("failover", _read_failover),
+        failover_priority=r.strings("failoverPriority"),
+        enabled=r.optional_boolean("enabled"),
+        min_cluster_size=r.count("minClusterSize", UINT32),
+    )
+
+
+def _read_distribute(r: Reader) -> Distribute:
+    distribute = Distribute(from_=r.required("from", "name a locality"), to=r.integers_by_name("to", 1, 100))
+    total = sum(weight for _, weight in distribute.to)
+    if total != 100:
+        r.error("to", f"the weights add up to {total}", "make them add up to 100")
+    return distribute
+
+
+def _read_failover(r: Reader) -> Failover:
+    failover = Failover(from_=r.required("from", "name a region"), to=r.required("to", "name a region"))
+    if failover.from_ and failover.from_ == failover.to:
+        r.error("to", "is the region that fails", "name another region")
+    if "*" in failover.from_ or "*" in failover.to:
+        r.error("from", "cannot be a wildcard", "name one region")
+    return failover
+
+
+def read_outlier_detection(r: Reader) -> OutlierDetection:
+    """OutlierDetection."""
+    detection = OutlierDetection(
+        consecutive_5xx_errors=r.integer("consecutive5xxErrors", 0, UINT32),
+        consecutive_gateway_errors=r.integer("consecutiveGatewayErrors", 0, UINT32),
+        split_external_local_origin_errors=r.boolean("splitExternalLocalOriginErrors"),
+        consecutive_local_origin_failures=r.integer("consecutiveLocalOriginFailures", 0, UINT32),
+        interval=r.duration("interval"),
+        base_ejection_time=r.duration("baseEjectionTime"),
+        max_ejection_percent=r.integer("maxEjectionPercent", 0, 100),
+        min_health_percent=r.integer("minHealthPercent", 0, 100),
+        outlier_detection_http_error_codes=r.integers("outlierDetectionHttpErrorCodes", 100, 599),
+    )
+    if r.integer("consecutiveErrors") is not None:
+        r.warn("consecutiveErrors", "has no effect any more", "use consecutive5xxErrors")
+    if detection.consecutive_local_origin_failures and not detection.split_external_local_origin_errors:
+        r.error(
+            "consecutiveLocalOriginFailures",
+            "needs splitExternalLocalOriginErrors",
+            "say splitExternalLocalOriginErrors: true",
+        )
+    return detection

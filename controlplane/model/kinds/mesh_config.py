@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from controlplane.graph import Table
+from controlplane.model.checks import check_export_to, check_host, check_namespace, check_selector
+from controlplane.model.describe import shorten
+from controlplane.model.duration import SECOND
 from controlplane.model.keys import Labels
-from controlplane.model.kinds.connection_pool import TcpKeepalive
-from controlplane.model.kinds.http_effects import HTTPRetry
-from controlplane.model.kinds.load_balancing import LocalityLoadBalancerSetting
+from controlplane.model.kinds.connection_pool import TcpKeepalive, read_keepalive
+from controlplane.model.kinds.http_effects import HTTPRetry, read_retry
+from controlplane.model.kinds.kind import Kind
+from controlplane.model.kinds.load_balancing import LocalityLoadBalancerSetting, read_locality
 from controlplane.model.kinds.sidecar import OutboundTrafficPolicy
 from controlplane.model.meta import Meta
-
-SECOND = 1_000_000_000
-"""Nanoseconds."""
+from controlplane.model.reader import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +88,184 @@ class MeshConfig:
 
 
 mesh_configs = Table("mesh_configs")
+
+
+# Fields of Istio's MeshConfig and ProxyConfig that are known, and accepted without effect.
+_LATER = [
+    "ca",
+    "caCertificates",
+    "certificates",
+    "configSources",
+    "defaultInboundHttpRetryPolicy",
+    "defaultProviders",
+    "defaultTrafficPolicy",
+    "disableEnvoyListenerLog",
+    "enableEnvoyAccessLogService",
+    "enablePrometheusMerge",
+    "enableTracing",
+    "extensionProviders",
+    "hboneIdleTimeout",
+    "inboundClusterStatName",
+    "ingressClass",
+    "ingressControllerMode",
+    "ingressSelector",
+    "ingressService",
+    "meshMTLS",
+    "outboundClusterStatName",
+    "pathNormalization",
+    "proxyHttpPort",
+    "serviceEntryVisibility",
+    "serviceScopeConfigs",
+    "serviceSettings",
+    "tlsDefaults",
+    "verifyCertificateAtClient",
+    "zoneAwareLbSetting",
+]
+_LATER_IN_PROXY = [
+    "availabilityZone",
+    "binaryPath",
+    "caCertificatesPem",
+    "configPath",
+    "connectionSettings",
+    "controlPlaneAuthPolicy",
+    "customConfigFile",
+    "discoveryRefreshDelay",
+    "envoyAccessLogService",
+    "envoyMetricsService",
+    "envoyMetricsServiceAddress",
+    "extraStatTags",
+    "fileFlushInterval",
+    "fileFlushMinSizeKb",
+    "gatewayTopology",
+    "holdApplicationUntilProxyStarts",
+    "image",
+    "privateKeyProvider",
+    "proxyBootstrapTemplatePath",
+    "proxyHeaders",
+    "proxyStatsMatcher",
+    "readinessProbe",
+    "runtimeValues",
+    "sds",
+    "statsCompression",
+    "statsdUdpAddress",
+    "tracing",
+    "tracingServiceName",
+    "zipkinAddress",
+]
+_EVERYONE = ("*",)
+
+
+def _read(r: Reader, meta: Meta) -> MeshConfig:
+    base = MeshConfig(meta)
+    value = MeshConfig(
+        meta=meta,
+        outbound_traffic_policy=r.message("outboundTrafficPolicy", _read_outbound)
+        or base.outbound_traffic_policy,
+        inbound_traffic_policy=r.message("inboundTrafficPolicy", _read_inbound)
+        or base.inbound_traffic_policy,
+        connect_timeout=r.duration("connectTimeout") or base.connect_timeout,
+        tcp_keepalive=r.message("tcpKeepalive", read_keepalive),
+        default_service_export_to=r.strings("defaultServiceExportTo") or _EVERYONE,
+        default_virtual_service_export_to=r.strings("defaultVirtualServiceExportTo") or _EVERYONE,
+        default_destination_rule_export_to=r.strings("defaultDestinationRuleExportTo") or _EVERYONE,
+        root_namespace=r.text("rootNamespace", base.root_namespace),
+        trust_domain=r.text("trustDomain", base.trust_domain),
+        trust_domain_aliases=r.strings("trustDomainAliases"),
+        enable_auto_mtls=r.optional_boolean("enableAutoMtls") is not False,
+        access_log_file=r.text("accessLogFile"),
+        access_log_format=r.text("accessLogFormat"),
+        access_log_encoding=r.enum("accessLogEncoding", ("TEXT", "JSON"), "TEXT"),
+        default_http_retry_policy=r.message("defaultHttpRetryPolicy", read_retry),
+        locality_lb_setting=r.message("localityLbSetting", read_locality),
+        protocol_detection_timeout=r.duration("protocolDetectionTimeout", 0) or 0,
+        h2_upgrade_policy=r.enum("h2UpgradePolicy", ("DO_NOT_UPGRADE", "UPGRADE"), "DO_NOT_UPGRADE"),
+        dns_refresh_rate=r.duration("dnsRefreshRate") or base.dns_refresh_rate,
+        proxy_listen_port=r.port("proxyListenPort") or base.proxy_listen_port,
+        proxy_inbound_listen_port=r.port("proxyInboundListenPort") or base.proxy_inbound_listen_port,
+        discovery_selectors=r.messages("discoverySelectors", _read_selector),
+        default_config=r.message("defaultConfig", _read_proxy_config) or base.default_config,
+    )
+    r.unsupported(*_LATER)
+    _check(r, value)
+    return value
+
+
+def _check(r: Reader, value: MeshConfig) -> None:
+    check_export_to(r, "defaultServiceExportTo", value.default_service_export_to, hideable=True)
+    check_export_to(r, "defaultVirtualServiceExportTo", value.default_virtual_service_export_to)
+    check_export_to(r, "defaultDestinationRuleExportTo", value.default_destination_rule_export_to)
+    check_namespace(r, "rootNamespace", value.root_namespace)
+    check_host(r, "trustDomain", value.trust_domain, wildcard=False)
+    if value.proxy_listen_port == value.proxy_inbound_listen_port:
+        r.error("proxyInboundListenPort", "equals proxyListenPort", "use another port")
+
+
+def _read_outbound(r: Reader) -> OutboundTrafficPolicy:
+    modes = ("REGISTRY_ONLY", "ALLOW_ANY", "ALLOW_ANY_DYNAMIC_DNS")
+    policy = OutboundTrafficPolicy(mode=r.enum("mode", modes, "ALLOW_ANY"))
+    r.unsupported("tls")
+    return policy
+
+
+def _read_inbound(r: Reader) -> str:
+    return r.enum("mode", ("PASSTHROUGH", "LOCALHOST"), "PASSTHROUGH")
+
+
+def _read_selector(r: Reader) -> LabelSelector:
+    labels = r.labels("matchLabels")
+    check_selector(r, "matchLabels", labels)
+    return LabelSelector(
+        match_labels=labels, match_expressions=r.messages("matchExpressions", _read_requirement)
+    )
+
+
+def _read_requirement(r: Reader) -> LabelSelectorRequirement:
+    requirement = LabelSelectorRequirement(
+        key=r.required("key", "name a label"),
+        operator=r.required("operator", "say In, NotIn, Exists or DoesNotExist"),
+        values=r.strings("values"),
+    )
+    if requirement.operator in ("In", "NotIn"):
+        if not requirement.values:
+            r.error("values", "is missing", f"{requirement.operator} compares with at least one value")
+    elif requirement.operator in ("Exists", "DoesNotExist"):
+        if requirement.values:
+            r.error("values", f"cannot be used with {requirement.operator}", "remove it")
+    elif requirement.operator:
+        r.error(
+            "operator",
+            f"{shorten(requirement.operator)} is not allowed here",
+            "use In, NotIn, Exists or DoesNotExist",
+        )
+    return requirement
+
+
+def _read_proxy_config(r: Reader) -> ProxyConfig:
+    base = ProxyConfig()
+    config = ProxyConfig(
+        discovery_address=r.text("discoveryAddress", base.discovery_address),
+        drain_duration=r.duration("drainDuration") or base.drain_duration,
+        termination_drain_duration=r.duration("terminationDrainDuration") or base.termination_drain_duration,
+        proxy_admin_port=r.port("proxyAdminPort") or base.proxy_admin_port,
+        status_port=r.port("statusPort") or base.status_port,
+        stat_name_length=r.count("statNameLength") or base.stat_name_length,
+        concurrency=r.integer("concurrency"),
+        interception_mode=r.enum("interceptionMode", ("REDIRECT", "TPROXY", "NONE"), "REDIRECT"),
+        service_cluster=r.string("serviceCluster"),
+        proxy_metadata=r.labels("proxyMetadata"),
+        mesh_id=r.string("meshId"),
+    )
+    r.unsupported(*_LATER_IN_PROXY)
+    return config
+
+
+MESH_CONFIG = Kind(
+    name="MeshConfig",
+    group="",
+    versions=(),
+    plural="",
+    namespaced=False,
+    table=mesh_configs,
+    read=_read,
+    shape="bare",
+)

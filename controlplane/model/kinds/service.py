@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controlplane.graph import Table
-from controlplane.model.hosts import fqdn
+from controlplane.model.checks import is_dns_label
+from controlplane.model.describe import shorten
+from controlplane.model.hosts import fqdn, is_address
 from controlplane.model.keys import Key, Labels
-from controlplane.model.kinds.kind import by_namespace, namespace_of
+from controlplane.model.kinds.kind import Kind, by_namespace, namespace_of
 from controlplane.model.meta import Meta
+from controlplane.model.reader import Reader
 
 
 @dataclass(frozen=True, slots=True)
 class ServicePort:
-    """One port: `port` is what clients dial; `target_port` a number, a container port's name or None (= port)."""
+    """A port that clients dial; `target_port` is a number, a container port's name or None (= port)."""
 
     name: str
     port: int
@@ -62,4 +65,86 @@ services = Table(
     labels=lambda value: value.meta.labels,
     selector=lambda value: value.selector,
     namespace=namespace_of,
+)
+
+
+TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
+PROTOCOLS = ("TCP", "UDP", "SCTP")
+
+
+def _read(r: Reader, meta: Meta) -> Service:
+    spec = r.inner("spec")
+    if meta.name and not is_dns_label(meta.name):
+        r.error("metadata.name", f"{shorten(meta.name)} cannot name a service", "leave out the dots")
+    type = spec.enum("type", TYPES, "ClusterIP")
+    external_name = spec.string("externalName")
+    if type == "ExternalName" and external_name is None:
+        spec.error("externalName", "is missing", "name the host that this service stands for")
+    return Service(
+        meta=meta,
+        type=type,
+        cluster_ips=_read_cluster_ips(spec),
+        ports=_read_ports(spec),
+        selector=spec.labels("selector") or None,
+        external_name=external_name if type == "ExternalName" else None,
+        internal_traffic_policy=spec.enum("internalTrafficPolicy", ("Cluster", "Local"), "Cluster"),
+        traffic_distribution=spec.string("trafficDistribution"),
+        publish_not_ready_addresses=spec.boolean("publishNotReadyAddresses"),
+    )
+
+
+def _read_cluster_ips(spec: Reader) -> tuple[str, ...]:
+    one = spec.string("clusterIP")
+    addresses = spec.strings("clusterIPs") or ((one,) if one else ())
+    for address in addresses:
+        if address != "None" and not is_address(address):
+            spec.error("clusterIP", f"{shorten(address)} is no IP address", 'write an address or "None"')
+    return addresses
+
+
+def _read_ports(spec: Reader) -> tuple[ServicePort, ...]:
+    ports = spec.messages("ports", _read_port)
+    seen: set[str | tuple[int, str]] = set()
+    for index, port in enumerate(ports):
+        at = f"ports[{index}]"
+        if not port.name and len(ports) > 1:
+            spec.error(f"{at}.name", "is missing", "a service of several ports names each of them")
+        elif port.name in seen:
+            spec.error(f"{at}.name", f"{shorten(port.name)} is given twice", "use another name")
+        if (port.port, port.protocol) in seen:
+            spec.error(f"{at}.port", f"{port.port} is given twice", "use another port")
+        seen.update((port.name, (port.port, port.protocol)))
+    return ports
+
+
+def _read_port(r: Reader) -> ServicePort:
+    port = r.port("port")
+    if port is None:
+        r.error("port", "is missing", "write a number from 1 to 65535")
+    return ServicePort(
+        name=r.text("name"),
+        port=port or 0,
+        protocol=r.enum("protocol", PROTOCOLS, "TCP"),
+        target_port=_read_target(r),
+        node_port=r.port("nodePort"),
+        app_protocol=r.string("appProtocol"),
+    )
+
+
+def _read_target(r: Reader) -> int | str | None:
+    # An integer or the name of a container's port; 0 and "" stand for `port` itself.
+    if isinstance(r.value("targetPort"), str):
+        return r.string("targetPort")
+    return r.port("targetPort")
+
+
+SERVICE = Kind(
+    name="Service",
+    group="",
+    versions=("v1",),
+    plural="services",
+    namespaced=True,
+    table=services,
+    read=_read,
+    shape="core",
 )

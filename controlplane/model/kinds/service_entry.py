@@ -5,9 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controlplane.graph import Table
-from controlplane.model.keys import Key, Labels
-from controlplane.model.kinds.kind import by_namespace, namespace_of
+from controlplane.model.checks import (
+    check_export_to,
+    check_host,
+    check_port_name,
+    check_protocol,
+    check_selector,
+    check_subnets,
+)
+from controlplane.model.describe import shorten
+from controlplane.model.hosts import host_fault, is_address
+from controlplane.model.keys import Key, Labels, labels_of
+from controlplane.model.kinds.kind import Kind, by_namespace, namespace_of
 from controlplane.model.meta import Meta
+from controlplane.model.reader import UINT32, Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +77,7 @@ class ServiceEntry:
 
 
 def _address(_key: Key, value: WorkloadEntry) -> tuple[str, ...]:
-    return (value.spec.address,)
+    return (value.spec.address,) if value.spec.address else ()
 
 
 def _hosts(_key: Key, value: ServiceEntry) -> set[str]:
@@ -74,7 +85,7 @@ def _hosts(_key: Key, value: ServiceEntry) -> set[str]:
 
 
 def _endpoint_addresses(_key: Key, value: ServiceEntry) -> set[str]:
-    return {endpoint.address for endpoint in value.endpoints}
+    return {endpoint.address for endpoint in value.endpoints if endpoint.address}
 
 
 workload_entries = Table(
@@ -88,4 +99,176 @@ service_entries = Table(
     indexes={"namespace": by_namespace, "host": _hosts, "address": _endpoint_addresses},
     selector=lambda value: value.workload_selector,
     namespace=namespace_of,
+)
+
+
+RESOLUTIONS = ("NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS")
+
+
+def _read_workload_entry(r: Reader, meta: Meta) -> WorkloadEntry:
+    spec = read_workload(r)
+    return WorkloadEntry(meta=meta, spec=spec, labels=labels_of({**dict(spec.labels), **dict(meta.labels)}))
+
+
+def read_workload(r: Reader) -> WorkloadEntrySpec:
+    """The spec of a WorkloadEntry, alone or within a ServiceEntry."""
+    spec = WorkloadEntrySpec(
+        address=r.text("address"),
+        ports=r.integers_by_name("ports", 1, 65535),
+        labels=r.labels("labels"),
+        network=r.string("network"),
+        locality=r.string("locality"),
+        weight=r.count("weight", UINT32),
+        service_account=r.string("serviceAccount"),
+    )
+    check_selector(r, "labels", spec.labels)
+    for name, _ in spec.ports:
+        check_port_name(r, "ports", name)
+    _check_address(r, spec)
+    return spec
+
+
+def _check_address(r: Reader, spec: WorkloadEntrySpec) -> None:
+    if not spec.address:
+        if spec.network is None:
+            r.error("address", "is missing", "write an IP address, a DNS name or unix:///path")
+    elif spec.address.startswith("unix://"):
+        path = spec.address.removeprefix("unix://")
+        if not path.startswith(("/", "@")) or path.endswith("/"):
+            r.error(
+                "address", f"{shorten(spec.address)} names no socket", "write unix:///path or unix://@name"
+            )
+        if spec.ports:
+            r.error("ports", "cannot be used with a socket", "remove them")
+    elif not is_address(spec.address) and host_fault(spec.address, wildcard=False):
+        r.error(
+            "address",
+            f"{shorten(spec.address)} is neither an IP address nor a DNS name",
+            "write one of these",
+        )
+
+
+def _read_service_entry(r: Reader, meta: Meta) -> ServiceEntry:
+    value = ServiceEntry(
+        meta=meta,
+        hosts=r.strings("hosts"),
+        addresses=r.strings("addresses"),
+        ports=_read_ports(r),
+        location=r.enum("location", ("MESH_EXTERNAL", "MESH_INTERNAL"), "MESH_EXTERNAL"),
+        resolution=r.enum("resolution", RESOLUTIONS, "NONE"),
+        endpoints=r.messages("endpoints", read_workload),
+        workload_selector=r.message("workloadSelector", read_workload_selector) or None,
+        export_to=r.strings("exportTo"),
+        subject_alt_names=r.strings("subjectAltNames"),
+    )
+    if not r.has("hosts"):
+        r.error("hosts", "is missing", "name at least one host")
+    for index, host in enumerate(value.hosts):
+        if host == "*":
+            r.error(
+                f"hosts[{index}]", "'*' stands for every host", "name a host, or a wildcard of one domain"
+            )
+        check_host(r, f"hosts[{index}]", host)
+    check_export_to(r, "exportTo", value.export_to, hideable=True)
+    _check_addresses(r, value)
+    _check_endpoints(r, value)
+    return value
+
+
+def read_workload_selector(r: Reader) -> Labels:
+    """A WorkloadSelector; one without labels selects nothing."""
+    labels = r.labels("labels")
+    check_selector(r, "labels", labels)
+    if not labels:
+        r.warn("labels", "is empty, so that the selector is not used", "name labels")
+    return labels
+
+
+def _read_ports(r: Reader) -> tuple[ServiceEntryPort, ...]:
+    ports = r.messages("ports", _read_port)
+    if not r.has("ports"):
+        r.error("ports", "is missing", "name at least one port")
+    seen: set[str | int] = set()
+    for index, port in enumerate(ports):
+        if port.name in seen:
+            r.error(f"ports[{index}].name", f"{shorten(port.name)} is given twice", "use another name")
+        if port.number in seen:
+            r.error(f"ports[{index}].number", f"{port.number} is given twice", "use another number")
+        seen.update((port.name, port.number))
+    return ports
+
+
+def _read_port(r: Reader) -> ServiceEntryPort:
+    number = r.port("number")
+    if number is None:
+        r.error("number", "is missing", "write a number from 1 to 65535")
+    port = ServiceEntryPort(
+        number=number or 0,
+        name=r.required("name", "name the port"),
+        protocol=r.text("protocol"),
+        target_port=r.port("targetPort"),
+    )
+    check_port_name(r, "name", port.name)
+    check_protocol(r, "protocol", port.protocol)
+    return port
+
+
+def _check_addresses(r: Reader, value: ServiceEntry) -> None:
+    check_subnets(r, "addresses", value.addresses)
+    for index, address in enumerate(value.addresses):
+        if "/" in address and value.resolution not in ("NONE", "STATIC"):
+            r.error(
+                f"addresses[{index}]",
+                f"a CIDR cannot be used with resolution {value.resolution}",
+                "write an IP address, or use resolution NONE or STATIC",
+            )
+
+
+def _check_endpoints(r: Reader, value: ServiceEntry) -> None:
+    if value.endpoints and r.has("workloadSelector"):
+        r.error("workloadSelector", "excludes endpoints", "keep one of them")
+    if value.resolution == "NONE" and value.endpoints:
+        r.error("endpoints", "cannot be used with resolution NONE", "use resolution STATIC or DNS")
+    if value.resolution == "DNS_ROUND_ROBIN" and len(value.endpoints) > 1:
+        r.error("endpoints", "may be one at most with resolution DNS_ROUND_ROBIN", "use resolution DNS")
+    if value.resolution in ("DNS", "DNS_ROUND_ROBIN") and not value.endpoints:
+        for index, host in enumerate(value.hosts):
+            if host.startswith("*"):
+                r.error(
+                    f"hosts[{index}]",
+                    f"the wildcard {shorten(host)} cannot be resolved",
+                    "name the hosts, give endpoints, or use resolution DYNAMIC_DNS or NONE",
+                )
+    names = {port.name for port in value.ports}
+    for index, endpoint in enumerate(value.endpoints):
+        address = endpoint.address
+        if value.resolution == "STATIC" and address and not is_address(address) and "://" not in address:
+            r.error(
+                f"endpoints[{index}].address",
+                f"{shorten(address)} is no IP address",
+                "write an IP address, or use resolution DNS",
+            )
+        for name, _ in endpoint.ports:
+            if name not in names:
+                at = f"endpoints[{index}].ports[{name}]"
+                r.error(at, "is not one of the service's ports", "use the name of one of ports")
+
+
+WORKLOAD_ENTRY = Kind(
+    name="WorkloadEntry",
+    group="networking.istio.io",
+    versions=("v1", "v1beta1", "v1alpha3"),
+    plural="workloadentries",
+    namespaced=True,
+    table=workload_entries,
+    read=_read_workload_entry,
+)
+SERVICE_ENTRY = Kind(
+    name="ServiceEntry",
+    group="networking.istio.io",
+    versions=("v1", "v1beta1", "v1alpha3"),
+    plural="serviceentries",
+    namespaced=True,
+    table=service_entries,
+    read=_read_service_entry,
 )

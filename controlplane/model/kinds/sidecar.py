@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controlplane.graph import Table
+from controlplane.model.checks import check_protocol, is_dns_label
+from controlplane.model.describe import shorten
+from controlplane.model.hosts import host_fault, is_address
 from controlplane.model.keys import Labels
-from controlplane.model.kinds.connection_pool import ConnectionPoolSettings
-from controlplane.model.kinds.http_route import Destination
-from controlplane.model.kinds.kind import by_namespace, namespace_of
-from controlplane.model.kinds.tls import ServerTLSSettings
+from controlplane.model.kinds.connection_pool import ConnectionPoolSettings, read_connection_pool
+from controlplane.model.kinds.http_route import Destination, read_destination
+from controlplane.model.kinds.kind import Kind, by_namespace, namespace_of
+from controlplane.model.kinds.service_entry import read_workload_selector
+from controlplane.model.kinds.tls import ServerTLSSettings, read_server_tls
 from controlplane.model.meta import Meta
+from controlplane.model.reader import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +30,7 @@ class SidecarPort:
 
 @dataclass(frozen=True, slots=True)
 class IstioIngressListener:
-    """An inbound listener; `default_endpoint` is 127.0.0.1:p, 0.0.0.0:p, [::1]:p, unix://path or None (= port)."""
+    """An inbound listener; `default_endpoint` is address:port, unix://path or None (= 127.0.0.1:port)."""
 
     port: SidecarPort
     bind: str | None = None
@@ -74,4 +79,130 @@ sidecars = Table(
     # A Sidecar without a selector is in force for every workload of its namespace.
     selector=lambda value: value.workload_selector or (),
     namespace=namespace_of,
+)
+
+
+CAPTURE_MODES = ("DEFAULT", "IPTABLES", "NONE")
+_LOCAL_ADDRESSES = ("127.0.0.1", "0.0.0.0", "[::1]", "[::]")
+
+
+def _read(r: Reader, meta: Meta) -> Sidecar:
+    value = Sidecar(
+        meta=meta,
+        workload_selector=r.message("workloadSelector", read_workload_selector) or None,
+        ingress=r.messages("ingress", _read_ingress),
+        egress=r.messages("egress", _read_egress),
+        outbound_traffic_policy=r.message("outboundTrafficPolicy", _read_outbound_policy),
+        inbound_connection_pool=r.message("inboundConnectionPool", read_connection_pool),
+    )
+    ports = [listener.port.number for listener in value.ingress]
+    for index, port in enumerate(ports):
+        if port and port in ports[:index]:
+            r.error(f"ingress[{index}].port.number", f"{port} is given twice", "use another port")
+    catch_alls = [index for index, listener in enumerate(value.egress) if listener.port is None]
+    for index in catch_alls[1:]:
+        r.error(f"egress[{index}]", "is a second listener without a port", "merge their hosts")
+    if value == Sidecar(meta):
+        r.warn("", "says nothing, so that it changes nothing", "say egress, ingress or outboundTrafficPolicy")
+    return value
+
+
+def _read_ingress(r: Reader) -> IstioIngressListener:
+    port = r.message("port", _read_port)
+    if port is None or not port.number:
+        r.error("port.number", "is missing", "write a number from 1 to 65535")
+    listener = IstioIngressListener(
+        port=port or SidecarPort(0),
+        bind=r.string("bind"),
+        capture_mode=r.enum("captureMode", CAPTURE_MODES, "DEFAULT"),
+        default_endpoint=r.string("defaultEndpoint"),
+        tls=r.message("tls", read_server_tls),
+        connection_pool=r.message("connectionPool", read_connection_pool),
+    )
+    if listener.bind is not None and not is_address(listener.bind):
+        r.error("bind", f"{shorten(listener.bind)} is no IP address", "write an IP address, or leave it out")
+    _check_default_endpoint(r, listener.default_endpoint)
+    return listener
+
+
+def _check_default_endpoint(r: Reader, endpoint: str | None) -> None:
+    if endpoint is None or endpoint.startswith(("unix:///", "unix://@")):
+        return
+    address, _, port = endpoint.rpartition(":")
+    valid = port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535
+    if address not in _LOCAL_ADDRESSES or not valid:
+        r.error(
+            "defaultEndpoint",
+            f"{shorten(endpoint)} is not an endpoint of the workload itself",
+            "write 127.0.0.1:port, 0.0.0.0:port or unix:///path",
+        )
+
+
+def _read_egress(r: Reader) -> IstioEgressListener:
+    listener = IstioEgressListener(
+        hosts=r.strings("hosts"),
+        port=r.message("port", _read_port),
+        bind=r.string("bind"),
+        capture_mode=r.enum("captureMode", CAPTURE_MODES, "DEFAULT"),
+    )
+    if not r.has("hosts"):
+        r.error("hosts", "is missing", 'name at least one, or "~/*" for none')
+    for index, host in enumerate(listener.hosts):
+        _check_import(r, f"hosts[{index}]", host)
+    socket = listener.bind is not None and listener.bind.startswith("unix://")
+    if listener.port is None:
+        if listener.bind is not None:
+            r.error("bind", "needs a port", "say port, or leave bind out")
+    elif not listener.port.number and not socket:
+        r.error("port.number", "is missing", "write a number from 1 to 65535")
+    if listener.bind is not None and not socket and not is_address(listener.bind):
+        r.error(
+            "bind", f"{shorten(listener.bind)} is neither an IP address nor a socket", "write one of these"
+        )
+    return listener
+
+
+def _check_import(r: Reader, name: str, text: str) -> None:
+    """namespace/dnsName; "~namespace/dnsName" takes out what another entry brings in."""
+    namespace, slash, host = text.partition("/")
+    if not slash:
+        r.error(name, f"{shorten(text)} names no namespace", 'write "namespace/host", "./host" or "*/host"')
+    elif namespace == "~" and host != "*":
+        r.error(name, f"{shorten(text)} imports nothing but names a host", 'write "~/*"')
+    elif namespace not in ("*", ".", "~") and not is_dns_label(namespace.removeprefix("~")):
+        r.error(name, f"{shorten(namespace)} is no namespace", 'use ".", "*", "~" or the name of a namespace')
+    elif host_fault(host):
+        r.error(name, f"{shorten(host)} {host_fault(host)}", "write a host or a wildcard like *.example.com")
+
+
+def _read_port(r: Reader) -> SidecarPort:
+    port = SidecarPort(
+        number=r.port("number") or 0,
+        protocol=r.text("protocol"),
+        name=r.text("name"),
+        target_port=r.port("targetPort"),
+    )
+    check_protocol(r, "protocol", port.protocol)
+    return port
+
+
+def _read_outbound_policy(r: Reader) -> OutboundTrafficPolicy:
+    policy = OutboundTrafficPolicy(
+        # The API's zero value: a policy that does not say its mode is the strict one.
+        mode=r.enum("mode", ("REGISTRY_ONLY", "ALLOW_ANY"), "REGISTRY_ONLY"),
+        egress_proxy=r.message("egressProxy", read_destination),
+    )
+    if policy.egress_proxy is not None and policy.mode != "ALLOW_ANY":
+        r.error("egressProxy", "needs mode ALLOW_ANY", "say mode: ALLOW_ANY")
+    return policy
+
+
+SIDECAR = Kind(
+    name="Sidecar",
+    group="networking.istio.io",
+    versions=("v1", "v1beta1", "v1alpha3"),
+    plural="sidecars",
+    namespaced=True,
+    table=sidecars,
+    read=_read,
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from controlplane.model.reader import Reader
+
 
 @dataclass(frozen=True, slots=True)
 class ClientTLSSettings:
@@ -54,3 +56,77 @@ class ServerTLSSettings:
     cipher_suites: tuple[str, ...] = ()
     ecdh_curves: tuple[str, ...] = ()
     insecure_skip_verify: bool | None = None
+
+
+_FILES = ("clientCertificate", "privateKey", "caCertificates", "caCrl")
+
+
+def read_client_tls(r: Reader) -> ClientTLSSettings:
+    """ClientTLSSettings: certificates come from files or from one credential, never from both."""
+    settings = ClientTLSSettings(
+        mode=r.enum("mode", ("DISABLE", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"), "DISABLE"),
+        client_certificate=r.string("clientCertificate"),
+        private_key=r.string("privateKey"),
+        ca_certificates=r.string("caCertificates"),
+        credential_name=r.string("credentialName"),
+        subject_alt_names=r.strings("subjectAltNames"),
+        sni=r.string("sni"),
+        insecure_skip_verify=r.optional_boolean("insecureSkipVerify"),
+        ca_crl=r.string("caCrl"),
+    )
+    for name in _FILES:
+        if r.has(name) and settings.mode == "ISTIO_MUTUAL":
+            r.warn(name, "has no effect with ISTIO_MUTUAL", "remove it, or use MUTUAL")
+        elif r.has(name) and settings.credential_name is not None:
+            r.error(name, "excludes credentialName", "keep one of them")
+    if settings.mode == "MUTUAL" and settings.credential_name is None:
+        for name in ("clientCertificate", "privateKey"):
+            if not r.has(name):
+                r.error(
+                    name, "is missing", "MUTUAL needs clientCertificate and privateKey, or credentialName"
+                )
+    return settings
+
+
+def read_server_tls(r: Reader) -> ServerTLSSettings:
+    """ServerTLSSettings: certificates come from files, from one credential or from a list, one of these."""
+    settings = ServerTLSSettings(
+        https_redirect=r.boolean("httpsRedirect"),
+        mode=r.enum("mode", _SERVER_MODES, "PASSTHROUGH"),
+        server_certificate=r.string("serverCertificate"),
+        private_key=r.string("privateKey"),
+        ca_certificates=r.string("caCertificates"),
+        ca_crl=r.string("caCrl"),
+        ca_cert_credential_name=r.string("caCertCredentialName"),
+        credential_name=r.string("credentialName"),
+        credential_names=r.strings("credentialNames"),
+        tls_certificates=r.messages("tlsCertificates", _read_certificate),
+        subject_alt_names=r.strings("subjectAltNames"),
+        verify_certificate_spki=r.strings("verifyCertificateSpki"),
+        verify_certificate_hash=r.strings("verifyCertificateHash"),
+        min_protocol_version=r.enum("minProtocolVersion", _VERSIONS, "TLS_AUTO"),
+        max_protocol_version=r.enum("maxProtocolVersion", _VERSIONS, "TLS_AUTO"),
+        cipher_suites=r.strings("cipherSuites"),
+        ecdh_curves=r.strings("ecdhCurves"),
+        insecure_skip_verify=r.optional_boolean("insecureSkipVerify"),
+    )
+    given = [name for name in ("credentialName", "credentialNames", "tlsCertificates") if r.has(name)]
+    if len(given) > 1:
+        r.error(given[1], f"excludes {given[0]}", "keep one of them")
+    if settings.mode in ("SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL") and not given:
+        for name in ("serverCertificate", "privateKey"):
+            if not r.has(name):
+                r.error(name, "is missing", f"{settings.mode} needs a certificate and its key")
+    return settings
+
+
+def _read_certificate(r: Reader) -> TLSCertificate:
+    return TLSCertificate(
+        server_certificate=r.string("serverCertificate"),
+        private_key=r.string("privateKey"),
+        ca_certificates=r.string("caCertificates"),
+    )
+
+
+_SERVER_MODES = ("PASSTHROUGH", "SIMPLE", "MUTUAL", "AUTO_PASSTHROUGH", "ISTIO_MUTUAL", "OPTIONAL_MUTUAL")
+_VERSIONS = ("TLS_AUTO", "TLSV1_0", "TLSV1_1", "TLSV1_2", "TLSV1_3")

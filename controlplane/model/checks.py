@@ -1,0 +1,126 @@
+"""What Istio's validation demands of values that occur in many kinds.
+
+Each check notes an error at the field it is given; none of them changes a value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from controlplane.model.describe import shorten
+from controlplane.model.hosts import host_fault, is_address, is_prefix
+from controlplane.model.keys import Labels
+from controlplane.model.reader import Reader
+from controlplane.model.regex import regex_fault
+
+_DNS_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+_LABEL_NAME = re.compile(r"[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?")
+_LABEL_PREFIX = re.compile(r"[a-z0-9](?:[-.a-z0-9]{0,251}[a-z0-9])?")
+_PORT_NAME = re.compile(r"[a-zA-Z0-9](?:[-a-zA-Z0-9]{0,60}[a-zA-Z0-9])?")
+PROTOCOLS = (
+    "TCP",
+    "UDP",
+    "HTTP",
+    "HTTP2",
+    "HTTPS",
+    "GRPC",
+    "GRPC-Web",
+    "TLS",
+    "Mongo",
+    "Redis",
+    "MySQL",
+    "HTTP_PROXY",
+)
+
+
+def is_dns_label(text: str) -> bool:
+    """Whether this can name a namespace."""
+    return _DNS_LABEL.fullmatch(text) is not None
+
+
+def check_host(r: Reader, name: str, host: str, *, wildcard: bool = True) -> None:
+    """A DNS name; its first label may be a wildcard if `wildcard`."""
+    fault = host_fault(host, wildcard=wildcard) if host else None
+    if fault:
+        r.error(name, f"{shorten(host)} {fault}", "write a DNS name like reviews.default.svc.cluster.local")
+
+
+def check_subnets(r: Reader, name: str, subnets: Iterable[str]) -> None:
+    """A list of IP addresses or CIDR prefixes."""
+    for index, subnet in enumerate(subnets):
+        if not is_address(subnet) and not is_prefix(subnet):
+            r.error(f"{name}[{index}]", f"{shorten(subnet)} is no IP address or CIDR", 'write "10.0.0.0/8"')
+
+
+def check_namespace(r: Reader, name: str, namespace: str | None) -> None:
+    """The name of a namespace, or nothing."""
+    if namespace is not None and not is_dns_label(namespace):
+        r.error(
+            name,
+            f"{shorten(namespace)} cannot be the name of a namespace",
+            "use lower case letters, digits and -",
+        )
+
+
+def check_selector(r: Reader, name: str, labels: Labels) -> None:
+    """Labels to select by: valid keys and values, no wildcards."""
+    for key, value in labels:
+        prefix, slash, last = key.rpartition("/")
+        if not _LABEL_NAME.fullmatch(last) or (slash and not _LABEL_PREFIX.fullmatch(prefix)):
+            r.error(name, f"{shorten(key)} cannot be the name of a label", "write it as Kubernetes does")
+        elif value and not _LABEL_NAME.fullmatch(value):
+            r.error(
+                f"{name}[{key}]",
+                f"{shorten(value)} cannot be the value of a label",
+                "labels are compared exactly",
+            )
+
+
+def check_export_to(r: Reader, name: str, values: tuple[str, ...], *, hideable: bool = False) -> None:
+    """exportTo: ".", "*", namespaces, and "~" (nobody) if `hideable`."""
+    for index, value in enumerate(values):
+        at = f"{name}[{index}]"
+        if value in values[:index]:
+            r.error(at, f"{shorten(value)} is given twice", "remove one")
+        elif value not in (".", "*") and not (hideable and value == "~") and not is_dns_label(value):
+            r.error(at, f"{shorten(value)} is no namespace", 'use ".", "*" or the name of a namespace')
+    if "*" in values and "." in values:
+        r.error(name, 'holds both "*" and "."', "keep one of them")
+    if "~" in values and len(values) > 1:
+        r.error(name, 'holds "~" and more', 'let "~" stand alone: it hides the object from all')
+
+
+def check_gateways(r: Reader, gateways: tuple[str, ...]) -> None:
+    """References to gateways: "mesh", a name, or namespace/name."""
+    for index, gateway in enumerate(gateways):
+        namespace, slash, name = gateway.rpartition("/")
+        if host_fault(name, wildcard=False) or (slash and namespace != "." and not is_dns_label(namespace)):
+            r.error(f"gateways[{index}]", f"{shorten(gateway)} names no gateway", "write namespace/name")
+
+
+def check_regex(r: Reader, name: str, pattern: str) -> None:
+    """A regular expression in RE2's syntax."""
+    fault = regex_fault(pattern)
+    if fault:
+        r.error(name, f"{shorten(pattern)} is not a regular expression: {fault}", "write it in RE2's syntax")
+
+
+def check_port_name(r: Reader, name: str, text: str) -> None:
+    """The name of a port: letters, digits and hyphens."""
+    if text and not _PORT_NAME.fullmatch(text):
+        r.error(name, f"{shorten(text)} cannot be the name of a port", "use letters, digits and hyphens")
+
+
+def check_protocol(r: Reader, name: str, text: str) -> None:
+    """A protocol that Istio knows, in any case; "" is to be detected."""
+    if text and text.upper() not in {known.upper() for known in PROTOCOLS}:
+        r.error(name, f"{shorten(text)} is not a known protocol", "use one of " + ", ".join(PROTOCOLS))
+
+
+def check_weights(r: Reader, name: str, weights: list[int]) -> None:
+    """Relative weights: several of them must not all be 0, and Envoy sums them in 32 bits."""
+    if len(weights) > 1 and not sum(weights):
+        r.error(name, "all weights are 0", "give at least one destination a weight")
+    elif sum(weights) > 2**32 - 1:
+        r.error(name, "the weights add up to more than 4294967295", "use smaller weights")

@@ -22,7 +22,7 @@ from controlplane.envoy.bootstrap import ControlPlane, Node, bootstrap
 from controlplane.inject.iptables import PROXY_UID, Interception, nat_rules
 from controlplane.lab import fabric, ledger, netns, tools
 from controlplane.lab.fetch import Admin, Target, answers
-from controlplane.lab.site import DEFAULT_PLACE, Command, Place, Site, claim
+from controlplane.lab.site import DEFAULT_PLACE, Command, Place, Site, claim, require_root
 from controlplane.lab.waiting import wait_until
 
 APP_UID = 65534  # nobody: an unprivileged user that owns no files
@@ -121,6 +121,7 @@ class Lab:
 
     def __init__(self, place: Place = DEFAULT_PLACE, env: Mapping[str, str] = os.environ) -> None:
         """Clears what crashed labs left behind first.  EnvironmentUnfit when something is missing."""
+        require_root()
         self._iptables = tools.find_iptables_restore(env)
         self._envoy = tools.find_envoy(env)
         self.site: Site = claim(place)

@@ -14,6 +14,7 @@ from controlplane.lab.pushes import Push
 from controlplane.lab.steps import Result, Visit
 
 _BAR = 24  # characters for 100 %
+_FRAMES = 20  # per second
 
 
 class Screen:
@@ -50,10 +51,10 @@ class Screen:
             seen.extend(results)
             self.line(summary(visit, seen))
             return seen
-        with Live(console=self._console, auto_refresh=False) as live:
+        with Live(console=self._console, refresh_per_second=_FRAMES) as live:
             for result in results:
                 seen.append(result)
-                live.update(_table(visit, seen), refresh=True)
+                live.update(_table(visit, seen))
         return seen
 
 

@@ -99,8 +99,7 @@ class Site:
 
 def claim(place: Place) -> Site:
     """Clear what dead labs left, then take a free number.  EnvironmentUnfit unless root."""
-    if os.geteuid() != 0:
-        raise EnvironmentUnfit("the lab makes network namespaces and redirect rules: run it as root")
+    require_root()
     place.root.mkdir(mode=0o755, parents=True, exist_ok=True)
     with _exclusive(place):
         _sweep(place)
@@ -111,6 +110,12 @@ def claim(place: Place) -> Site:
                 site.directory.mkdir(mode=0o755)
                 return site
     raise EnvironmentUnfit(f"{_LARGEST} labs are running: end one")
+
+
+def require_root() -> None:
+    """EnvironmentUnfit unless this process is root."""
+    if os.geteuid() != 0:
+        raise EnvironmentUnfit("the lab makes network namespaces and redirect rules: run it as root")
 
 
 def sweep(place: Place) -> tuple[int, ...]:

@@ -132,6 +132,19 @@ def test_an_exception_clears_everything(place: Place) -> None:
     assert remains(place) == []
 
 
+def test_where_only_root_can_run_python_the_apps_are_root(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = tools.find_interpreter
+    monkeypatch.setattr(
+        tools, "find_interpreter", lambda uid, folder: find(uid, folder) if uid == 0 else None
+    )
+    with Lab(place) as lab:
+        pod = lab.start(spec("server", 2), None)
+        lab.wait_ready()
+        assert Path(f"/proc/{pod.processes['app'].pid}").stat().st_uid == 0
+
+
 # -- redirection --------------------------------------------------------------------------------
 
 

@@ -1,0 +1,26 @@
+"""`python -m controlplane.lab`: clear what labs left behind whose owner was killed.
+
+Opening a lab does the same first; this is for those who will not open another one.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from controlplane.base.errors import EnvironmentUnfit
+from controlplane.lab import site
+
+
+def main() -> int:
+    """Clear, and say what; labs that are in use stay.  Exit status 1 when not allowed to."""
+    try:
+        cleared = site.sweep(site.DEFAULT_PLACE)
+    except (EnvironmentUnfit, PermissionError) as error:
+        print(f"error: run as root: {error}", file=sys.stderr)
+        return 1
+    print("cleared: " + (", ".join(f"lab{number}" for number in cleared) or "nothing was left"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""The command line of mini-istioctl.
+
+Exit status: 0 done, 1 the control plane did not answer or has no such proxy, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from controlplane import __version__
+from controlplane.base import parse
+from controlplane.ctl import proxy_status
+from controlplane.ctl.monitoring import DEFAULT, NoAnswerError, fetch
+
+_WIDE = 1000
+"""Columns when the output is not a terminal: rows stay whole for grep and awk."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    args = _parser().parse_args(argv)
+    try:
+        status: int = args.run(args)
+        sys.stdout.flush()
+    except NoAnswerError as error:
+        print(f"mini-istioctl: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough.  What is still buffered goes nowhere, quietly.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mini-istioctl", description="Ask a mini-istiod what it knows.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    status = commands.add_parser(
+        "proxy-status", aliases=["ps"], help="which proxies are connected and in what state"
+    )
+    status.add_argument("proxy", nargs="?", default="", help="only this one: NAME or NAME.NAMESPACE")
+    status.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    status.set_defaults(run=_proxy_status)
+
+    version = commands.add_parser("version", help="versions of this program and of the control plane")
+    version.add_argument(
+        "--remote",
+        nargs="?",
+        const=True,
+        default=True,
+        type=parse.boolean,
+        help="ask the control plane (default true)",
+    )
+    version.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    version.set_defaults(run=_version)
+
+    for command in (status, version):
+        command.add_argument(
+            "--monitoring",
+            "--xds-address",
+            metavar="URL",
+            default=DEFAULT,
+            help=f"monitoring port of the control plane (default {DEFAULT})",
+        )
+        command.add_argument(
+            "--timeout", metavar="DURATION", type=parse.positive_duration, default="30s", help="default 30s"
+        )
+    return parser
+
+
+def _proxy_status(args: argparse.Namespace) -> int:
+    proxies = proxy_status.select(fetch(args.monitoring, "/debug/syncz", list, args.timeout), args.proxy)
+    if args.proxy and not proxies:
+        raise NoAnswerError(f"no proxy {args.proxy} is connected; proxy-status without a name lists them")
+    if args.output == "json":
+        print(json.dumps(proxies, indent=2))
+    else:
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+        console.print(proxy_status.table(proxies))
+    return 0
+
+
+def _version(args: argparse.Namespace) -> int:
+    found = {"client": __version__}
+    if args.remote:
+        found["control plane"] = str(
+            fetch(args.monitoring, "/version", dict, args.timeout).get("version", "")
+        )
+    if args.output == "json":
+        print(json.dumps(found, indent=2))
+    else:
+        for name, version in found.items():
+            print(f"{name} version: {version}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

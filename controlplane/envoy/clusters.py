@@ -1,12 +1,13 @@
 """CDS: the clusters of a sidecar.
 
 Outbound, each service port has a cluster, and one more per subset of the DestinationRule in force.
-A scope's map only chooses: clusters are built per service and rules, and shared by all scopes.
+A scope's map only chooses: clusters are built per service and rules, and shared by all scopes.  The
+clusters of common services are in one map for the whole mesh.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from controlplane.envoy import pb
 from controlplane.envoy.cluster_metadata import describe_outbound
@@ -18,28 +19,57 @@ from controlplane.envoy.endpoints import localities
 from controlplane.envoy.inbound_clusters import inbound_clusters, static_clusters
 from controlplane.envoy.resource import Resource, resource
 from controlplane.envoy.types import CLUSTER
-from controlplane.graph import Plan, Q, flat, keyed, query
+from controlplane.graph import Keyed, Plan, Q, flat, keyed, query
 from controlplane.mesh.endpoints import Endpoint, endpoints, subset_endpoints
-from controlplane.mesh.rules import effective_policy, merged_rule, rule_of
-from controlplane.mesh.scope import Scope, limited_ports, visible
+from controlplane.mesh.projections import ProxyView, Scope
+from controlplane.mesh.rules import common_rule, effective_policy, merged_rule, rule_of
+from controlplane.mesh.scope import common_services, limited_ports, particular_services
 from controlplane.mesh.service import ServiceId, service
 from controlplane.mesh.settings import ClusterDefaults, cluster_defaults
 from controlplane.model.keys import Key
 
-__all__ = ["cluster", "inbound_clusters", "outbound_clusters", "static_clusters"]
+__all__ = [
+    "cluster",
+    "cluster_maps",
+    "common_clusters",
+    "inbound_clusters",
+    "particular_clusters",
+    "static_clusters",
+]
+
+Maps: TypeAlias = tuple[tuple[Keyed[...], tuple[Any, ...]], ...]
 
 _DNS_JITTER = 100_000_000
 
 
 @keyed
-def outbound_clusters(q: Q, scope: Scope) -> Plan:
-    """Cluster name -> Resource, for every service that the scope sees."""
-    return flat(q.map(visible, scope), _clusters_in_scope, scope)
+def common_clusters(q: Q) -> Plan:
+    """Cluster name -> Resource, for the services that look the same to everybody."""
+    return flat(common_services(q), _common_clusters)
+
+
+@query
+def _common_clusters(q: Q, id: ServiceId) -> tuple[tuple[str, Resource], ...]:
+    rule = q(common_rule, id)
+    return q(service_clusters, id, rule or (), None)
+
+
+@keyed
+def particular_clusters(q: Q, scope: Scope) -> Plan:
+    """Cluster name -> Resource, for the other services that the scope sees."""
+    return flat(q.map(particular_services, scope), _clusters_in_scope, scope)
 
 
 @query
 def _clusters_in_scope(q: Q, scope: Scope, id: ServiceId) -> tuple[tuple[str, Resource], ...]:
     return q(service_clusters, id, rule_of(q, scope, id), limited_ports(q, scope, id))
+
+
+def cluster_maps(view: ProxyView) -> Maps:
+    """The maps that hold a proxy's clusters between them: no name is in two of them."""
+    common: Maps = ((common_clusters, ()),) if view.scope.sidecar is None else ()
+    inbound: Maps = () if view.inbound is None else ((inbound_clusters, (view.inbound,)),)
+    return (*common, (particular_clusters, (view.scope,)), *inbound, (static_clusters, ()))
 
 
 @query

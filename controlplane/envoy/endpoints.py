@@ -6,31 +6,52 @@ An endpoint change ends here: clusters by EDS, listeners and routes do not read 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 from controlplane.envoy import pb
 from controlplane.envoy.cluster_specs import Spec, cluster_specs
 from controlplane.envoy.resource import Resource, resource
 from controlplane.envoy.types import ENDPOINT
-from controlplane.graph import Plan, Q, flat, keyed, query
+from controlplane.graph import Keyed, Plan, Q, flat, keyed, query
 from controlplane.mesh.endpoints import Endpoint, endpoints, subset_endpoints
-from controlplane.mesh.rules import rule_of
-from controlplane.mesh.scope import Scope, limited_ports, visible
+from controlplane.mesh.projections import ProxyView, Scope
+from controlplane.mesh.rules import common_rule, rule_of
+from controlplane.mesh.scope import common_services, limited_ports, particular_services
 from controlplane.mesh.selected_endpoints import UNIX
 from controlplane.mesh.service import ServiceId
 from controlplane.model.keys import Key
 from controlplane.model.locality import Locality
 
+Maps: TypeAlias = tuple[tuple[Keyed[...], tuple[Any, ...]], ...]
+
 
 @keyed
-def load_assignments(q: Q, scope: Scope) -> Plan:
-    """Cluster name -> Resource, for every EDS cluster of the scope."""
-    return flat(q.map(visible, scope), _assignments_in_scope, scope)
+def common_assignments(q: Q) -> Plan:
+    """Cluster name -> Resource, for the EDS clusters of services that look the same to everybody."""
+    return flat(common_services(q), _common_assignments)
+
+
+@query
+def _common_assignments(q: Q, id: ServiceId) -> tuple[tuple[str, Resource], ...]:
+    rule = q(common_rule, id)
+    return q(service_assignments, id, rule or (), None)
+
+
+@keyed
+def particular_assignments(q: Q, scope: Scope) -> Plan:
+    """Cluster name -> Resource, for the EDS clusters of the other services that the scope sees."""
+    return flat(q.map(particular_services, scope), _assignments_in_scope, scope)
 
 
 @query
 def _assignments_in_scope(q: Q, scope: Scope, id: ServiceId) -> tuple[tuple[str, Resource], ...]:
     return q(service_assignments, id, rule_of(q, scope, id), limited_ports(q, scope, id))
+
+
+def assignment_maps(view: ProxyView) -> Maps:
+    """The maps that hold a proxy's endpoints between them: no name is in two of them."""
+    common: Maps = ((common_assignments, ()),) if view.scope.sidecar is None else ()
+    return (*common, (particular_assignments, (view.scope,)))
 
 
 @query

@@ -11,27 +11,16 @@ from typing import NamedTuple
 
 from controlplane.graph import Plan, Q, group, keyed, query
 from controlplane.mesh.hosts import covers, overlap
+from controlplane.mesh.projections import Scope as Scope
 from controlplane.mesh.service import Service, ServiceId, service, service_ports, services_of_host
 from controlplane.mesh.settings import exported
-from controlplane.mesh.visibility import Shelf, route_shelves
+from controlplane.mesh.visibility import COMMON, Shelf, route_shelves
 from controlplane.model.hosts import fqdn
 from controlplane.model.keys import Key
 from controlplane.model.kinds import sidecars, virtual_services
 from controlplane.model.kinds.http_route import Destination, HTTPRoute
 from controlplane.model.kinds.sidecar import IstioEgressListener, Sidecar
 from controlplane.model.kinds.virtual_service import VirtualService
-
-
-class Scope(NamedTuple):
-    """What outbound configuration depends on: the client's namespace and the Sidecar in force.
-
-    `rules` are the DestinationRules of the namespace whose workloadSelector chose the client; empty in
-    most meshes, so that all workloads of a namespace share one scope.
-    """
-
-    namespace: str
-    sidecar: Key | None = None
-    rules: tuple[Key, ...] = ()
 
 
 class Import(NamedTuple):
@@ -89,14 +78,18 @@ def egress_of(q: Q, scope: Scope) -> tuple[Egress, ...] | None:
 
 @query
 def wanted_shelves(q: Q, scope: Scope) -> tuple[Shelf, ...]:
-    """The shelves that together hold everything the scope may import."""
-    targets = ("*", scope.namespace)
+    """The shelves that together hold everything the scope may import.
+
+    Without a Sidecar that excludes the common services, which such scopes share.
+    """
+    everything = (Shelf("*"), Shelf(scope.namespace))
+    if scope.sidecar is None:
+        return everything
     listeners = q(egress_of, scope)
-    if listeners is None:
-        return tuple(Shelf(to) for to in targets)
-    wanted = {_shelf(to, i) for listener in listeners for i in listener.include for to in targets}
-    whole = {shelf.to for shelf in wanted if shelf == Shelf(shelf.to)}
-    return tuple(sorted(shelf for shelf in wanted if shelf == Shelf(shelf.to) or shelf.to not in whole))
+    imports = () if listeners is None else [i for listener in listeners for i in listener.include]
+    if listeners is None or any(i.namespace == "*" and i.host.startswith("*") for i in imports):
+        return (*everything, COMMON)
+    return tuple(sorted({_shelf(to, i) for i in imports for to in ("*", scope.namespace)}))
 
 
 @query
@@ -180,9 +173,7 @@ def _egress(listener: IstioEgressListener, namespace: str) -> Egress:
 
 
 def _shelf(to: str, i: Import) -> Shelf:
-    if i.namespace != "*":
-        return Shelf(to, namespace=i.namespace)
-    return Shelf(to) if i.host.startswith("*") else Shelf(to, host=i.host)
+    return Shelf(to, host=i.host) if i.namespace == "*" else Shelf(to, namespace=i.namespace)
 
 
 def _destinations(q: Q, route: VirtualService) -> Iterator[tuple[str, Destination]]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from controlplane.graph import Plan, Q, group, keyed, query
 from controlplane.mesh.hosts import covers, is_partial, patterns_of, specificity
-from controlplane.mesh.imports import Scope
+from controlplane.mesh.projections import Scope
 from controlplane.mesh.service import ServiceId
 from controlplane.mesh.settings import (
     destination_rule_export_to,
@@ -138,6 +138,21 @@ def rule_keys(q: Q, client_namespace: str, id: ServiceId, selected: tuple[Key, .
         if usable:
             return _joined(usable)
     return ()
+
+
+@query
+def common_rule(q: Q, id: ServiceId) -> tuple[Key, ...] | None:
+    """The rules in force for a service whoever calls it, oldest first; None where clients differ."""
+    heads = {key: q(rule_head, key) for key in q(rules_for_host, id.host)}
+    if not heads:
+        return ()
+    namespaces = {key.namespace for key in heads}
+    # A client's own namespace comes before the service's, and both before the root's.
+    if len(namespaces) > 1 or not namespaces <= {id.namespace, q(root_namespace)}:
+        return None
+    if any(head.selector is not None or head.export_to != ("*",) for head in heads.values()):
+        return None
+    return _joined(heads)
 
 
 def _joined(usable: dict[Key, RuleHead]) -> tuple[Key, ...]:

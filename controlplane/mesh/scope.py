@@ -1,19 +1,19 @@
-"""Scopes: what a proxy sees, as projections that many proxies share.
+"""What a scope sees: the services that its clients may call, one per host, and on which ports.
 
-A builder never gets a proxy.  Outbound configuration depends on a `Scope`, inbound configuration on
-an `Inbound`, routes on a `RouteScope`; a thousand replicas of one Deployment share one of each.
+Most services look the same to everybody: exported to all, alone with their host, under rules that
+hold for every client.  These are the *common* services; whatever is built for them is built once for
+the mesh, and a scope adds what is particular to it.  A scope with a Sidecar shares nothing: it is
+there to see little.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from controlplane.graph import Plan, Q, each, group, keyed, query
-from controlplane.mesh.imports import Scope, offer, rank, routed_services, visible_to, wanted_shelves
+from controlplane.graph import Plan, Q, Source, each, group, keyed, query
+from controlplane.mesh.imports import offer, rank, routed_services, visible_to, wanted_shelves
+from controlplane.mesh.projections import Binding, Inbound, ProxyView, RouteScope, Scope
 from controlplane.mesh.service import ServiceId, service_ports, services_of_host
 from controlplane.mesh.settings import mesh_config
-from controlplane.mesh.visibility import entry_shelves, kubernetes_shelves
-from controlplane.model.keys import Key, Labels
+from controlplane.mesh.visibility import COMMON, entry_shelves, kubernetes_shelves
 
 __all__ = [
     "Binding",
@@ -21,62 +21,23 @@ __all__ = [
     "ProxyView",
     "RouteScope",
     "Scope",
+    "common_services",
     "limited_ports",
     "mesh_config",
+    "particular_services",
     "ports",
     "visible",
 ]
 
 
-class Binding(NamedTuple):
-    """A port on which a workload answers.
-
-    `port` is the service's port, `target` the workload's, by which listeners and clusters are named.
-    `endpoint` says where the application listens if not where the traffic was sent: "127.0.0.1:p",
-    "unix:///path", or ":p" for another port of the same address (from Sidecar.ingress).
-    """
-
-    service: ServiceId
-    port: int
-    target: int
-    protocol: str
-    endpoint: str = ""
-
-
-class Inbound(NamedTuple):
-    """What inbound configuration depends on: the workload's ports, sorted by target, one per target.
-
-    `sidecar` is set where the Sidecar in force has settings for inbound connections.
-    """
-
-    namespace: str
-    bindings: tuple[Binding, ...]
-    sidecar: Key | None = None
-
-
-class RouteScope(NamedTuple):
-    """A scope, and which of the mesh's `sourceLabels` selectors the client satisfies."""
-
-    scope: Scope
-    matched: tuple[Labels, ...] = ()
-
-
-class ProxyView(NamedTuple):
-    """Everything that one proxy's configuration depends on; `inbound` None: it has none (a gateway)."""
-
-    scope: Scope
-    inbound: Inbound | None
-    matched: tuple[Labels, ...] = ()
-
-    @property
-    def routes(self) -> RouteScope:
-        """The projection that outbound routes depend on."""
-        return RouteScope(self.scope, self.matched)
+def common_services(q: Q) -> tuple[Source, ...]:
+    """The collections that hold the ServiceIds of all common services."""
+    return tuple(q.part(shelves, (), COMMON) for shelves in (kubernetes_shelves, entry_shelves))
 
 
 @keyed
-def visible(q: Q, scope: Scope) -> Plan:
-    """ServiceId -> the same ServiceId, for each service of the scope: one per host."""
+def particular_services(q: Q, scope: Scope) -> Plan:
+    """ServiceId -> the same, for the services of the scope that it does not share with the mesh."""
     sources = tuple(
         q.part(shelves, (), shelf)
         for shelf in q(wanted_shelves, scope)
@@ -85,6 +46,19 @@ def visible(q: Q, scope: Scope) -> Plan:
     if scope.sidecar is None:
         return each(sources, _winner, scope)
     return each((*sources, q.map(routed_services, scope)), _imported_winner, scope)
+
+
+@keyed
+def visible(q: Q, scope: Scope) -> Plan:
+    """ServiceId -> the same ServiceId, for each service of the scope: one per host."""
+    particular = q.map(particular_services, scope)
+    # The child has no argument but the service, so that all scopes share its memos.
+    return each(particular if scope.sidecar else (*common_services(q), particular), _itself)
+
+
+@query
+def _itself(q: Q, id: ServiceId) -> ServiceId:
+    return id
 
 
 @query
@@ -112,14 +86,19 @@ def _imported_winner(q: Q, scope: Scope, id: ServiceId) -> ServiceId | None:
 @keyed
 def ports(q: Q, scope: Scope) -> Plan:
     """Service port number -> ServiceIds of the scope that are listed on it."""
+    if scope.sidecar is None:
+        return group(q.map(visible, scope), _all_ports)
     return group(q.map(visible, scope), _listed, scope)
 
 
 @query
-def _listed(q: Q, scope: Scope, id: ServiceId) -> tuple[tuple[int, ServiceId], ...]:
-    if scope.sidecar is not None:
-        return tuple((number, id) for number in q(offer, scope, id).listed)
+def _all_ports(q: Q, id: ServiceId) -> tuple[tuple[int, ServiceId], ...]:
     return tuple((port.number, id) for port in q(service_ports, id))
+
+
+@query
+def _listed(q: Q, scope: Scope, id: ServiceId) -> tuple[tuple[int, ServiceId], ...]:
+    return tuple((number, id) for number in q(offer, scope, id).listed)
 
 
 def limited_ports(q: Q, scope: Scope, id: ServiceId) -> tuple[int, ...] | None:

@@ -3,7 +3,7 @@
 Every object is put on the shelves that clients can ask for: those of the namespaces it is exported
 to (or of "*"), whole, by defining namespace, and by host.  A scope takes the union of a few shelves;
 a new service reaches each scope as one key, and a scope whose Sidecar imports two namespaces never
-hears of the others.
+hears of the others.  What looks the same to every client stands on a shelf of its own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from controlplane.graph import Plan, Q, group, keyed, query
 from controlplane.mesh.hosts import kubernetes_host
-from controlplane.mesh.service import Service, ServiceId, service
+from controlplane.mesh.rules import common_rule
+from controlplane.mesh.service import Service, ServiceId, service, services_of_host
 from controlplane.mesh.settings import resolved_export_to, virtual_service_export_to
 from controlplane.model.keys import Key
 from controlplane.model.kinds import service_entries, services, virtual_services
@@ -22,11 +23,19 @@ from controlplane.model.kinds.virtual_service import VirtualService
 
 
 class Shelf(NamedTuple):
-    """Services exported `to` a namespace or "*", narrowed by defining namespace or by host where not ""."""
+    """Services exported `to` a namespace or "*", narrowed by defining namespace or by host where not "".
+
+    Not narrowed, it leaves out the common services, which are on `COMMON`.
+    """
 
     to: str
     namespace: str = ""
     host: str = ""
+    common: bool = False
+
+
+COMMON = Shelf("*", common=True)
+"""Services that every client sees, sees alike, and under the same DestinationRules."""
 
 
 @keyed
@@ -50,7 +59,7 @@ def route_shelves(q: Q) -> Plan:
 @query
 def _kubernetes_shelves(q: Q, key: Key) -> tuple[tuple[Shelf, ServiceId], ...]:
     found = q(service, ServiceId(kubernetes_host(key), key.namespace))
-    return () if found is None or found.source.kind != "Service" else tuple(_places(found))
+    return () if found is None or found.source.kind != "Service" else tuple(_places(q, found))
 
 
 @query
@@ -61,15 +70,24 @@ def _entry_shelves(q: Q, key: Key) -> tuple[tuple[Shelf, ServiceId], ...]:
         found = q(service, ServiceId(host, key.namespace))
         # Another object of the namespace may define the host; then its exportTo counts.
         if found is not None and (found.source.kind, found.source.name) == ("ServiceEntry", key.name):
-            out.extend(_places(found))
+            out.extend(_places(q, found))
     return tuple(out)
 
 
-def _places(found: Service) -> Iterator[tuple[Shelf, ServiceId]]:
+def _places(q: Q, found: Service) -> Iterator[tuple[Shelf, ServiceId]]:
+    common = _is_common(q, found)
     for to in found.export_to:
-        yield Shelf(to), found.id
+        yield COMMON if common else Shelf(to), found.id
         yield Shelf(to, namespace=found.id.namespace), found.id
         yield Shelf(to, host=found.id.host), found.id
+
+
+def _is_common(q: Q, found: Service) -> bool:
+    return (
+        found.export_to == ("*",)
+        and len(q(services_of_host, found.id.host)) == 1
+        and q(common_rule, found.id) is not None
+    )
 
 
 @query

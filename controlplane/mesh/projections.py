@@ -1,0 +1,70 @@
+"""Projections: what configuration depends on, in place of the proxy that gets it.
+
+A builder never gets a proxy.  Outbound configuration depends on a `Scope`, inbound configuration on
+an `Inbound`, routes on a `RouteScope`; a thousand replicas of one Deployment share one of each.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from controlplane.mesh.service import ServiceId
+from controlplane.model.keys import Key, Labels
+
+
+class Scope(NamedTuple):
+    """What outbound configuration depends on: the client's namespace and the Sidecar in force.
+
+    `rules` are the DestinationRules of the namespace whose workloadSelector chose the client; empty in
+    most meshes, so that all workloads of a namespace share one scope.
+    """
+
+    namespace: str
+    sidecar: Key | None = None
+    rules: tuple[Key, ...] = ()
+
+
+class Binding(NamedTuple):
+    """A port on which a workload answers.
+
+    `port` is the service's port, `target` the workload's, by which listeners and clusters are named.
+    `endpoint` says where the application listens if not where the traffic was sent: "127.0.0.1:p",
+    "unix:///path", or ":p" for another port of the same address (from Sidecar.ingress).
+    """
+
+    service: ServiceId
+    port: int
+    target: int
+    protocol: str
+    endpoint: str = ""
+
+
+class Inbound(NamedTuple):
+    """What inbound configuration depends on: the workload's ports, sorted by target, one per target.
+
+    `sidecar` is set where the Sidecar in force has settings for inbound connections.
+    """
+
+    namespace: str
+    bindings: tuple[Binding, ...]
+    sidecar: Key | None = None
+
+
+class RouteScope(NamedTuple):
+    """A scope, and which of the mesh's `sourceLabels` selectors the client satisfies."""
+
+    scope: Scope
+    matched: tuple[Labels, ...] = ()
+
+
+class ProxyView(NamedTuple):
+    """Everything that one proxy's configuration depends on; `inbound` None: it has none (a gateway)."""
+
+    scope: Scope
+    inbound: Inbound | None
+    matched: tuple[Labels, ...] = ()
+
+    @property
+    def routes(self) -> RouteScope:
+        """The projection that outbound routes depend on."""
+        return RouteScope(self.scope, self.matched)

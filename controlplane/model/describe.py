@@ -13,6 +13,11 @@ def shorten(text: str) -> str:
     return repr(text if len(text) <= LONGEST else text[: LONGEST - 3] + "...")
 
 
+def printable(text: str, longest: int = LONGEST) -> str:
+    """A name as it is where it can stand in a path or a line of a log, else quoted and cut."""
+    return text if len(text) <= longest and text.isprintable() else shorten(text)
+
+
 def describe(value: object) -> str:
     """What a value is, to be read after "expected a string, got"."""
     if value is None:

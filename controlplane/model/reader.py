@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, TypeVar
 
-from controlplane.model.describe import describe, shorten
+from controlplane.model.describe import describe, printable, shorten
 from controlplane.model.duration import MILLISECOND, parse_duration
 from controlplane.model.keys import Labels
 from controlplane.model.report import Report
@@ -54,6 +54,11 @@ class Reader:
         value = self._raw.get(name)
         return value is not None and value != []
 
+    def demand(self, name: str, remedy: str) -> None:
+        """Refuse the object unless the field is given."""
+        if not self.has(name):
+            self.error(name, "is missing", remedy)
+
     def value(self, name: str) -> Any:
         """The raw value of any type, None where it is absent."""
         self._asked.append(name)
@@ -72,16 +77,14 @@ class Reader:
 
     def required(self, name: str, remedy: str = "") -> str:
         """A string that must be there and not be empty."""
-        value = self.value(name)
-        if value is None or value == "":
+        if self._raw.get(name) in (None, ""):
             self.error(name, "is missing", remedy)
-            return ""
-        return self._text(name, value) or ""
+        return self.string(name) or ""
 
     def _text(self, name: str, value: object) -> str | None:
         if not isinstance(value, str):
-            quotes = isinstance(value, bool | int | float)
-            self._wrong(name, "a string", value, "put it in quotes" if quotes else "")
+            scalar = value is not None and not isinstance(value, Mapping | list)
+            self._wrong(name, "a string", value, "put it in quotes" if scalar else "")
             return None
         if not value.isascii():
             try:
@@ -116,13 +119,16 @@ class Reader:
         """A port number, None where it is absent or 0."""
         return self.integer(name, 0, 65535) or None
 
+    def required_port(self, name: str) -> int:
+        """A port number that must be there."""
+        if not self.has(name) or self._raw[name] == 0:
+            self.error(name, "is missing", "write a number from 1 to 65535")
+        return self.port(name) or 0
+
     def _whole(self, name: str, value: object, low: int, high: int) -> int | None:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        if not isinstance(value, int) or isinstance(value, bool):
-            self._wrong(name, "an integer", value)
-            return None
-        if not low <= value <= high:
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             self._wrong(name, f"an integer from {low} to {high}", value)
             return None
         return value
@@ -132,11 +138,8 @@ class Reader:
         value = self.value(name)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            self._wrong(name, "a number", value)
-            return None
         # Comparing refuses NaN too, which would never be equal to itself in the graph.
-        if not low <= value <= high:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
             self._wrong(name, f"a number from {low:g} to {high:g}", value)
             return None
         return float(value)
@@ -210,8 +213,8 @@ class Reader:
         return tuple(value for value in values if value is not None)
 
     def labels(self, name: str) -> Labels:
-        """A map of strings to strings."""
-        return self._pairs(name, self._text)
+        """A map of strings to strings; null counts as "", as in Kubernetes."""
+        return self._pairs(name, lambda at, value: "" if value is None else self._text(at, value))
 
     def integers_by_name(self, name: str, low: int, high: int) -> tuple[tuple[str, int], ...]:
         """A map of strings to integers from `low` to `high`, as pairs sorted by name."""
@@ -235,7 +238,7 @@ class Reader:
                 continue
             if self._text(name, key) is None:
                 continue
-            value = read(f"{name}[{key}]" if len(key) <= 80 else f"{name}[{key[:80]}…]", item)
+            value = read(f"{name}[{printable(key)}]", item)
             if value is not None:
                 pairs[key] = value
         return tuple(sorted(pairs.items(), key=itemgetter(0)))
@@ -291,9 +294,5 @@ class Reader:
                 self.warn("", f"has {describe(name)} as a key", "remove it; field names are strings")
                 continue
             near = difflib.get_close_matches(name[:64], known, n=1)
-            remedy = (
-                f"did you mean {near[0]}?" if near else "remove it; known are " + ", ".join(sorted(known))
-            )
-            self.warn(
-                name if len(name) <= 80 else name[:80] + "…", "is not a known field and has no effect", remedy
-            )
+            advice = f"did you mean {near[0]}?" if near else "remove it"
+            self.warn(printable(name), "is not a known field and has no effect", advice)

@@ -10,6 +10,7 @@ from controlplane.model.describe import shorten
 from controlplane.model.hosts import fqdn, is_address
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds.connection_pool import ConnectionPoolSettings, read_connection_pool
+from controlplane.model.kinds.http_route import read_port_selector
 from controlplane.model.kinds.kind import Kind, by_namespace, namespace_of
 from controlplane.model.kinds.load_balancing import (
     LoadBalancerSettings,
@@ -170,9 +171,8 @@ def _read_port_levels(r: Reader) -> tuple[PortTrafficPolicy, ...]:
 
 
 def _read_port_level(r: Reader) -> PortTrafficPolicy:
-    port = r.message("port", lambda p: p.port("number"))
-    if port is None:
-        r.error("port.number", "is missing", "write a number from 1 to 65535")
+    port = r.message("port", read_port_selector)
+    r.demand("port", "say port: {number: …}")
     return PortTrafficPolicy(
         port=port or 0,
         load_balancer=r.message("loadBalancer", read_load_balancer),
@@ -184,12 +184,11 @@ def _read_port_level(r: Reader) -> PortTrafficPolicy:
 
 def _read_tunnel(r: Reader) -> TunnelSettings:
     host = r.required("targetHost", "name the host to reach")
-    port = r.port("targetPort")
-    if port is None:
-        r.error("targetPort", "is missing", "write a number from 1 to 65535")
     if not is_address(host):
         check_host(r, "targetHost", host, wildcard=False)
-    return TunnelSettings(host, port or 0, r.enum("protocol", ("CONNECT", "POST"), "CONNECT"))
+    return TunnelSettings(
+        host, r.required_port("targetPort"), r.enum("protocol", ("CONNECT", "POST"), "CONNECT")
+    )
 
 
 def _read_retry_budget(r: Reader) -> RetryBudget:

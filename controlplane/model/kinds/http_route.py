@@ -165,21 +165,18 @@ def read_destination(r: Reader) -> Destination:
     if host == "*":
         r.error("host", "'*' is no destination", "name the service")
     check_host(r, "host", host)
-    return Destination(host=host, subset=r.string("subset"), port=r.message("port", _read_port_selector))
+    return Destination(host=host, subset=r.string("subset"), port=r.message("port", read_port_selector))
 
 
-def _read_port_selector(r: Reader) -> int | None:
-    port = r.port("number")
-    if port is None:
-        r.error("number", "is missing", "write a number from 1 to 65535")
-    return port
+def read_port_selector(r: Reader) -> int:
+    """A PortSelector."""
+    return r.required_port("number")
 
 
 def read_weighted(r: Reader) -> tuple[Destination, int]:
     """The destination and the weight of any kind of route."""
     destination = r.message("destination", read_destination)
-    if destination is None:
-        r.error("destination", "is missing", "name the service")
+    r.demand("destination", "name the service")
     return destination or Destination(""), r.integer("weight") or 0
 
 
@@ -206,8 +203,7 @@ def _read_mirrors(r: Reader) -> tuple[HTTPMirrorPolicy, ...]:
 
 def _read_mirror(r: Reader) -> HTTPMirrorPolicy:
     destination = r.message("destination", read_destination)
-    if destination is None:
-        r.error("destination", "is missing", "name the service")
+    r.demand("destination", "name the service")
     return HTTPMirrorPolicy(destination or Destination(""), r.percent("percentage"))
 
 
@@ -235,8 +231,7 @@ def _read_redirect(r: Reader) -> HTTPRedirect:
 
 def _read_direct_response(r: Reader) -> HTTPDirectResponse:
     status = r.integer("status", 200, 599)
-    if not r.has("status"):
-        r.error("status", "is missing", "say an HTTP status, like 503")
+    r.demand("status", "say an HTTP status, like 503")
     body = r.message("body", _read_body)
     if body is not None and len(body) > LARGEST_BODY:
         r.error("body", f"has {len(body)} bytes, more than {LARGEST_BODY}", "serve it from a service")

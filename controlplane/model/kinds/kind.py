@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from typing import Any, Literal, NamedTuple
 
 from controlplane.graph import Table
-from controlplane.model.describe import describe, shorten
+from controlplane.model.describe import describe, printable, shorten
 from controlplane.model.keys import Key
 from controlplane.model.meta import Meta
 from controlplane.model.problem import Origin, Problem
@@ -97,9 +97,9 @@ class Kind:
         r = root.inner("metadata")
         report = root.report
         namespace = r.text("namespace", DEFAULT_NAMESPACE) if self.namespaced else ""
-        report.namespace = namespace[:_LONGEST_NAME]
+        report.namespace = printable(namespace, _LONGEST_NAME)
         name = r.required("name", "name the object")
-        report.name = name[:_LONGEST_NAME]
+        report.name = printable(name, _LONGEST_NAME)
         if self.namespaced and not (_LABEL.fullmatch(namespace) and len(namespace) <= _LONGEST_LABEL):
             r.error("namespace", f"{shorten(namespace)} cannot be the name of a namespace", _LABEL_RULE)
             name = ""

@@ -156,8 +156,7 @@ def read_load_balancer(r: Reader) -> LoadBalancerSettings:
 
 def _read_warmup(r: Reader) -> WarmupConfiguration:
     duration = r.duration("duration")
-    if not r.has("duration"):
-        r.error("duration", "is missing", 'say how long, like "60s"')
+    r.demand("duration", 'say how long, like "60s"')
     return WarmupConfiguration(
         duration=duration or 0,
         minimum_percent=r.number("minimumPercent", 0, 100),

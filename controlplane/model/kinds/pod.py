@@ -90,12 +90,9 @@ def _read_container(r: Reader) -> Container:
 
 
 def _read_port(r: Reader) -> ContainerPort:
-    port = r.port("containerPort")
-    if port is None:
-        r.error("containerPort", "is missing", "write a number from 1 to 65535")
     return ContainerPort(
         name=r.text("name"),
-        container_port=port or 0,
+        container_port=r.required_port("containerPort"),
         protocol=r.enum("protocol", ("TCP", "UDP", "SCTP"), "TCP"),
     )
 

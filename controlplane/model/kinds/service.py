@@ -118,12 +118,9 @@ def _read_ports(spec: Reader) -> tuple[ServicePort, ...]:
 
 
 def _read_port(r: Reader) -> ServicePort:
-    port = r.port("port")
-    if port is None:
-        r.error("port", "is missing", "write a number from 1 to 65535")
     return ServicePort(
         name=r.text("name"),
-        port=port or 0,
+        port=r.required_port("port"),
         protocol=r.enum("protocol", PROTOCOLS, "TCP"),
         target_port=_read_target(r),
         node_port=r.port("nodePort"),

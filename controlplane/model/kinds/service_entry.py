@@ -161,8 +161,7 @@ def _read_service_entry(r: Reader, meta: Meta) -> ServiceEntry:
         export_to=r.strings("exportTo"),
         subject_alt_names=r.strings("subjectAltNames"),
     )
-    if not r.has("hosts"):
-        r.error("hosts", "is missing", "name at least one host")
+    r.demand("hosts", "name at least one host")
     for index, host in enumerate(value.hosts):
         if host == "*":
             r.error(
@@ -186,8 +185,7 @@ def read_workload_selector(r: Reader) -> Labels:
 
 def _read_ports(r: Reader) -> tuple[ServiceEntryPort, ...]:
     ports = r.messages("ports", _read_port)
-    if not r.has("ports"):
-        r.error("ports", "is missing", "name at least one port")
+    r.demand("ports", "name at least one port")
     seen: set[str | int] = set()
     for index, port in enumerate(ports):
         if port.name in seen:
@@ -199,11 +197,8 @@ def _read_ports(r: Reader) -> tuple[ServiceEntryPort, ...]:
 
 
 def _read_port(r: Reader) -> ServiceEntryPort:
-    number = r.port("number")
-    if number is None:
-        r.error("number", "is missing", "write a number from 1 to 65535")
     port = ServiceEntryPort(
-        number=number or 0,
+        number=r.required_port("number"),
         name=r.required("name", "name the port"),
         protocol=r.text("protocol"),
         target_port=r.port("targetPort"),

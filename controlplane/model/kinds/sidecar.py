@@ -108,9 +108,8 @@ def _read(r: Reader, meta: Meta) -> Sidecar:
 
 
 def _read_ingress(r: Reader) -> IstioIngressListener:
-    port = r.message("port", _read_port)
-    if port is None or not port.number:
-        r.error("port.number", "is missing", "write a number from 1 to 65535")
+    port = r.message("port", lambda p: _read_port(p, p.required_port("number")))
+    r.demand("port", "say port: {number: …, protocol: …, name: …}")
     listener = IstioIngressListener(
         port=port or SidecarPort(0),
         bind=r.string("bind"),
@@ -141,12 +140,11 @@ def _check_default_endpoint(r: Reader, endpoint: str | None) -> None:
 def _read_egress(r: Reader) -> IstioEgressListener:
     listener = IstioEgressListener(
         hosts=r.strings("hosts"),
-        port=r.message("port", _read_port),
+        port=r.message("port", lambda p: _read_port(p, p.port("number") or 0)),
         bind=r.string("bind"),
         capture_mode=r.enum("captureMode", CAPTURE_MODES, "DEFAULT"),
     )
-    if not r.has("hosts"):
-        r.error("hosts", "is missing", 'name at least one, or "~/*" for none')
+    r.demand("hosts", 'name at least one, or "~/*" for none')
     for index, host in enumerate(listener.hosts):
         _check_import(r, f"hosts[{index}]", host)
     socket = listener.bind is not None and listener.bind.startswith("unix://")
@@ -175,9 +173,9 @@ def _check_import(r: Reader, name: str, text: str) -> None:
         r.error(name, f"{shorten(host)} {host_fault(host)}", "write a host or a wildcard like *.example.com")
 
 
-def _read_port(r: Reader) -> SidecarPort:
+def _read_port(r: Reader, number: int) -> SidecarPort:
     port = SidecarPort(
-        number=r.port("number") or 0,
+        number=number,
         protocol=r.text("protocol"),
         name=r.text("name"),
         target_port=r.port("targetPort"),

@@ -81,10 +81,7 @@ def read_client_tls(r: Reader) -> ClientTLSSettings:
             r.error(name, "excludes credentialName", "keep one of them")
     if settings.mode == "MUTUAL" and settings.credential_name is None:
         for name in ("clientCertificate", "privateKey"):
-            if not r.has(name):
-                r.error(
-                    name, "is missing", "MUTUAL needs clientCertificate and privateKey, or credentialName"
-                )
+            r.demand(name, "MUTUAL needs clientCertificate and privateKey, or credentialName")
     return settings
 
 
@@ -115,8 +112,7 @@ def read_server_tls(r: Reader) -> ServerTLSSettings:
         r.error(given[1], f"excludes {given[0]}", "keep one of them")
     if settings.mode in ("SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL") and not given:
         for name in ("serverCertificate", "privateKey"):
-            if not r.has(name):
-                r.error(name, "is missing", f"{settings.mode} needs a certificate and its key")
+            r.demand(name, f"{settings.mode} needs a certificate and its key")
     return settings
 
 

@@ -153,16 +153,14 @@ def _read_route_destination(r: Reader) -> RouteDestination:
 
 def _read_routes(r: Reader) -> tuple[RouteDestination, ...]:
     routes = r.messages("route", _read_route_destination)
-    if not r.has("route"):
-        r.error("route", "is missing", "name at least one destination")
+    r.demand("route", "name at least one destination")
     check_weights(r, "route", [destination.weight for destination in routes])
     return routes
 
 
 def _read_tls_route(r: Reader) -> TLSRoute:
     route = TLSRoute(match=r.messages("match", _read_tls_match), route=_read_routes(r))
-    if not r.has("match"):
-        r.error("match", "is missing", "say which sniHosts are meant")
+    r.demand("match", "say which sniHosts are meant")
     return route
 
 
@@ -179,8 +177,7 @@ def _read_tls_match(r: Reader) -> TLSMatchAttributes:
         gateways=r.strings("gateways"),
         source_namespace=r.string("sourceNamespace"),
     )
-    if not r.has("sniHosts"):
-        r.error("sniHosts", "is missing", "name at least one host")
+    r.demand("sniHosts", "name at least one host")
     for index, host in enumerate(match.sni_hosts):
         check_host(r, f"sniHosts[{index}]", host)
     _check_match(r, match)

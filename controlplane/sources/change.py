@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from controlplane.model.keys import Key, Ref
+from controlplane.model.keys import Key
+from controlplane.model.kinds import BY_NAME
 from controlplane.model.problem import Origin, Problem
+from controlplane.sources.naming import Name
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,8 @@ class Change:
     """One object at one place, as its source has it now.
 
     `raw` is the object as plain dicts, lists and scalars, None when it is gone from that place; it
-    is shared and must not be modified.  `group` is the API group, "" for the core ("v1") group.
+    is shared and must not be modified.  `group` is the API group, "" for the core ("v1") group, None
+    for that of the kind of this name that the mesh reads.
     `id` grows with every change of a process.  `at` is the time of the source's event (not of our
     noticing it, where the source can tell) in seconds of the monotonic clock: the push trace starts there.
     """
@@ -31,12 +34,15 @@ class Change:
     origin: Origin | None
     id: int
     at: float
-    group: str = ""
+    group: str | None = None
 
     @property
-    def ref(self) -> Ref:
+    def name(self) -> Name:
         """The object's name across kinds."""
-        return Ref(self.kind, *self.key)
+        group = self.group
+        if group is None:
+            group = BY_NAME[self.kind].group if self.kind in BY_NAME else ""
+        return Name(group, self.kind, self.key)
 
     @property
     def place(self) -> str:

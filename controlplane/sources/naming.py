@@ -66,7 +66,8 @@ def name_of(raw: Mapping[str, Any]) -> Name | NoName:
     group = group_of(api_version)
     known = kind_of(group, kind)
     if known is not None and known.shape == "bare":
-        return Name(group, kind, MESH)
+        # Such a document needs no apiVersion; whatever it says, it is the same object.
+        return Name(known.group, kind, MESH)
     if not api_version:
         return NoName("apiVersion", "the document has no apiVersion", "add apiVersion")
     metadata = raw.get("metadata")

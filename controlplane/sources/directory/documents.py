@@ -18,6 +18,7 @@ from controlplane.sources.directory.text import MalformedError, decode, pieces
 from controlplane.sources.naming import Name, NoName, name_of
 
 _MEND = "mend the document"
+_BREATH = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,9 @@ def read_units(data: bytes, file: str) -> tuple[Unit, ...]:
 
 
 def _yaml(text: str) -> Iterator[Unit]:
+    breath = time.monotonic()
     for piece in pieces(text):
-        # Let the event loop's thread have the interpreter between documents, not after 5 ms.
-        time.sleep(0)
+        breath = _breathe(breath)
         try:
             document = yaml_value.parse(piece.text)
         except MalformedError as error:
@@ -72,12 +73,21 @@ def _yaml(text: str) -> Iterator[Unit]:
 
 
 def _json(text: str) -> Iterator[Unit]:
+    breath = time.monotonic()
     for value in json_value.parse(text):
-        time.sleep(0)
+        breath = _breathe(breath)
         if isinstance(value, MalformedError):
             yield _broken(value, 1, text)
         else:
             yield from _flatten(value.value, value.line, _JsonPlace(value, text))
+
+
+def _breathe(last: float) -> float:
+    """Let the event loop's thread have the interpreter, earlier than the 5 ms after which it would insist."""
+    if time.monotonic() - last < _BREATH:
+        return last
+    time.sleep(0)
+    return time.monotonic()
 
 
 def _broken(error: MalformedError, begin: int, text: str) -> Broken:

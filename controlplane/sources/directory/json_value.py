@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from controlplane.sources.directory.text import MalformedError
@@ -55,8 +56,7 @@ def parse(text: str) -> Iterator[Value | MalformedError]:
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise MalformedError(None, f"the key {twice!r} stands twice in one object", "keep one of them")
     return value
 
@@ -71,17 +71,8 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant)
 def _check(value: Any, text: str, line: int) -> None:
     """Refuse what later layers could not carry: deep nesting and half characters."""
     level = [value]
-    for _ in range(MAX_DEPTH):
-        level = (
-            [
-                part
-                for whole in level
-                for part in (whole.values() if isinstance(whole, dict) else whole)
-                if isinstance(part, (dict, list))
-            ]
-            if isinstance(value, (dict, list))
-            else []
-        )
+    for _ in range(MAX_DEPTH + 1):
+        level = [part for whole in level for part in _parts(whole)]
         if not level:
             break
     else:
@@ -90,9 +81,11 @@ def _check(value: Any, text: str, line: int) -> None:
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
-            raise MalformedError(
-                line, "a \\u escape stands for half a character", "write the pair"
-            ) from error
+            raise MalformedError(line, "a \\u escape is half a character", "write the pair") from error
+
+
+def _parts(whole: Any) -> Iterable[Any]:
+    return whole.values() if isinstance(whole, dict) else whole if isinstance(whole, list) else ()
 
 
 def _item_lines(text: str, at: int) -> Iterator[int]:

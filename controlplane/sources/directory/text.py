@@ -49,9 +49,7 @@ def decode(data: bytes) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise MalformedError(
-            line, f"the file is not UTF-8 text: {error.reason}", "save it as UTF-8"
-        ) from error
+        raise MalformedError(line, f"not UTF-8 text: {error.reason}", "save it as UTF-8") from error
 
 
 def pieces(text: str) -> list[Piece]:

@@ -19,6 +19,9 @@ from typing import NamedTuple
 ENDINGS = (".yaml", ".yml", ".json")
 MAX_DEPTH = 64
 
+# Read by kubectl's -k, which never treats it as an object.
+_NO_OBJECTS = ("kustomization.yaml", "kustomization.yml")
+
 
 class Signature(NamedTuple):
     """Metadata that differ when the content may differ; times in nanoseconds since the epoch."""
@@ -72,7 +75,7 @@ def _is_litter(name: str) -> bool:
 
 def is_config(name: str) -> bool:
     """Whether a file of this name is read."""
-    return name.endswith(ENDINGS) and not name.startswith((".", "#", "~"))
+    return name.endswith(ENDINGS) and not name.startswith((".", "#", "~")) and name not in _NO_OBJECTS
 
 
 def identity(root: Path) -> tuple[int, int] | str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 
@@ -99,10 +99,15 @@ def _marked(text: str, error: yaml.MarkedYAMLError) -> MalformedError:
     return MalformedError(line, f"not YAML: {error.problem or 'cannot be understood'}", _MEND, context)
 
 
-class _Frame:
-    """A mapping or sequence that is being filled; `size` counts its values with aliases written out."""
+# How many values something is, and how many levels of nesting, with aliases written out.
+_Extent: TypeAlias = tuple[int, int]
+_SCALAR = (1, 0)
 
-    __slots__ = ("anchor", "key", "line", "merged", "seen", "size", "value")
+
+class _Frame:
+    """A mapping or sequence that is being filled, and how much it is with aliases written out."""
+
+    __slots__ = ("anchor", "height", "key", "line", "merged", "seen", "size", "value")
 
     def __init__(self, value: dict[str, Any] | list[Any], anchor: str | None, line: int) -> None:
         self.value = value
@@ -110,6 +115,7 @@ class _Frame:
         self.line = line
         self.key: Any = _KEY
         self.size = 1
+        self.height = 1
         self.merged: list[Mapping[str, Any]] = []
         self.seen: set[str] = set()
 
@@ -122,8 +128,8 @@ class _Builder:
         self.present = False
         self.lines: dict[int, int] = {}
         self._stack: list[_Frame] = []
-        # Anchored values, with their size; None while the value is not complete.
-        self._anchors: dict[str, tuple[Any, int] | None] = {}
+        # None while the anchored value is not complete.
+        self._anchors: dict[str, tuple[Any, _Extent] | None] = {}
         self._aliased = 0
 
     def take(self, event: yaml.Event) -> None:
@@ -149,8 +155,7 @@ class _Builder:
         line = _line(event)
         if event.tag not in (None, "!", _TAG + expected):
             raise MalformedError(line, f"the tag {event.tag} is not known here", "remove the tag")
-        if len(self._stack) >= MAX_DEPTH:
-            raise MalformedError(line, f"nested more than {MAX_DEPTH} levels deep", "flatten it")
+        self._check_depth(1, line)
         if self._stack and isinstance(self._stack[-1].value, dict) and self._stack[-1].key is _KEY:
             raise MalformedError(line, "a mapping or a list cannot be a key", "use text as key")
         if len(self._stack) < _LINED_DEPTH:
@@ -165,9 +170,10 @@ class _Builder:
             for merged in frame.merged:
                 for key, value in merged.items():
                     frame.value.setdefault(key, value)
+        extent = (frame.size, frame.height)
         if frame.anchor:
-            self._anchors[frame.anchor] = (frame.value, frame.size)
-        self._add(frame.value, frame.size, frame.line)
+            self._anchors[frame.anchor] = (frame.value, extent)
+        self._add(frame.value, extent, frame.line)
 
     def _alias(self, event: yaml.AliasEvent) -> None:
         line = _line(event)
@@ -177,22 +183,20 @@ class _Builder:
             )
         target = self._anchors[event.anchor]
         if target is None:
-            raise MalformedError(
-                line, f"the alias *{event.anchor} stands inside its own anchor", "write it out"
-            )
-        value, size = target
+            raise MalformedError(line, f"the alias *{event.anchor} is inside its own anchor", "write it out")
+        value, extent = target
+        size, height = extent
+        self._check_depth(height, line)
         self._aliased += size
         if self._aliased > MAX_ALIASED:
-            raise MalformedError(
-                line, f"aliases repeat more than {MAX_ALIASED} values", "write fewer aliases"
-            )
+            raise MalformedError(line, f"aliases repeat over {MAX_ALIASED} values", "use fewer aliases")
         frame = self._stack[-1] if self._stack else None
         if frame is not None and isinstance(frame.value, dict) and frame.key is _KEY:
             if isinstance(value, (dict, list)):
                 raise MalformedError(line, "a mapping or a list cannot be a key", "use text as key")
             self._key(frame, _key_text(value, str(value)), line)
         else:
-            self._add(value, size, line)
+            self._add(value, extent, line)
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
         line = _line(event)
@@ -204,11 +208,11 @@ class _Builder:
             return
         value = _resolve(event, plain, line)
         if event.anchor:
-            self._anchors[event.anchor] = (value, 1)
+            self._anchors[event.anchor] = (value, _SCALAR)
         if is_key and frame is not None:
             self._key(frame, _key_text(value, event.value), line)
         else:
-            self._add(value, 1, line)
+            self._add(value, _SCALAR, line)
 
     def _key(self, frame: _Frame, key: str, line: int) -> None:
         if key in frame.seen:
@@ -216,12 +220,19 @@ class _Builder:
         frame.seen.add(key)
         frame.key = key
 
-    def _add(self, value: Any, size: int, line: int) -> None:
+    def _check_depth(self, more: int, line: int) -> None:
+        if len(self._stack) + more > MAX_DEPTH:
+            raise MalformedError(line, f"nested more than {MAX_DEPTH} levels deep", "flatten it")
+
+    def _add(self, value: Any, extent: _Extent, line: int) -> None:
         if not self._stack:
             self.value = value
             return
         frame = self._stack[-1]
+        size, height = extent
         frame.size += size
+        if height >= frame.height:
+            frame.height = height + 1
         if isinstance(frame.value, list):
             frame.value.append(value)
             return
@@ -275,9 +286,7 @@ def plain_value(text: str, line: int = 1) -> Any:
             value = float(text)
             return value if math.isfinite(value) else text
     except ValueError as error:
-        raise MalformedError(
-            line, f"not a usable number: {error}", "put it in quotes if it is text"
-        ) from error
+        raise MalformedError(line, f"not a usable number: {error}", "quote it if it is text") from error
     return text
 
 

@@ -238,6 +238,8 @@ class Graph:
             self.stack.pop()
         if done:
             self._wanted.discard(node)
+            if not (node.rdeps or node.holds):
+                self.orphans.add(node)
         else:
             self.schedule(node)
 
@@ -302,6 +304,7 @@ class Graph:
     def sweep(self, limit: int | None = None) -> bool:
         """Free nodes that nobody reads, at most `limit`; True when none are left."""
         orphans = self.orphans
+        orphans -= self._wanted
         while orphans:
             if limit is not None:
                 if limit <= 0:

@@ -84,6 +84,6 @@ def _below(node: Node) -> list[Node]:
         return [child] if child is not None else [node.owner]
     if isinstance(node, KeyedMap):
         below: list[Node] = [node.plan_node, *node.children.values()]
-        return below + list(node.plan.sources if node.plan else ())
+        return below + list(node.sources)
     assert isinstance(node, Cell | Bucket)
     return []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic
 
 from controlplane.graph.history import History
 from controlplane.graph.memo import Memo, P, Query
-from controlplane.graph.node import Edge, Failure, Node, NotReady, show
+from controlplane.graph.node import Edge, Failure, Node, NotReady, State, show
 from controlplane.graph.table import Bucket
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ class KeyedMap(Node):
 
     __slots__ = (
         "_order", "args", "children", "entries", "facets", "failure", "history", "keyed",
-        "patched", "pending", "plan", "plan_node", "planned", "queued", "shape", "touched",
+        "patched", "pending", "plan", "plan_node", "planned", "queued", "shape", "sources", "touched",
     )  # fmt: skip
 
     def __init__(self, keyed: Keyed[...], args: tuple[Any, ...], plan_node: Memo, shape: Shape) -> None:
@@ -182,6 +182,7 @@ class KeyedMap(Node):
         self.plan_node = plan_node
         self.plan: Plan | None = None
         self.planned = False
+        self.sources: tuple[Source, ...] = ()
         self.shape = shape
         self.children: dict[Any, Memo] = {}
         self.touched: dict[Any, None] = {}
@@ -266,41 +267,40 @@ class KeyedMap(Node):
         value = self.plan_node.value
         new: Plan | None = None if value.__class__ is Failure else value
         self.failure = value if new is None else None
-        sources = new.sources if new else ()
-        for source in sources:
-            source.refresh(graph)  # may raise NotReady; nothing has been changed so far
+        self._attach(graph, new.sources if new else ())
+        for source in self.sources:
+            source.refresh(graph)  # may raise NotReady; the members have not been touched so far
         self.planned = True
         old = self.plan
         if new == old:
             return
-        for source in sources:
-            source.rdeps[self] = Edge.SOURCE
-        graph.raise_rank(self, 1 + max([self.plan_node.rank, *(s.rank for s in sources)]))
-        for source in old.sources if old else ():
-            if source not in sources:
-                graph.cut(source, self)
-        recast = old is None or new is None
-        if recast or (old.form, old.child, old.args) != (new.form, new.child, new.args):  # type: ignore[union-attr]
+        if old is None or new is None or (old.child, old.args) != (new.child, new.args):
             for key in list(self.children):
                 self._drop(graph, key)
-            if new is not None:
-                self.shape.recast(self, new.form)
+        if new is not None:
+            self.shape.recast(self, new.form)
         self.plan = new
         self.touched.update(dict.fromkeys(self.children))
-        for source in sources:
+        for source in self.sources:
             self.touched.update(dict.fromkeys(source.keys()))
+
+    def _attach(self, graph: Graph, sources: tuple[Source, ...]) -> None:
+        for source in sources:
+            source.rdeps[self] = Edge.SOURCE
+        for source in self.sources:
+            if source not in sources:
+                graph.cut(source, self)
+        self.sources = sources
+        graph.raise_rank(self, 1 + max([self.plan_node.rank, *(s.rank for s in sources)]))
 
     def _sync_members(self, graph: Graph) -> None:
         plan = self.plan
-        if plan is None:
-            self.touched.clear()
-            return
-        for source in plan.sources:
+        for source in self.sources:
             source.refresh(graph)
         for key in self.touched:
-            present = any(key in source for source in plan.sources)
+            present = any(key in source for source in self.sources)
             known = key in self.children
-            if present and not known:
+            if present and not known and plan is not None:
                 child = graph.memo(plan.child, (*plan.args, key))
                 self.children[key] = child
                 child.rdeps[self] = Child(key)
@@ -359,8 +359,10 @@ class KeyedMap(Node):
 
     def free(self, graph: Graph) -> None:
         graph.maps.pop((self.keyed, self.args), None)
+        # The plan names its sources without keeping them: a new map must plan anew.
+        self.plan_node.state = State.NEW
         graph.cut(self.plan_node, self)
-        for source in self.plan.sources if self.plan else ():
+        for source in self.sources:
             graph.cut(source, self)
         for child in self.children.values():
             graph.cut(child, self)

@@ -74,6 +74,10 @@ class Lease:
         """The value under a key of a leased map: None when absent, a Failure when its query raised."""
         return self._map.shape.get(key)
 
+    def failed(self, key: Any) -> Failure | None:
+        """Why a key has no good value, where the query that makes it, or last made it, raised."""
+        return self._map.shape.failed(key)
+
     def keys(self) -> tuple[Any, ...]:
         """The keys of a leased map, sorted."""
         return self._map.order()
@@ -85,7 +89,10 @@ class Lease:
         return key in self._map.shape
 
     def since(self, revision: int) -> Delta | None:
-        """What changed after `revision`; None when that is too long ago: compare in full."""
+        """What changed after `revision`; None when that is too long ago: compare in full.
+
+        A key that came and went since is among the removed, though the reader never knew it.
+        """
         node = self._map
         assert node.history is not None
         changed = node.history.since(revision)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from controlplane.base.errors import GraphError
 from controlplane.graph.keyed import KeyedMap, Part
 from controlplane.graph.node import Failure
 from controlplane.graph.plan import Form
@@ -22,12 +23,21 @@ class Shape:
         self.out: dict[Any, Any] = {}
 
     def recast(self, owner: KeyedMap, form: Form) -> None:
-        """Give the (empty) map the store for another form."""
-        if type(self) is not _SHAPES[form]:
-            owner.shape = _SHAPES[form]()
+        """Give a map that has not been planned before the store for its form."""
+        store = _SHAPES[form]
+        if type(self) is store:
+            return
+        if owner.plan is not None:
+            raise GraphError(f"{owner.describe()} changes its form to {form.value}: a map keeps its form")
+        owner.shape = store()
 
     def get(self, key: Any) -> Any:
         return self.out.get(key)
+
+    def failed(self, key: Any) -> Failure | None:
+        """The failure of the member that gives, or last gave, this key."""
+        value = self.out.get(key)
+        return value if isinstance(value, Failure) else None
 
     def __contains__(self, key: object) -> bool:
         return key in self.out
@@ -39,7 +49,7 @@ class Shape:
         return len(self.out)
 
     def part(self, owner: KeyedMap, key: Any) -> Part:
-        raise TypeError(f"{owner.describe()} is not made with group()")
+        raise GraphError(f"{owner.describe()} has no parts: it is not made with group()")
 
     def forget(self, key: Any) -> None:
         """Drop an empty group that nobody watches any more."""
@@ -68,20 +78,30 @@ class Shape:
 class Flat(Shape):
     """The union of the children's pairs; contended keys go to the smallest member."""
 
-    __slots__ = ("claims", "given")
+    __slots__ = ("claims", "failures", "given")
 
     def __init__(self) -> None:
         super().__init__()
         self.given: dict[Any, dict[Any, Any]] = {}
         self.claims: dict[Any, dict[Any, Any]] = {}
+        self.failures: dict[Any, tuple[Failure, dict[Any, Any]]] = {}
+
+    def failed(self, key: Any) -> Failure | None:
+        for failure, given in self.failures.values():
+            if key in given:
+                return failure
+        return None
 
     def put(self, owner: KeyedMap, graph: Graph, member: Any, value: Any) -> None:
         old = self.given.get(member, {})
         if value.__class__ is Failure:
-            # What this member gave before is marked failed; nothing else is touched.
-            new = dict.fromkeys(old, value)
+            # Which keys a failed member would give cannot be known, so it gives none; what it gave
+            # before is remembered for those who hold last-good values, and never read by queries.
+            new: dict[Any, Any] = {}
+            self.failures[member] = (value, self.failures.get(member, (value, old))[1] | old)
         else:
             new = dict(value or ())
+            self.failures.pop(member, None)
         for key in old.keys() - new.keys():
             self._withdraw(owner, member, key)
         for key, item in new.items():
@@ -113,6 +133,7 @@ class Flat(Shape):
         super().clear()
         self.given.clear()
         self.claims.clear()
+        self.failures.clear()
 
 
 class Groups(Shape):

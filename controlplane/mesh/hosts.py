@@ -7,15 +7,8 @@ names too (a ServiceEntry for `*.example.com`), hence three relations and not on
 from __future__ import annotations
 
 from controlplane.model.hosts import DOMAIN
+from controlplane.model.hosts import covers as covers
 from controlplane.model.keys import Key
-
-
-def covers(pattern: str, host: str) -> bool:
-    """Whether every name that `host` stands for is one that `pattern` stands for."""
-    if not pattern.startswith("*"):
-        return pattern == host
-    # "*.example.com" covers "*.a.example.com" and "a.example.com", and of "*" itself only "*" does.
-    return host.removeprefix("*").endswith(pattern[1:])
 
 
 def overlap(one: str, other: str) -> bool:

@@ -1,0 +1,130 @@
+"""Checks of VirtualServices: do their destinations exist, and does anybody else speak for their hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controlplane.graph import Q, query
+from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.mesh.checks_rules import unknown_host, unknown_port
+from controlplane.mesh.imports import nearest_service
+from controlplane.mesh.rules import destination_rule
+from controlplane.mesh.service import alias_target, service_ports
+from controlplane.mesh.settings import exported, resolved_export_to, virtual_service_export_to
+from controlplane.model.hosts import fqdn
+from controlplane.model.keys import Key
+from controlplane.model.kinds import virtual_services
+from controlplane.model.kinds.http_route import Destination
+from controlplane.model.kinds.virtual_service import VirtualService
+from controlplane.model.problem import Problem
+
+
+@query
+def virtual_service_problems(q: Q, key: Key) -> tuple[Problem, ...]:
+    """The Problems of one VirtualService."""
+    route: VirtualService | None = q.get(virtual_services, key)
+    if route is None:
+        return ()
+    findings = [
+        finding
+        for field, destination in _destinations(route)
+        for finding in _destination(q, key.namespace, field, destination)
+    ]
+    findings += _hosts(q, route)
+    findings += _delegates(q, route)
+    return tuple(warning("VirtualService", key, finding) for finding in findings)
+
+
+def _destinations(route: VirtualService) -> Iterator[tuple[str, Destination]]:
+    for n, rule in enumerate(route.http):
+        for m, share in enumerate(rule.route):
+            yield f"spec.http[{n}].route[{m}].destination", share.destination
+        for m, mirror in enumerate(rule.mirrors):
+            yield f"spec.http[{n}].mirrors[{m}].destination", mirror.destination
+    for n, tls in enumerate(route.tls):
+        for m, part in enumerate(tls.route):
+            yield f"spec.tls[{n}].route[{m}].destination", part.destination
+    for n, tcp in enumerate(route.tcp):
+        for m, part in enumerate(tcp.route):
+            yield f"spec.tcp[{n}].route[{m}].destination", part.destination
+
+
+def _destination(q: Q, namespace: str, field: str, destination: Destination) -> Iterator[Finding]:
+    if not destination.host:
+        return
+    host = q(alias_target, fqdn(destination.host, namespace))
+    id = q(nearest_service, namespace, host)
+    if id is None:
+        yield unknown_host(q, f"{field}.host", host, namespace)
+        return
+    numbers = {port.number for port in q(service_ports, id)}
+    if destination.port is not None and destination.port not in numbers:
+        yield unknown_port(f"{field}.port.number", destination.port, host, numbers)
+    elif destination.port is None and len(numbers) > 1:
+        yield Finding(
+            f"{field}.port",
+            f"service {host} has several ports; requests keep the port that they were sent to",
+            "name the port: " + ", ".join(map(str, sorted(numbers))),
+        )
+    if destination.subset:
+        rule = q(destination_rule, namespace, id)
+        if rule is None:
+            yield Finding(
+                f"{field}.subset",
+                f"no DestinationRule defines subsets of {host}",
+                f"create a DestinationRule for {host} with a subset {destination.subset!r}",
+            )
+        elif rule.subset(destination.subset) is None:
+            known = ", ".join(sorted(subset.name for subset in rule.subsets)) or "none"
+            names = " and ".join(f"{ref.namespace}/{ref.name}" for ref in rule.sources)
+            yield Finding(
+                f"{field}.subset",
+                f"{host} has no subset {destination.subset!r}",
+                f"add it to DestinationRule {names}, or use one of its subsets: {known}",
+            )
+
+
+def _hosts(q: Q, route: VirtualService) -> Iterator[Finding]:
+    """For sidecars the oldest VirtualService of a host is used, and nothing is merged."""
+    if not _in_mesh(route):
+        return
+    key = route.meta.key
+    for index, text in enumerate(route.hosts):
+        host = fqdn(text, key.namespace)
+        for other_key in q.index(virtual_services, "host", host):
+            other: VirtualService = q.get(virtual_services, other_key)
+            if other_key != key and _in_mesh(other) and _is_hidden_by(q, route, other):
+                yield Finding(
+                    f"spec.hosts[{index}]",
+                    f"VirtualService {other_key.namespace}/{other_key.name} speaks for {host} and is older: "
+                    "where both are visible, this one is not used",
+                    "merge the two",
+                )
+
+
+def _in_mesh(route: VirtualService) -> bool:
+    return bool(route.hosts) and (not route.gateways or "mesh" in route.gateways)
+
+
+def _is_hidden_by(q: Q, route: VirtualService, other: VirtualService) -> bool:
+    export_to = resolved_export_to(other.export_to, q(virtual_service_export_to), other.meta.namespace)
+    older = (other.meta.created, other.meta.key) < (route.meta.created, route.meta.key)
+    same_layer = (
+        bool(route.http and other.http) or bool(route.tls and other.tls) or bool(route.tcp and other.tcp)
+    )
+    return older and same_layer and exported(export_to, route.meta.namespace)
+
+
+def _delegates(q: Q, route: VirtualService) -> Iterator[Finding]:
+    for index, rule in enumerate(route.http):
+        if rule.delegate is None:
+            continue
+        key = Key(rule.delegate.namespace or route.meta.namespace, rule.delegate.name)
+        found: VirtualService | None = q.get(virtual_services, key)
+        if found is None or found.hosts:
+            said = "there is no VirtualService" if found is None else "hosts are named by VirtualService"
+            yield Finding(
+                f"spec.http[{index}].delegate",
+                f"{said} {key.namespace}/{key.name}; this rule is left out",
+                "delegate to a VirtualService without hosts",
+            )

@@ -1,0 +1,215 @@
+"""Checks of Services, ServiceEntries and Sidecars: hosts claimed twice, ports that clash, empty imports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from controlplane.graph import Plan, Q, group, keyed, query
+from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.mesh.hosts import kubernetes_host
+from controlplane.mesh.imports import visible_to
+from controlplane.mesh.selected_endpoints import UNIX
+from controlplane.mesh.service import Port, Service, ServiceId, service, services_of_host
+from controlplane.model.hosts import is_address
+from controlplane.model.keys import Key, Labels
+from controlplane.model.kinds import service_entries, services, sidecars
+from controlplane.model.kinds.service_entry import ServiceEntry
+from controlplane.model.kinds.sidecar import Sidecar
+from controlplane.model.problem import Problem
+
+_OPAQUE = frozenset({"TCP", "MONGO", "REDIS", "MYSQL"})
+_ANYWHERE = "0.0.0.0"
+
+
+class Claim(NamedTuple):
+    """A place that only one service can have: a listener's address and port, or a workload's port.
+
+    Of the latter `address` is "" and `namespace` and `selector` name the workloads.
+    """
+
+    address: str
+    port: int | str
+    namespace: str = ""
+    selector: Labels = ()
+
+
+@keyed
+def service_claims(q: Q) -> Plan:
+    """Claim -> ServiceIds of Kubernetes Services."""
+    return group(q.members(services), _service_claims)
+
+
+@keyed
+def entry_claims(q: Q) -> Plan:
+    """Claim -> ServiceIds of ServiceEntries."""
+    return group(q.members(service_entries), _entry_claims)
+
+
+@query
+def _service_claims(q: Q, key: Key) -> tuple[tuple[Claim, ServiceId], ...]:
+    found = q(service, ServiceId(kubernetes_host(key), key.namespace))
+    return () if found is None else tuple((claim, found.id) for _, claim in _claims(found))
+
+
+@query
+def _entry_claims(q: Q, key: Key) -> tuple[tuple[Claim, ServiceId], ...]:
+    entry: ServiceEntry = q.get(service_entries, key)
+    defined = (q(service, ServiceId(host, key.namespace)) for host in sorted(set(entry.hosts)))
+    return tuple((claim, found.id) for found in defined if found is not None for _, claim in _claims(found))
+
+
+def _claims(found: Service) -> Iterator[tuple[Port, Claim]]:
+    for port in found.ports:
+        if port.protocol in _OPAQUE and not found.headless:
+            # HTTP ports share a listener and are told apart by host; of opaque ones only one can have it.
+            for address in found.addresses or (_ANYWHERE,):
+                yield port, Claim(address, port.number)
+        if found.source.kind == "Service" and found.selector:
+            yield port, Claim("", port.target or port.number, found.id.namespace, found.selector)
+
+
+@query
+def service_problems(q: Q, key: Key) -> tuple[Problem, ...]:
+    """The Problems of one Kubernetes Service."""
+    found = q(service, ServiceId(kubernetes_host(key), key.namespace))
+    if found is None:
+        return ()
+    numbers = [port.port for port in q.get(services, key).ports]
+    return tuple(warning("Service", key, finding) for finding in _clashes(q, found, numbers))
+
+
+@query
+def service_entry_problems(q: Q, key: Key) -> tuple[Problem, ...]:
+    """The Problems of one ServiceEntry."""
+    entry: ServiceEntry | None = q.get(service_entries, key)
+    if entry is None:
+        return ()
+    findings = [*_hosts(q, entry), *_addresses(entry)]
+    if entry.hosts:
+        found = q(service, ServiceId(entry.hosts[0], key.namespace))
+        if found is not None and found.source.name == key.name:
+            findings += _clashes(q, found, [port.number for port in entry.ports])
+    return tuple(warning("ServiceEntry", key, finding) for finding in findings)
+
+
+def _clashes(q: Q, found: Service, declared: list[int]) -> Iterator[Finding]:
+    """`declared`: the port numbers as the object lists them, for the paths of its fields."""
+    for port, claim in _claims(found):
+        field = f"spec.ports[{declared.index(port.number)}]"
+        ids = {id for map in (service_claims, entry_claims) for id in q.keys(q.part(map, (), claim))}
+        for id in sorted(ids - {found.id}):
+            other = q(service, id)
+            if other is None or other.source == found.source or not visible_to(q, found.id.namespace, id):
+                continue
+            if _is_older(other, found) and (claim.address or _differs(port, other, claim)):
+                yield _clash(field, port, claim, other)
+
+
+def _is_older(one: Service, other: Service) -> bool:
+    return (one.created, one.id) < (other.created, other.id)
+
+
+def _differs(port: Port, other: Service, claim: Claim) -> bool:
+    """Whether the other service says something else of the workload's port."""
+    return any(
+        candidate.protocol != port.protocol
+        for candidate in other.ports
+        if (candidate.target or candidate.number) == claim.port
+    )
+
+
+def _clash(field: str, port: Port, claim: Claim, other: Service) -> Finding:
+    owner = f"{other.source.kind} {other.source.namespace}/{other.source.name}"
+    if claim.address == _ANYWHERE:
+        message = (
+            f"opaque port {port.number} has no address of its own and is taken by {owner}, which is older"
+        )
+        return Finding(field, message, "give the ServiceEntry addresses, or use another port")
+    if claim.address:
+        message = f"{claim.address}:{port.number} is taken by {owner}, which is older"
+        return Finding(field, message, "use another address or port")
+    return Finding(
+        field,
+        f"{owner}, which is older, calls port {claim.port} of the same workloads by another protocol "
+        f"than {port.protocol}; inbound its word counts",
+        "say the same protocol in both",
+    )
+
+
+def _hosts(q: Q, entry: ServiceEntry) -> Iterator[Finding]:
+    for index, host in enumerate(entry.hosts):
+        found = q(service, ServiceId(host, entry.meta.namespace))
+        if found is not None and (found.source.kind, found.source.name) != ("ServiceEntry", entry.meta.name):
+            owner = f"{found.source.kind} {found.source.namespace}/{found.source.name}"
+            yield Finding(
+                f"spec.hosts[{index}]",
+                f"{host} is defined by {owner}; this entry is not used for it",
+                "remove one of them, or use another host",
+            )
+
+
+def _addresses(entry: ServiceEntry) -> Iterator[Finding]:
+    if entry.resolution == "DYNAMIC_DNS":
+        yield Finding("spec.resolution", "DYNAMIC_DNS is not supported yet", "use NONE, STATIC or DNS")
+    if entry.resolution == "STATIC":
+        for index, endpoint in enumerate(entry.endpoints):
+            if not is_address(endpoint.address) and not endpoint.address.startswith(UNIX):
+                yield Finding(
+                    f"spec.endpoints[{index}].address",
+                    f"{endpoint.address} is a name, which resolution STATIC does not resolve; it is left out",
+                    "use resolution DNS, or an IP address",
+                )
+    if entry.resolution in ("DNS", "DNS_ROUND_ROBIN") and not entry.endpoints and not entry.workload_selector:
+        for index, host in enumerate(entry.hosts):
+            if host.startswith("*"):
+                yield Finding(
+                    f"spec.hosts[{index}]",
+                    f"{host} cannot be resolved, so that it has no cluster",
+                    "list endpoints, or use resolution NONE",
+                )
+
+
+@query
+def sidecar_problems(q: Q, key: Key) -> tuple[Problem, ...]:
+    """The Problems of one Sidecar."""
+    found: Sidecar | None = q.get(sidecars, key)
+    if found is None:
+        return ()
+    findings = [*_selectorless(q, found), *_imports(q, found)]
+    return tuple(warning("Sidecar", key, finding) for finding in findings)
+
+
+def _selectorless(q: Q, found: Sidecar) -> Iterator[Finding]:
+    if found.workload_selector:
+        return
+    for key in q.index(sidecars, "namespace", found.meta.namespace):
+        other: Sidecar = q.get(sidecars, key)
+        if other.workload_selector is None and (other.meta.created, key) < (
+            found.meta.created,
+            found.meta.key,
+        ):
+            yield Finding(
+                "spec.workloadSelector",
+                f"Sidecar {key.namespace}/{key.name} holds for the whole namespace too and is older: "
+                "this one is not used",
+                "add a workloadSelector, or remove one of them",
+            )
+            return
+
+
+def _imports(q: Q, found: Sidecar) -> Iterator[Finding]:
+    for n, listener in enumerate(found.egress):
+        for m, text in enumerate(listener.hosts):
+            where, _, host = text.partition("/")
+            namespace = found.meta.namespace if where == "." else where
+            if where.startswith("~") or host.startswith("*"):
+                continue
+            ids = q(services_of_host, host)
+            if not any(namespace in ("*", id.namespace) for id in ids):
+                of = "" if namespace == "*" else f" in namespace {namespace}"
+                yield Finding(
+                    f"spec.egress[{n}].hosts[{m}]",
+                    f"there is no service {host}{of}",
+                    "use the full host name, or remove it",
+                )

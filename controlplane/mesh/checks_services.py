@@ -9,9 +9,7 @@ from controlplane.graph import Plan, Q, group, keyed, query
 from controlplane.mesh.checks_finding import Finding, warning
 from controlplane.mesh.hosts import kubernetes_host
 from controlplane.mesh.imports import visible_to
-from controlplane.mesh.selected_endpoints import UNIX
 from controlplane.mesh.service import Port, Service, ServiceId, service, services_of_host
-from controlplane.model.hosts import is_address
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import service_entries, services, sidecars
 from controlplane.model.kinds.service_entry import ServiceEntry
@@ -85,7 +83,10 @@ def service_entry_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     entry: ServiceEntry | None = q.get(service_entries, key)
     if entry is None:
         return ()
-    findings = [*_hosts(q, entry), *_addresses(entry)]
+    findings = list(_hosts(q, entry))
+    if entry.resolution == "DYNAMIC_DNS":
+        without = "DYNAMIC_DNS is not supported yet: the hosts have no cluster"
+        findings.append(Finding("spec.resolution", without, "use NONE, STATIC or DNS"))
     if entry.hosts:
         found = q(service, ServiceId(entry.hosts[0], key.namespace))
         if found is not None and found.source.name == key.name:
@@ -97,17 +98,18 @@ def _clashes(q: Q, found: Service, declared: list[int]) -> Iterator[Finding]:
     """`declared`: the port numbers as the object lists them, for the paths of its fields."""
     for port, claim in _claims(found):
         field = f"spec.ports[{declared.index(port.number)}]"
-        ids = {id for map in (service_claims, entry_claims) for id in q.keys(q.part(map, (), claim))}
-        for id in sorted(ids - {found.id}):
-            other = q(service, id)
-            if other is None or other.source == found.source or not visible_to(q, found.id.namespace, id):
-                continue
-            if _is_older(other, found) and (claim.address or _differs(port, other, claim)):
-                yield _clash(field, port, claim, other)
+        owner = _owner(q, found, claim)
+        if owner.source != found.source and (claim.address or _differs(port, owner, claim)):
+            yield _clash(field, port, claim, owner)
 
 
-def _is_older(one: Service, other: Service) -> bool:
-    return (one.created, one.id) < (other.created, other.id)
+def _owner(q: Q, found: Service, claim: Claim) -> Service:
+    """Of the services that `found` can see and that claim the same, the oldest: it gets the place."""
+    ids = {id for map in (service_claims, entry_claims) for id in q.keys(q.part(map, (), claim))}
+    visible = (q(service, id) for id in sorted(ids) if visible_to(q, found.id.namespace, id))
+    return min(
+        (other for other in visible if other is not None), key=lambda s: (s.created, s.id), default=found
+    )
 
 
 def _differs(port: Port, other: Service, claim: Claim) -> bool:
@@ -147,27 +149,6 @@ def _hosts(q: Q, entry: ServiceEntry) -> Iterator[Finding]:
                 f"{host} is defined by {owner}; this entry is not used for it",
                 "remove one of them, or use another host",
             )
-
-
-def _addresses(entry: ServiceEntry) -> Iterator[Finding]:
-    if entry.resolution == "DYNAMIC_DNS":
-        yield Finding("spec.resolution", "DYNAMIC_DNS is not supported yet", "use NONE, STATIC or DNS")
-    if entry.resolution == "STATIC":
-        for index, endpoint in enumerate(entry.endpoints):
-            if not is_address(endpoint.address) and not endpoint.address.startswith(UNIX):
-                yield Finding(
-                    f"spec.endpoints[{index}].address",
-                    f"{endpoint.address} is a name, which resolution STATIC does not resolve; it is left out",
-                    "use resolution DNS, or an IP address",
-                )
-    if entry.resolution in ("DNS", "DNS_ROUND_ROBIN") and not entry.endpoints and not entry.workload_selector:
-        for index, host in enumerate(entry.hosts):
-            if host.startswith("*"):
-                yield Finding(
-                    f"spec.hosts[{index}]",
-                    f"{host} cannot be resolved, so that it has no cluster",
-                    "list endpoints, or use resolution NONE",
-                )
 
 
 @query

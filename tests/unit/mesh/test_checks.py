@@ -1,0 +1,233 @@
+"""What is said about objects that do not fit together: object, field and remedy."""
+
+from __future__ import annotations
+
+from controlplane.mesh.checks import checks
+from controlplane.model.keys import Ref
+from tests.unit.mesh.world import World, service
+
+
+def found(world: World) -> list[str]:
+    """Every Problem as "Kind/name field: message", sorted."""
+    out = []
+    for ref, problems in world.map(checks).items():
+        for problem in problems:
+            assert (problem.kind, problem.namespace, problem.name) == ref
+            assert problem.level == "warning" and problem.remedy
+            out.append(f"{problem.kind}/{problem.name} {problem.field}: {problem.message}")
+    return out
+
+
+def route(name: str, spec: str, namespace: str = "default", created: str = "", hosts: str = "[web]") -> str:
+    return f"""
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: {name}, namespace: {namespace}, creationTimestamp: {created!r}}}
+spec:
+  hosts: {hosts}
+{spec}
+---
+"""
+
+
+def to(destination: str) -> str:
+    return f"  http: [{{route: [{{destination: {{{destination}}}}}]}}]"
+
+
+def rule(name: str, spec: str, created: str = "") -> str:
+    return f"""
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: {name}, namespace: default, creationTimestamp: {created!r}}}
+spec: {{host: reviews, {spec}}}
+---
+"""
+
+
+def entry(name: str, host: str, spec: str, protocol: str = "TCP", created: str = "") -> str:
+    return f"""
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: {name}, namespace: default, creationTimestamp: {created!r}}}
+spec: {{hosts: [{host}], ports: [{{number: 3306, name: p, protocol: {protocol}}}], {spec}}}
+---
+"""
+
+
+REVIEWS = service("reviews", "http=80")
+HOST = "reviews.default.svc.cluster.local"
+DESTINATION = "spec.http[0].route[0].destination"
+
+
+def test_a_mesh_without_mistakes_has_no_problems() -> None:
+    world = World(
+        REVIEWS
+        + rule("reviews", "subsets: [{name: v1, labels: {version: v1}}]")
+        + route("web", to("host: reviews, subset: v1"))
+        + entry("db", "db.example.com", "resolution: DNS")
+    )
+    assert found(world) == []
+
+
+def test_a_destination_that_does_not_exist() -> None:
+    world = World(route("web", to("host: reviews")))
+    assert found(world) == [f"VirtualService/web {DESTINATION}.host: there is no service {HOST}"]
+    world.apply(REVIEWS)
+    assert found(world) == []
+    world.delete("Service", "reviews")
+    assert len(found(world)) == 1
+
+
+def test_a_destination_that_is_not_exported() -> None:
+    hidden = service("reviews", "http=80", namespace="other").replace(
+        "creationTimestamp:", "annotations: {networking.istio.io/exportTo: .}, creationTimestamp:"
+    )
+    world = World(hidden + route("web", to("host: reviews.other.svc.cluster.local")))
+    assert found(world) == [
+        f"VirtualService/web {DESTINATION}.host: service "
+        "reviews.other.svc.cluster.local of namespace other is not exported to namespace default"
+    ]
+
+
+def test_subsets_and_ports_that_do_not_exist() -> None:
+    world = World(REVIEWS + route("web", to("host: reviews, subset: v1, port: {number: 81}")))
+    assert found(world) == [
+        f"VirtualService/web {DESTINATION}.port.number: service {HOST} has no port 81",
+        f"VirtualService/web {DESTINATION}.subset: no DestinationRule defines subsets of {HOST}",
+    ]
+    world.apply(rule("reviews", "subsets: [{name: v2}]") + route("web", to("host: reviews, subset: v1")))
+    assert found(world) == [f"VirtualService/web {DESTINATION}.subset: {HOST} has no subset 'v1'"]
+
+
+def test_all_kinds_of_destinations_are_looked_at() -> None:
+    spec = """
+  http:
+  - mirrors: [{destination: {host: gone}}]
+    route: [{destination: {host: reviews}}]
+  - delegate: {name: nobody}
+  tcp: [{route: [{destination: {host: gone}}]}]
+  tls: [{match: [{sniHosts: [web]}], route: [{destination: {host: gone}}]}]
+"""
+    fields = [line.split(": ")[0] for line in found(World(REVIEWS + route("web", spec)))]
+    assert fields == [
+        "VirtualService/web spec.http[0].mirrors[0].destination.host",
+        "VirtualService/web spec.tls[0].route[0].destination.host",
+        "VirtualService/web spec.tcp[0].route[0].destination.host",
+        "VirtualService/web spec.http[1].delegate",
+    ]
+
+
+def test_an_older_virtual_service_for_the_same_host() -> None:
+    old = route("old", to("host: reviews"), created="2024-01-01T00:00:00Z")
+    young = route("young", to("host: reviews"), created="2024-02-01T00:00:00Z")
+    assert found(World(REVIEWS + old + young)) == [
+        "VirtualService/young spec.hosts[0]: VirtualService default/old speaks for "
+        "web.default.svc.cluster.local and is older: where both are visible, this one is not used"
+    ]
+    gateway = young.replace("spec:", "spec:\n  gateways: [ingress]")
+    assert found(World(REVIEWS + old + gateway)) == []
+
+
+def test_a_destination_rule_for_nobody() -> None:
+    assert found(World(rule("reviews", "subsets: []"))) == [
+        f"DestinationRule/reviews spec.host: there is no service {HOST}"
+    ]
+
+
+def test_a_destination_rule_that_an_older_one_overrules() -> None:
+    world = World(
+        REVIEWS
+        + rule("a", "subsets: [{name: v1}]", "2024-01-01T00:00:00Z")
+        + rule(
+            "b",
+            "trafficPolicy: {loadBalancer: {simple: RANDOM}}, subsets: [{name: v1}, {name: v2}]",
+            "2024-02-01T00:00:00Z",
+        )
+    )
+    assert [line.split(": ")[0] for line in found(world)] == [
+        "DestinationRule/b spec.trafficPolicy",
+        "DestinationRule/b spec.subsets[0].name",
+    ]
+
+
+def test_port_levels_of_ports_that_do_not_exist_and_fields_without_effect() -> None:
+    policy = "trafficPolicy: {tls: {mode: ISTIO_MUTUAL}, portLevelSettings: [{port: {number: 81}}]}"
+    assert found(World(REVIEWS + rule("a", policy))) == [
+        "DestinationRule/a spec.trafficPolicy.portLevelSettings[0].port.number: "
+        f"service {HOST} has no port 81",
+        "DestinationRule/a spec.trafficPolicy.tls.mode: is not supported yet and has no effect",
+    ]
+
+
+def test_hosts_that_are_defined_twice() -> None:
+    world = World(REVIEWS + entry("x", HOST, "resolution: DNS", protocol="HTTP"))
+    assert found(world) == [
+        f"ServiceEntry/x spec.hosts[0]: {HOST} is defined by Service default/reviews; "
+        "this entry is not used for it"
+    ]
+
+
+def test_opaque_ports_that_clash() -> None:
+    world = World(
+        entry("a", "a.example.com", "resolution: DNS", created="2024-01-01T00:00:00Z")
+        + entry("b", "b.example.com", "resolution: DNS", created="2024-02-01T00:00:00Z")
+        + entry("c", "c.example.com", "resolution: DNS", "HTTP", "2024-02-01T00:00:00Z")
+    )
+    assert found(world) == [
+        "ServiceEntry/b spec.ports[0]: opaque port 3306 has no address of its own and is taken by "
+        "ServiceEntry default/a, which is older"
+    ]
+    world.apply(entry("b", "b.example.com", "addresses: [10.0.0.5], resolution: DNS"))
+    assert found(world) == []
+
+
+def test_services_that_call_one_port_by_two_protocols() -> None:
+    world = World(
+        service("a", "http=80:9080", app="x", created="2024-01-01T00:00:00Z")
+        + service("b", "tcp=81:9080", app="x", ip="10.96.0.11", created="2024-02-01T00:00:00Z")
+        + service("c", "http=82:9080", app="x", ip="10.96.0.12", created="2024-02-01T00:00:00Z")
+    )
+    lines = found(world)
+    assert [line.split(": ")[0] for line in lines] == ["Service/b spec.ports[0]"]
+    assert "Service default/a, which is older, calls port 9080" in lines[0]
+
+
+def test_a_resolution_that_is_not_supported() -> None:
+    world = World(entry("x", "'*.example.com'", "resolution: DYNAMIC_DNS", protocol="HTTP"))
+    assert found(world) == [
+        "ServiceEntry/x spec.resolution: DYNAMIC_DNS is not supported yet: the hosts have no cluster"
+    ]
+
+
+def test_sidecars() -> None:
+    def sidecar(name: str, host: str, created: str) -> str:
+        return f"""
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {{name: {name}, namespace: default, creationTimestamp: {created!r}}}
+spec: {{egress: [{{hosts: ["./*", "{host}"]}}]}}
+---
+"""
+
+    world = World(
+        REVIEWS
+        + sidecar("a", f"./{HOST}", "2024-01-01T00:00:00Z")
+        + sidecar("b", "other/nobody.example.com", "2024-02-01T00:00:00Z")
+    )
+    assert found(world) == [
+        "Sidecar/b spec.workloadSelector: Sidecar default/a holds for the whole namespace too and is older: "
+        "this one is not used",
+        "Sidecar/b spec.egress[0].hosts[1]: there is no service nobody.example.com in namespace other",
+    ]
+
+
+def test_an_edit_rechecks_what_it_touches() -> None:
+    objects = "".join(
+        service(f"s{n}", "http=80") + route(f"r{n}", to(f"host: s{n}"), hosts=f"[h{n}]") for n in range(20)
+    )
+    world = World(objects)
+    world.map(checks)
+    with world.counting() as runs:
+        world.delete("Service", "s3")
+    assert runs["checks_routes.virtual_service_problems"] == 1
+    assert world.map(checks).keys() == {Ref("VirtualService", "default", "r3")}

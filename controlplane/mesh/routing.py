@@ -17,7 +17,8 @@ from typing import Literal, NamedTuple
 
 from controlplane.graph import Plan, Q, group, keyed, query
 from controlplane.mesh.hosts import covers, is_partial, patterns_of, specificity
-from controlplane.mesh.imports import Scope, egress_of
+from controlplane.mesh.imports import egress_of
+from controlplane.mesh.projections import Scope
 from controlplane.mesh.routing_match import MESH
 from controlplane.mesh.settings import exported, resolved_export_to, virtual_service_export_to
 from controlplane.model.hosts import fqdn
@@ -86,6 +87,12 @@ def virtual_service(q: Q, scope: Scope, host: str, layer: Layer) -> Key | None:
     return None
 
 
+@query
+def routed_alike(q: Q, host: str) -> bool:
+    """Whether all clients without a Sidecar find the same VirtualService for a host, or none."""
+    return all(one.export_to == ("*",) for tier in q(candidates, host) for one in tier)
+
+
 def visible_route(q: Q, scope: Scope, one: Attachment) -> bool:
     """Whether it is exported to the scope and, under a Sidecar, imported by any of its hosts."""
     if not exported(one.export_to, scope.namespace):
@@ -125,23 +132,29 @@ def source_selectors(q: Q) -> tuple[Labels, ...]:
 
     A proxy's routes depend on which of these its labels satisfy, and never on the labels themselves.
     """
-    return q.keys(q.part(_selectors, (), True))
+    return tuple(sorted({*q.keys(q.part(_selectors, (), "http")), *q(l4_selectors)}))
+
+
+@query
+def l4_selectors(q: Q) -> tuple[Labels, ...]:
+    """Those of them that TLS and TCP rules use, on which listeners depend."""
+    return q.keys(q.part(_selectors, (), "l4"))
 
 
 @keyed
 def _selectors(q: Q) -> Plan:
-    """True -> every sourceLabels selector."""
+    """ "http" or "l4" -> every sourceLabels selector."""
     return group(q.members(virtual_services), _selectors_of)
 
 
 @query
-def _selectors_of(q: Q, key: Key) -> tuple[tuple[bool, Labels], ...]:
-    return tuple((True, labels) for labels in selectors_in(q.get(virtual_services, key)))
+def _selectors_of(q: Q, key: Key) -> tuple[tuple[str, Labels], ...]:
+    found = q.get(virtual_services, key)
+    http = (("http", labels) for labels in selectors_in(found, ("http",)))
+    return (*http, *(("l4", labels) for labels in selectors_in(found, ("tls", "tcp"))))
 
 
-def selectors_in(
-    found: VirtualService, layers: tuple[Layer, ...] = ("http", "tls", "tcp")
-) -> tuple[Labels, ...]:
+def selectors_in(found: VirtualService, layers: tuple[Layer, ...]) -> tuple[Labels, ...]:
     """The distinct `sourceLabels` selectors of some kinds of its rules, sorted."""
     rules = (rule for layer in layers for rule in getattr(found, layer))
     return tuple(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from controlplane.graph import Q, query
-from controlplane.mesh.imports import Scope
+from controlplane.mesh.projections import Scope
 from controlplane.mesh.routing_ir import Target
 from controlplane.mesh.settings import mesh_config
 from controlplane.model.hosts import fqdn

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from controlplane.graph import Q, query
-from controlplane.mesh.imports import Scope, nearest_service
+from controlplane.mesh.imports import nearest_service
+from controlplane.mesh.projections import Scope
 from controlplane.mesh.routing_ir import HashKey, Target
 from controlplane.mesh.routing_match import Affinity
-from controlplane.mesh.rules import effective_policy, merged_rule, rule_of, rules_for_host
+from controlplane.mesh.rules import common_rule, effective_policy, merged_rule, rule_of, rules_for_host
+from controlplane.mesh.service import services_of_host
 from controlplane.model.keys import Key
 from controlplane.model.kinds import destination_rules
 from controlplane.model.kinds.destination_rule import DestinationRule, PortTrafficPolicy, TrafficPolicy
@@ -40,6 +42,14 @@ def _levels(policy: TrafficPolicy | None) -> Iterator[TrafficPolicy | PortTraffi
 
 def _hash_of(policy: TrafficPolicy | PortTrafficPolicy) -> ConsistentHashLB | None:
     return None if policy.load_balancer is None else policy.load_balancer.consistent_hash
+
+
+def hashed_alike(q: Q, host: str) -> bool:
+    """Whether the affinity for a host is the same for all clients."""
+    if not q(may_hash, host):
+        return True
+    ids = q(services_of_host, host)
+    return not ids or (len(ids) == 1 and q(common_rule, ids[0]) is not None)
 
 
 def affinity_of(q: Q, scope: Scope, hosts: Iterable[str]) -> Affinity:

@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from controlplane.graph import Q, query
-from controlplane.mesh.routing import candidates, selectors_in, virtual_service
+from controlplane.mesh.projections import Binding, RouteScope, Scope
+from controlplane.mesh.routing import candidates, routed_alike, selectors_in, virtual_service
 from controlplane.mesh.routing_effects import INBOUND_RETRIES
-from controlplane.mesh.routing_hash import affinity_of, hash_keys, may_hash
+from controlplane.mesh.routing_hash import affinity_of, hash_keys, hashed_alike, may_hash
 from controlplane.mesh.routing_http import DEFAULT_ROUTE, default_retries, http_routes, without_avoidance
 from controlplane.mesh.routing_ir import Destination, Forward, Match, Route, Target, VirtualHost
 from controlplane.mesh.routing_match import ANYONE, Client
@@ -24,12 +25,14 @@ from controlplane.mesh.routing_names import (
     home_namespaces,
 )
 from controlplane.mesh.routing_unregistered import Unregistered, is_served, routed_in, unregistered
-from controlplane.mesh.scope import Binding, RouteScope
 from controlplane.mesh.service import ServiceId, service
 from controlplane.model.hosts import fqdn
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import virtual_services
 from controlplane.model.kinds.virtual_service import VirtualService
+
+ANYWHERE = RouteScope(Scope(""))
+"""The scope of a client of whom nothing is known: what it gets, every client without a Sidecar gets."""
 
 
 class HostFacts(NamedTuple):
@@ -83,6 +86,23 @@ def host_facts(q: Q, id: ServiceId, port: int) -> HostFacts | None:
         hashed=q(may_hash, id.host),
         contests=q(contests, id, port),
     )
+
+
+@query
+def is_uniform(q: Q, id: ServiceId, port: int) -> bool:
+    """Whether the virtual host of a common service's port is one for all clients without a Sidecar.
+
+    But for short names, that is, which the clients of its home namespaces have besides.
+    """
+    facts = q(host_facts, id, port)
+    if facts is None or facts.contests or not q(routed_alike, id.host):
+        return False
+    rules = virtual_service(q, ANYWHERE.scope, id.host, "http") if facts.routed else None
+    if rules is None:
+        return hashed_alike(q, id.host)
+    needs = q(_needs, rules)
+    hosts = (id.host, *needs.hosts)
+    return not needs.namespace and not needs.selectors and all(hashed_alike(q, host) for host in hosts)
 
 
 @query

@@ -12,9 +12,10 @@ from typing import NamedTuple
 from controlplane.graph import Plan, Q, group, keyed, query
 from controlplane.mesh.hosts import covers
 from controlplane.mesh.imports import offer
+from controlplane.mesh.projections import Scope
 from controlplane.mesh.routing import Attachment, attachment, virtual_service
 from controlplane.mesh.routing_names import ROUTED
-from controlplane.mesh.scope import Scope, ports, visible
+from controlplane.mesh.scope import ports, visible
 from controlplane.mesh.service import ServiceId, service, service_ports, services_of_host
 from controlplane.model.keys import Key
 from controlplane.model.kinds import virtual_services

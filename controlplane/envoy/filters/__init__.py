@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from controlplane.envoy import pb
 from controlplane.envoy.filters import cors, fault, grpc_stats, grpc_web, router
 from controlplane.envoy.filters.chain import Chain
 

@@ -1,0 +1,241 @@
+"""Who wants which outbound listener: services' claims on addresses and ports, gathered by listener.
+
+HTTP services share the wildcard address of their port and are told apart by Host; all of them make one
+and the same claim there, so that the thousandth HTTP service on a port changes no listener.  Other
+services claim their own address, or the wildcard for want of one.  Where several claims meet on a
+listener, the older service goes first.
+
+As with clusters there is one collection for the mesh, of services that look the same to everybody, and
+per scope what is particular to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from controlplane.envoy import names
+from controlplane.graph import Plan, Q, Source, group, keyed, query
+from controlplane.mesh.endpoints import endpoints
+from controlplane.mesh.imports import offer
+from controlplane.mesh.projections import RouteScope
+from controlplane.mesh.protocols import AUTO, HTTP_LIKE
+from controlplane.mesh.routing import l4_selectors
+from controlplane.mesh.routing_hosts import ANYWHERE
+from controlplane.mesh.routing_l4 import L4, is_l4_uniform, l4_rules
+from controlplane.mesh.routing_match import ANYONE, Client
+from controlplane.mesh.rules import common_rule, rule_of
+from controlplane.mesh.scope import common_services, particular_services
+from controlplane.mesh.service import Port, Service, ServiceId, service
+from controlplane.model.keys import Key
+
+WILDCARD = "0.0.0.0"
+
+# Envoy's own listeners have these ports of the wildcard address; a second listener would be refused.
+_TAKEN = frozenset({names.OUTBOUND_PORT, names.INBOUND_PORT, names.HEALTH_PORT, names.PROMETHEUS_PORT})
+_TLS_LIKE = frozenset({"TLS", "HTTPS"})
+
+
+class Bind(NamedTuple):
+    """The address and port of a listener."""
+
+    address: str
+    port: int
+
+    @property
+    def name(self) -> str:
+        """As Istio calls it: "10.0.0.1_9080"."""
+        return f"{self.address}_{self.port}"
+
+
+class Claim(NamedTuple):
+    """What a service wants of a listener; sorts by age.
+
+    `protocol` is HTTP or GRPC-Web (then nothing else is said), AUTO, TLS or TCP.  `rules` is the
+    VirtualService in force for connections, () for none, and `layer` whether its tls or its tcp rules
+    are; `policy` are the DestinationRules in force; `subnets` restrict a claim on the wildcard address.
+    """
+
+    created: str
+    host: str
+    namespace: str
+    protocol: str
+    rules: Key | tuple[()] = ()
+    layer: L4 = "tcp"
+    client: Client = ANYONE
+    policy: tuple[Key, ...] = ()
+    subnets: tuple[str, ...] = ()
+
+    @property
+    def http(self) -> bool:
+        """Whether HTTP may come."""
+        return self.protocol in HTTP_LIKE or self.protocol == AUTO
+
+
+HTTP = Claim("", "", "", "HTTP")
+GRPC_WEB = Claim("", "", "", "GRPC-Web")
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """The claims of one service: on ports of the wildcard address, and on addresses of its own."""
+
+    shared: tuple[tuple[Bind, Claim], ...] = ()
+    own: tuple[tuple[Bind, Claim], ...] = ()
+
+
+def l4_scope(q: Q, scope: RouteScope) -> RouteScope:
+    """The scope as listeners see it: without the selectors that only HTTP rules use."""
+    if not scope.matched:
+        return scope
+    selectors = q(l4_selectors)
+    return RouteScope(scope.scope, tuple(labels for labels in scope.matched if labels in selectors))
+
+
+def shared_claims(q: Q, scope: RouteScope, bind: Bind) -> tuple[Claim, ...]:
+    """All claims that meet in a scope on a port of the wildcard address, oldest first."""
+    found = set(q.keys(q.part(particular_shared, (scope,), bind)))
+    if scope.scope.sidecar is None:
+        found.update(q.keys(q.part(common_shared, (), bind)))
+    return tuple(sorted(found))
+
+
+def own_claims(q: Q, scope: RouteScope, bind: Bind) -> tuple[Claim, ...]:
+    """The claims on another address that are a scope's own; () where the mesh has some already."""
+    if scope.scope.sidecar is None and q.keys(q.part(common_own, (), bind)):
+        return ()
+    return q.keys(q.part(particular_own, (scope,), bind))
+
+
+def shared_binds(q: Q, scope: RouteScope) -> tuple[Source, ...]:
+    """The ports of the wildcard address on which a scope has a listener."""
+    particular = q.map(particular_shared, scope)
+    return (particular,) if scope.scope.sidecar else (q.map(common_shared), particular)
+
+
+@keyed
+def common_shared(q: Q) -> Plan:
+    """Bind -> claims of common services on the wildcard address."""
+    return group(common_services(q), _common_shared)
+
+
+@keyed
+def common_own(q: Q) -> Plan:
+    """Bind -> claims of common services on addresses of their own."""
+    return group(common_services(q), _common_own)
+
+
+@keyed
+def particular_shared(q: Q, scope: RouteScope) -> Plan:
+    """Bind -> claims on the wildcard address that are particular to a scope."""
+    return group(_particular(q, scope), _particular_shared, scope)
+
+
+@keyed
+def particular_own(q: Q, scope: RouteScope) -> Plan:
+    """Bind -> claims on addresses of their own that are particular to a scope."""
+    return group(_particular(q, scope), _particular_own, scope)
+
+
+def _particular(q: Q, scope: RouteScope) -> tuple[Source, ...]:
+    services = q.map(particular_services, scope.scope)
+    return (services,) if scope.scope.sidecar else (services, q.part(_odd_services, (), True))
+
+
+@keyed
+def _odd_services(q: Q) -> Plan:
+    """True -> common services whose connections go different ways for different clients."""
+    return group(common_services(q), _odd)
+
+
+@query
+def _odd(q: Q, id: ServiceId) -> tuple[tuple[bool, ServiceId], ...]:
+    return () if _is_common(q, id) else ((True, id),)
+
+
+def _is_common(q: Q, id: ServiceId) -> bool:
+    found = q(service, id)
+    if found is None or all(port.protocol in HTTP_LIKE for port in found.ports):
+        return True
+    return q(is_l4_uniform, id.host)
+
+
+@query
+def _common(q: Q, id: ServiceId) -> Claims:
+    policy = q(common_rule, id) or ()
+    found = q(service, id)
+    if found is None:
+        return Claims()
+    ports = found.ports if _is_common(q, id) else [p for p in found.ports if p.protocol in HTTP_LIKE]
+    return _claims(q, ANYWHERE, found, tuple(ports), policy)
+
+
+@query
+def _common_shared(q: Q, id: ServiceId) -> tuple[tuple[Bind, Claim], ...]:
+    return q(_common, id).shared
+
+
+@query
+def _common_own(q: Q, id: ServiceId) -> tuple[tuple[Bind, Claim], ...]:
+    return q(_common, id).own
+
+
+@query
+def _in_scope(q: Q, scope: RouteScope, id: ServiceId) -> Claims:
+    found = q(service, id)
+    if found is None:
+        return Claims()
+    ports = found.ports
+    if scope.scope.sidecar is not None:
+        listed = q(offer, scope.scope, id).listed
+        ports = tuple(port for port in ports if port.number in listed)
+    return _claims(q, scope, found, ports, rule_of(q, scope.scope, id))
+
+
+@query
+def _particular_shared(q: Q, scope: RouteScope, id: ServiceId) -> tuple[tuple[Bind, Claim], ...]:
+    return q(_in_scope, scope, id).shared
+
+
+@query
+def _particular_own(q: Q, scope: RouteScope, id: ServiceId) -> tuple[tuple[Bind, Claim], ...]:
+    return q(_in_scope, scope, id).own
+
+
+def _claims(
+    q: Q, scope: RouteScope, found: Service, ports: tuple[Port, ...], policy: tuple[Key, ...]
+) -> Claims:
+    shared: list[tuple[Bind, Claim]] = []
+    own: list[tuple[Bind, Claim]] = []
+    for port in ports:
+        wildcard = Bind(WILDCARD, port.number)
+        if port.protocol in HTTP_LIKE:
+            shared.append((wildcard, GRPC_WEB if port.protocol == "GRPC-Web" else HTTP))
+            continue
+        claim = _connections(q, scope, found, port, policy)
+        own += ((Bind(address, port.number), claim) for address in _addresses(q, found, port))
+        subnets = tuple(address for address in found.addresses if "/" in address)
+        if subnets or not (found.addresses or found.headless):
+            shared.append((wildcard, claim._replace(subnets=subnets)))
+    return Claims(tuple(one for one in shared if one[0].port not in _TAKEN), tuple(own))
+
+
+def _addresses(q: Q, found: Service, port: Port) -> Iterator[str]:
+    """The addresses that are dialled for a service: its own, or those of its pods if it is headless."""
+    if found.headless:
+        yield from sorted({one.address for one in q(endpoints, found.id, port.number) if one.healthy})
+    else:
+        yield from (address for address in found.addresses if "/" not in address)
+
+
+def _connections(q: Q, scope: RouteScope, found: Service, port: Port, policy: tuple[Key, ...]) -> Claim:
+    tls = port.protocol in _TLS_LIKE
+    layer: L4 = "tls" if tls else "tcp"
+    rules = l4_rules(q, scope, found.id.host, layer)
+    if rules is None and tls:
+        layer = "tcp"
+        rules = l4_rules(q, scope, found.id.host, layer)
+    protocol = "TLS" if tls else AUTO if port.protocol == AUTO else "TCP"
+    key, client = rules or ((), ANYONE)
+    return Claim(found.created, *found.id, protocol, key, layer, client, policy)

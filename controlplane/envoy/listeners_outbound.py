@@ -1,0 +1,226 @@
+"""One outbound listener, from the claims that meet on it.
+
+    HTTP among the claims    a chain for plaintext HTTP, with routes by port or of the one service
+    connections              a chain per server name or subnet that somebody claims
+    the rest                 the claim that asks for no name, else what the scope does with strangers
+
+Envoy picks a chain level by level and never goes back, so whatever may take the rest has to be the
+default chain: a chain without conditions would be passed over by plaintext that is not HTTP
+(https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/listener/v3/listener_components.proto).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from controlplane.envoy import names, pb
+from controlplane.envoy.accesslog import AccessLog, access_log, refusal_logs
+from controlplane.envoy.filters.chain import Chain
+from controlplane.envoy.listeners_claims import WILDCARD, Bind, Claim
+from controlplane.envoy.listeners_parts import (
+    NOTHING_SAID,
+    Tcp,
+    chain,
+    http_inspector,
+    http_manager,
+    http_match,
+    port_match,
+    socket,
+    tcp_proxy,
+    tls_inspector,
+    wait_for_inspection,
+)
+from controlplane.envoy.resource import Resource, resource
+from controlplane.envoy.routes_actions import cluster_of
+from controlplane.envoy.types import LISTENER
+from controlplane.graph import Q, query
+from controlplane.mesh.hosts import is_partial
+from controlplane.mesh.protocols import AUTO
+from controlplane.mesh.routing_fallback import Fallback
+from controlplane.mesh.routing_ir import Destination, Target, TcpRoute
+from controlplane.mesh.routing_l4 import l4_routes
+from controlplane.mesh.rules import effective_policy, merged_rule
+from controlplane.mesh.settings import mesh_config
+
+_CONNECTIONS = frozenset({"TLS", "TCP", AUTO})
+PASSTHROUGH_CHAIN = "PassthroughFilterChain"
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """Where some connections go, under which name in the statistics."""
+
+    route: TcpRoute
+    stat_prefix: str
+    tcp: Tcp = NOTHING_SAID
+
+    def pairs(self, name: str) -> set[tuple[str, str]]:
+        """The conditions under which it takes connections that ask for a name; "" is any or none."""
+        return {(name, subnet) for subnet in self.route.subnets or ("",)}
+
+
+@query
+def detection_timeout(q: Q) -> int:
+    """How long inspectors may wait, in nanoseconds; 0 = for ever."""
+    return q(mesh_config).protocol_detection_timeout
+
+
+def route_name(bind: Bind, claims: tuple[Claim, ...]) -> str | None:
+    """The route configuration of a listener: by port on the wildcard address; None where there is no HTTP."""
+    first = next((claim for claim in claims if claim.http), None)
+    if first is None:
+        return None
+    return str(bind.port) if bind.address == WILDCARD else f"{first.host}:{bind.port}"
+
+
+def fallback_cluster(rest: Fallback) -> str:
+    """Where connections go that nobody claims."""
+    if not rest.allowed:
+        return names.BLACK_HOLE
+    return names.PASSTHROUGH if rest.proxy is None else cluster_of(rest.proxy)
+
+
+@query
+def outbound_listener(q: Q, bind: Bind, claims: tuple[Claim, ...], rest: Fallback) -> Resource:
+    """The listener of these claims (at least one, sorted); shared by all scopes where they meet."""
+    log = q(access_log)
+    routes = route_name(bind, claims)
+    message = _listener(bind, log)
+    if routes is not None:
+        where = Chain("outbound", grpc_web=any(claim.protocol == "GRPC-Web" for claim in claims))
+        manager = http_manager(f"outbound_{bind.name}", routes, where, log)
+        message.filter_chains.append(chain(routes, [manager], http_match()))
+    ways = _ways(q, bind, claims)
+    final = next((way for way in ways if not way.route.sni and not way.route.subnets), None)
+    message.filter_chains.extend(_chain(way, log) for way in ways if way is not final)
+    if final is not None:
+        message.default_filter_chain.CopyFrom(chain(final.stat_prefix, [_proxy(final, log)]))
+    elif bind.address == WILDCARD:
+        stranger = fallback_cluster(rest)
+        proxy = tcp_proxy(stranger, stranger, log)
+        message.default_filter_chain.CopyFrom(chain(PASSTHROUGH_CHAIN, [proxy]))
+    if any(way.route.sni for way in ways):
+        message.listener_filters.append(tls_inspector())
+    if routes is not None:
+        message.listener_filters.append(http_inspector())
+    if message.listener_filters:
+        wait_for_inspection(message, q(detection_timeout))
+    return resource(LISTENER, bind.name, message, () if routes is None else (routes,))
+
+
+def _listener(bind: Bind, log: AccessLog | None) -> Any:
+    message = pb.listener.Listener(
+        name=bind.name,
+        address=socket(bind.address, bind.port),
+        traffic_direction=pb.base.TrafficDirection.OUTBOUND,
+        access_log=refusal_logs(log),
+    )
+    # Connections come from virtualOutbound, which knows where they were meant to go.
+    message.bind_to_port.value = False
+    return message
+
+
+def _ways(q: Q, bind: Bind, claims: tuple[Claim, ...]) -> list[_Way]:
+    """All ways; the oldest claim to a condition has it, for Envoy refuses chains that overlap."""
+    ways: list[_Way] = []
+    taken: set[tuple[str, str]] = set()
+    for claim in claims:
+        for way in _claimed(q, bind, claim) if claim.protocol in _CONNECTIONS else ():
+            free = tuple(name for name in way.route.sni or ("",) if not way.pairs(name) & taken)
+            for name in free:
+                taken |= way.pairs(name)
+            if free:
+                sni = tuple(name for name in free if name)
+                ways.append(replace(way, route=replace(way.route, sni=sni)))
+    return ways
+
+
+def _claimed(q: Q, bind: Bind, claim: Claim) -> Iterator[_Way]:
+    """The ways of one service: its VirtualService's, and its own cluster for what those leave over."""
+    rules = l4_routes_of(q, claim, bind.port)
+    for rule in rules:
+        yield _way(q, claim, bind, rule)
+    if claim.protocol == "TLS":
+        if not rules:
+            yield from _by_name(q, bind, claim)
+    elif not rules or rules[-1].subnets:
+        own = TcpRoute(_own(claim, bind.port), subnets=claim.subnets)
+        yield _way(q, claim, bind, own)
+
+
+def l4_routes_of(q: Q, claim: Claim, port: int) -> tuple[TcpRoute, ...]:
+    """The rules of the VirtualService in force, within the subnets of the claim where they name none."""
+    if not claim.rules:
+        return ()
+    found = q(l4_routes, claim.rules, claim.layer, port, claim.client)
+    return tuple(rule if rule.subnets else replace(rule, subnets=claim.subnets) for rule in found)
+
+
+def _by_name(q: Q, bind: Bind, claim: Claim) -> Iterator[_Way]:
+    """A TLS service without rules: by server name where its address does not tell it from others."""
+    shared = bind.address == WILDCARD
+    if shared and is_partial(claim.host):
+        # Envoy knows wildcards of whole labels only.
+        return
+    sni = (claim.host,) if shared and claim.host != "*" else ()
+    yield _way(q, claim, bind, TcpRoute(_own(claim, bind.port), sni, claim.subnets))
+
+
+def _own(claim: Claim, port: int) -> tuple[Destination, ...]:
+    return (Destination(Target(claim.host, port)),)
+
+
+def _way(q: Q, claim: Claim, bind: Bind, route: TcpRoute) -> _Way:
+    if len(route.destinations) > 1 and route.source is not None:
+        return _Way(route, f"{route.source.name}.{route.source.namespace}")
+    target = route.destinations[0].target
+    tcp = _tcp_settings(q, claim, bind.port, target) if target.host == claim.host else NOTHING_SAID
+    return _Way(route, cluster_of(target), tcp)
+
+
+def _tcp_settings(q: Q, claim: Claim, port: int, target: Target) -> Tcp:
+    """What the service's own DestinationRules say about connections to it."""
+    if not claim.policy:
+        return NOTHING_SAID
+    policy = effective_policy(q(merged_rule, claim.policy), port, target.subset)
+    pool = policy.connection_pool.tcp if policy.connection_pool is not None else None
+    balancer = policy.load_balancer.consistent_hash if policy.load_balancer is not None else None
+    return Tcp(
+        idle_timeout=None if pool is None else pool.idle_timeout,
+        max_duration=None if pool is None else pool.max_connection_duration,
+        hash_source=balancer is not None and balancer.use_source_ip,
+    )
+
+
+def _chain(way: _Way, log: AccessLog | None) -> Any:
+    match = pb.listener_components.FilterChainMatch(server_names=way.route.sni)
+    for subnet in way.route.subnets:
+        address, _, length = subnet.partition("/")
+        match.prefix_ranges.add(address_prefix=address).prefix_len.value = int(length)
+    return chain(way.stat_prefix, [_proxy(way, log)], match)
+
+
+def _proxy(way: _Way, log: AccessLog | None) -> Any:
+    return tcp_proxy(way.stat_prefix, way.route.destinations, log, way.tcp)
+
+
+@query
+def virtual_outbound(q: Q, rest: Fallback) -> Resource:
+    """The one listener that redirected connections reach: it hands them on by the address they dialled."""
+    log = q(access_log)
+    port = q(mesh_config).proxy_listen_port
+    message = pb.listener.Listener(
+        name=names.VIRTUAL_OUTBOUND,
+        address=socket(WILDCARD, port),
+        traffic_direction=pb.base.TrafficDirection.OUTBOUND,
+        access_log=refusal_logs(log),
+    )
+    message.use_original_dst.value = True
+    # Whoever dials the port itself would be sent back to it for ever.
+    loop = tcp_proxy(names.BLACK_HOLE, names.BLACK_HOLE, log)
+    message.filter_chains.append(chain(f"{message.name}-blackhole", [loop], port_match(port)))
+    stranger = fallback_cluster(rest)
+    message.filter_chains.append(chain(f"{message.name}-catchall-tcp", [tcp_proxy(stranger, stranger, log)]))
+    return resource(LISTENER, message.name, message)

@@ -1,0 +1,173 @@
+"""What listeners are made of: addresses, inspectors, filter chains and the two network filters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from controlplane.envoy import pb
+from controlplane.envoy.accesslog import AccessLog, access_logs
+from controlplane.envoy.filters import http_filters
+from controlplane.envoy.filters.chain import Chain
+from controlplane.envoy.routes_actions import cluster_of
+from controlplane.mesh.routing_ir import Destination
+
+_components = pb.listener_components
+
+HTTP_PROTOCOLS = ("http/1.1", "h2c")
+"""What the HTTP inspector calls plaintext HTTP."""
+
+_SERVER_NAME = "istio-envoy"
+
+
+class Tcp(NamedTuple):
+    """How a TCP proxy treats connections; nanoseconds, None = Envoy's default."""
+
+    idle_timeout: int | None = None
+    max_duration: int | None = None
+    hash_source: bool = False
+
+
+NOTHING_SAID = Tcp()
+
+
+def socket(address: str, port: int) -> Any:
+    """An Address."""
+    return pb.address.Address(socket_address=pb.address.SocketAddress(address=address, port_value=port))
+
+
+def http_inspector(disabled_ports: Iterable[int] = ()) -> Any:
+    """The listener filter that recognizes HTTP; it would wait for ever where the server speaks first."""
+    found = _components.ListenerFilter(name="envoy.filters.listener.http_inspector")
+    found.typed_config.CopyFrom(pb.pack(pb.http_inspector.HttpInspector()))
+    _disable(found, sorted(set(disabled_ports)))
+    return found
+
+
+def tls_inspector() -> Any:
+    """The listener filter that recognizes TLS and reads the name asked for."""
+    found = _components.ListenerFilter(name="envoy.filters.listener.tls_inspector")
+    found.typed_config.CopyFrom(pb.pack(pb.tls_inspector.TlsInspector()))
+    return found
+
+
+def original_dst() -> Any:
+    """The listener filter that restores the address that was dialled before the redirect."""
+    found = _components.ListenerFilter(name="envoy.filters.listener.original_dst")
+    found.typed_config.CopyFrom(pb.pack(pb.original_dst.OriginalDst()))
+    return found
+
+
+def _disable(found: Any, ports: list[int]) -> None:
+    """Switch a listener filter off for connections to these ports."""
+    if len(ports) == 1:
+        _port_range(found.filter_disabled, ports[0])
+    elif ports:
+        for port in ports:
+            _port_range(found.filter_disabled.or_match.rules.add(), port)
+
+
+def _port_range(predicate: Any, port: int) -> None:
+    predicate.destination_port_range.start = port
+    predicate.destination_port_range.end = port + 1
+
+
+def chain(name: str, filters: Iterable[Any], match: Any | None = None) -> Any:
+    """A FilterChain."""
+    message = _components.FilterChain(name=name, filters=filters)
+    if match is not None:
+        message.filter_chain_match.CopyFrom(match)
+    return message
+
+
+def http_match(port: int = 0) -> Any:
+    """Matches plaintext HTTP, on one destination port where it is given."""
+    match = _components.FilterChainMatch(
+        transport_protocol="raw_buffer", application_protocols=HTTP_PROTOCOLS
+    )
+    if port:
+        match.destination_port.value = port
+    return match
+
+
+def port_match(port: int) -> Any:
+    """Matches everything to one destination port."""
+    match = _components.FilterChainMatch()
+    match.destination_port.value = port
+    return match
+
+
+def tcp_proxy(
+    stat_prefix: str,
+    destinations: tuple[Destination, ...] | str,
+    log: AccessLog | None,
+    tcp: Tcp = NOTHING_SAID,
+) -> Any:
+    """The filter that passes connections on, to shares of destinations or to a cluster by its name."""
+    message = pb.tcp_proxy.TcpProxy(stat_prefix=stat_prefix, access_log=access_logs(log))
+    if isinstance(destinations, str):
+        message.cluster = destinations
+    elif len(destinations) == 1:
+        message.cluster = cluster_of(destinations[0].target)
+    else:
+        for share in destinations:
+            message.weighted_clusters.clusters.add(name=cluster_of(share.target), weight=share.weight)
+    if tcp.idle_timeout is not None:
+        message.idle_timeout.CopyFrom(pb.duration(tcp.idle_timeout))
+    if tcp.max_duration is not None:
+        message.max_downstream_connection_duration.CopyFrom(pb.duration(tcp.max_duration))
+    if tcp.hash_source:
+        message.hash_policy.add().source_ip.SetInParent()
+    return _network_filter("envoy.filters.network.tcp_proxy", message)
+
+
+def http_manager(stat_prefix: str, routes: Any, where: Chain, log: AccessLog | None) -> Any:
+    """The filter that speaks HTTP; `routes` is the name of an RDS resource or a RouteConfiguration."""
+    message = pb.hcm.HttpConnectionManager(
+        stat_prefix=stat_prefix,
+        http_filters=http_filters(where),
+        access_log=access_logs(log),
+        proxy_100_continue=True,
+    )
+    if isinstance(routes, str):
+        _discover_routes(message.rds, routes)
+    else:
+        message.route_config.CopyFrom(routes)
+    message.normalize_path.value = True
+    message.path_with_escaped_slashes_action = (
+        pb.hcm.HttpConnectionManager.PathWithEscapedSlashesAction.KEEP_UNCHANGED
+    )
+    # Long answers and WebSockets are not ours to end.
+    message.stream_idle_timeout.SetInParent()
+    message.upgrade_configs.add(upgrade_type="websocket")
+    message.generate_request_id.value = True
+    details = pb.hcm.HttpConnectionManager.ForwardClientCertDetails
+    if where.side == "inbound":
+        message.server_name = _SERVER_NAME
+        message.forward_client_cert_details = details.APPEND_FORWARD
+        message.set_current_client_cert_details.subject.value = True
+        message.set_current_client_cert_details.dns = True
+        message.set_current_client_cert_details.uri = True
+    else:
+        message.use_remote_address.value = False
+        # What the other side says is passed on as it is: the sidecar is no server of its own.
+        message.server_header_transformation = pb.hcm.HttpConnectionManager.PASS_THROUGH
+    return _network_filter("envoy.filters.network.http_connection_manager", message)
+
+
+def _discover_routes(rds: Any, name: str) -> None:
+    rds.route_config_name = name
+    rds.config_source.ads.SetInParent()
+    rds.config_source.resource_api_version = pb.config_source.ApiVersion.V3
+    # Wait for ever: a listener without routes would answer 404.
+    rds.config_source.initial_fetch_timeout.SetInParent()
+
+
+def _network_filter(name: str, config: Any) -> Any:
+    return _components.Filter(name=name, typed_config=pb.pack(config))
+
+
+def wait_for_inspection(listener: Any, timeout: int) -> None:
+    """How long inspectors may wait for the first bytes (nanoseconds, 0 = for ever); then go on without."""
+    listener.listener_filters_timeout.CopyFrom(pb.duration(timeout))
+    listener.continue_on_listener_filters_timeout = True

@@ -1,0 +1,222 @@
+"""RDS: the route configurations of a sidecar.
+
+Outbound there is one per HTTP port ("9080"), and one for each service whose protocol is found out on
+its own address ("reviews.default.svc.cluster.local:9080").  A port may have a thousand virtual hosts
+and a mesh a hundred scopes, so a configuration is never built: virtual hosts are serialized once per
+projection, shared, and joined as bytes.  An edit of one VirtualService serializes one virtual host.
+
+Inbound there is one per port of the workload ("inbound|9080||"), so that what guards it can change
+without touching the listener, which would drain connections.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from controlplane.base import wire
+from controlplane.envoy import names, pb
+from controlplane.envoy.listeners_claims import Bind, l4_scope, shared_binds, shared_claims
+from controlplane.envoy.resource import Resource
+from controlplane.envoy.routes_actions import cluster_of
+from controlplane.envoy.routes_hosts import virtual_host_message
+from controlplane.envoy.types import ROUTE
+from controlplane.graph import Keyed, Plan, Q, each, flat, keyed, query
+from controlplane.mesh.projections import Binding, Inbound, ProxyView, RouteScope
+from controlplane.mesh.protocols import AUTO, HTTP_LIKE
+from controlplane.mesh.routing_fallback import Fallback, fallback
+from controlplane.mesh.routing_hosts import (
+    ANYWHERE,
+    HostSpec,
+    host_facts,
+    host_spec,
+    inbound_virtual_host,
+    unregistered_spec,
+    virtual_host,
+)
+from controlplane.mesh.routing_members import (
+    SniffedPort,
+    far_members,
+    particular_members,
+    sniffed,
+    sniffed_ports,
+)
+from controlplane.mesh.routing_unregistered import Unregistered
+from controlplane.mesh.scope import particular_services
+from controlplane.mesh.service import ServiceId
+
+_VIRTUAL_HOSTS = 2
+_MAX_BODY = 1 << 20
+
+_TAIL = pb.route.RouteConfiguration(ignore_port_in_host_matching=True)
+_TAIL.validate_clusters.value = False
+_TAIL.max_direct_response_body_size_bytes.value = _MAX_BODY
+_TAIL_BYTES = pb.deterministic(_TAIL)
+"""The fields after the virtual hosts.  Clusters are not checked: they come on another stream position."""
+
+
+def route_maps(view: ProxyView) -> tuple[tuple[Keyed[...], tuple[object, ...]], ...]:
+    """The maps that hold a sidecar's route configurations between them: no name is in two of them."""
+    common = ((common_routes, ()),) if view.scope.sidecar is None else ()
+    inbound = () if view.inbound is None else ((inbound_routes, (view.inbound,)),)
+    return (*common, (shared_routes, (view.routes,)), (particular_routes, (view.routes,)), *inbound)
+
+
+@keyed
+def shared_routes(q: Q, scope: RouteScope) -> Plan:
+    """Route configuration name -> Resource, for each port of the wildcard address that may carry HTTP."""
+    listeners = l4_scope(q, scope)
+    return flat(shared_binds(q, listeners), _shared_routes, scope, listeners)
+
+
+@query
+def _shared_routes(
+    q: Q, scope: RouteScope, listeners: RouteScope, bind: Bind
+) -> tuple[tuple[str, Resource], ...]:
+    if not any(claim.http for claim in shared_claims(q, listeners, bind)):
+        return ()
+    return ((str(bind.port), q(port_routes, scope, bind.port)),)
+
+
+@query
+def port_routes(q: Q, scope: RouteScope, port: int) -> Resource:
+    """The route configuration of a port: everything that the scope sees there, and the rest."""
+    frames: list[bytes] = []
+    if scope.scope.sidecar is None:
+        frames += (frame for homes, frame in q(far_frames, port) if scope.scope.namespace not in homes)
+    frames += q.values(particular_frames, scope, port)
+    if not _answers_all(q, scope, port):
+        frames.append(q(_fallback_frame, q(fallback, scope.scope)))
+    return _join(str(port), frames)
+
+
+def _answers_all(q: Q, scope: RouteScope, port: int) -> bool:
+    """Whether somebody has the host "*"; it sorts before all others."""
+    far = q.keys(q.map(far_hosts, port)) if scope.scope.sidecar is None else ()
+    own = q.keys(q.map(particular_frames, scope, port))
+    return any(keys[0].host == "*" for keys in (far, own) if keys)
+
+
+class FarHost(NamedTuple):
+    """A virtual host for clients outside its home namespaces, which know more names of it."""
+
+    homes: tuple[str, ...]
+    frame: bytes
+
+
+@keyed
+def far_hosts(q: Q, port: int) -> Plan:
+    """ServiceId -> FarHost, for the services that look the same to all clients elsewhere."""
+    return each(far_members(q, port), _far_host, port)
+
+
+@query
+def _far_host(q: Q, port: int, id: ServiceId) -> FarHost | None:
+    facts = q(host_facts, id, port)
+    spec = host_spec(q, ANYWHERE, port, id)
+    return None if facts is None or spec is None else FarHost(facts.homes, q(virtual_host_frame, spec))
+
+
+@query
+def far_frames(q: Q, port: int) -> tuple[FarHost, ...]:
+    """The far hosts of a port joined by home, so that a scope joins tens of parts and not thousands."""
+    joined: dict[tuple[str, ...], list[bytes]] = {}
+    for homes, frame in q.values(far_hosts, port):
+        joined.setdefault(homes, []).append(frame)
+    return tuple(FarHost(homes, b"".join(joined[homes])) for homes in sorted(joined))
+
+
+@keyed
+def particular_frames(q: Q, scope: RouteScope, port: int) -> Plan:
+    """ServiceId or Unregistered -> virtual host, for what only the scope has, or has in another form."""
+    return each(particular_members(q, scope.scope, port), _virtual_host_in_scope, scope, port)
+
+
+@query
+def _virtual_host_in_scope(
+    q: Q, scope: RouteScope, port: int, member: ServiceId | Unregistered
+) -> bytes | None:
+    if isinstance(member, Unregistered):
+        spec = unregistered_spec(q, scope, port, member)
+    else:
+        spec = host_spec(q, scope, port, member)
+    return None if spec is None else q(virtual_host_frame, spec)
+
+
+@keyed
+def common_routes(q: Q) -> Plan:
+    """ "host:port" -> Resource, for common services whose protocol is found out on their own address."""
+    return flat(q.part(sniffed, (), "far"), _sniffed_routes, ANYWHERE)
+
+
+@keyed
+def particular_routes(q: Q, scope: RouteScope) -> Plan:
+    """ "host:port" -> Resource, for the other services whose protocol is found out."""
+    particular = q.map(particular_services, scope.scope)
+    odd = () if scope.scope.sidecar else (q.part(sniffed, (), "odd"),)
+    return flat((particular, *odd), _sniffed_routes, scope)
+
+
+@query
+def _sniffed_routes(
+    q: Q, scope: RouteScope, member: ServiceId | SniffedPort
+) -> tuple[tuple[str, Resource], ...]:
+    if isinstance(member, SniffedPort):
+        return _own(q, scope, ServiceId(member.host, member.namespace), member.port)
+    return tuple(pair for port in sniffed_ports(q, member) for pair in _own(q, scope, member, port))
+
+
+def _own(q: Q, scope: RouteScope, id: ServiceId, port: int) -> tuple[tuple[str, Resource], ...]:
+    """The route configuration of one service alone: nobody else is at its address."""
+    spec = host_spec(q, scope, port, id, alone=True)
+    return () if spec is None else ((f"{id.host}:{port}", q(own_routes, spec)),)
+
+
+@query
+def own_routes(q: Q, spec: HostSpec) -> Resource:
+    """The route configuration of a projection that stands alone."""
+    return _join(f"{spec.service.host}:{spec.port}", [q(virtual_host_frame, spec)])
+
+
+@query
+def virtual_host_frame(q: Q, spec: HostSpec) -> bytes:
+    """The bytes of a virtual host, shared by all scopes with this projection."""
+    message = virtual_host_message(q(virtual_host, spec))
+    return wire.length_delimited(_VIRTUAL_HOSTS, pb.deterministic(message))
+
+
+@query
+def _fallback_frame(_q: Q, rest: Fallback) -> bytes:
+    """The virtual host of last resort."""
+    message = pb.route_components.VirtualHost(name="allow_any" if rest.allowed else "block_all")
+    message.domains.append("*")
+    message.include_request_attempt_count = True
+    route = message.routes.add(name=message.name)
+    route.match.prefix = "/"
+    if rest.allowed:
+        route.route.cluster = names.PASSTHROUGH if rest.proxy is None else cluster_of(rest.proxy)
+        route.route.timeout.SetInParent()
+        route.route.max_grpc_timeout.SetInParent()
+    else:
+        route.direct_response.status = 502
+    return wire.length_delimited(_VIRTUAL_HOSTS, pb.deterministic(message))
+
+
+@keyed
+def inbound_routes(q: Q, inbound: Inbound) -> Plan:
+    """Route configuration name -> Resource, one per port of the workload that may carry HTTP."""
+    return flat(q.fixed(*inbound.bindings), _inbound_routes)
+
+
+@query
+def _inbound_routes(_q: Q, binding: Binding) -> tuple[tuple[str, Resource], ...]:
+    if binding.protocol != AUTO and binding.protocol not in HTTP_LIKE:
+        return ()
+    name = names.inbound_cluster(binding.target)
+    message = virtual_host_message(inbound_virtual_host(binding))
+    frame = wire.length_delimited(_VIRTUAL_HOSTS, pb.deterministic(message))
+    return ((name, _join(name, [frame])),)
+
+
+def _join(name: str, frames: list[bytes]) -> Resource:
+    """A route configuration from parts, byte by byte what serializing it whole would give."""
+    return Resource(ROUTE, name, b"".join((wire.string(1, name), *frames, _TAIL_BYTES)))

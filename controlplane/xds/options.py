@@ -1,0 +1,50 @@
+"""What can be set about the xDS server; seconds and bytes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+
+def default_push_throttle(cpus: int | None = None) -> int:
+    """Responses planned and written at a time: 15 and 5 per CPU, at most 100."""
+    return min(15 + 5 * (cpus or os.cpu_count() or 1), 100)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When a session stops waiting for its client."""
+
+    ack_deadline: float = 1.0
+    """After this an unanswered response counts as stale, and newer state of its type may be sent."""
+    removal_deadline: float = 10.0
+    """After this a removed cluster is taken from a client that has not confirmed its new routes."""
+
+
+@dataclass(frozen=True, slots=True)
+class XdsOptions:
+    """Settings of the server; the defaults are those of production."""
+
+    pace: Pace = Pace()
+    push_throttle: int = field(default_factory=default_push_throttle)
+    slot_time: float = 0.02
+    """A write that takes longer gives its push slot to others: the client's window is closed."""
+    write_timeout: float = 5.0
+    """A write that takes longer is counted and logged as stalled; the stream lives on."""
+    streams_per_second: float = 1000.0
+    """New streams admitted in a second, evenly; 0 is no limit."""
+    admission_wait: float = 1.0
+    """A stream that would have to wait longer than this for admission is refused."""
+    max_streams: int = 100_000
+    """On one connection at a time."""
+    max_receive: int = 64 * 2**20
+    """Bytes of a request; a larger one ends its stream with RESOURCE_EXHAUSTED."""
+    keepalive_interval: float = 30.0
+    keepalive_timeout: float = 10.0
+    min_ping_interval: float = 5.0
+    """Clients that ping faster are not disconnected for it (strikes are off), only not encouraged."""
+    max_connection_age: float = 0.0
+    """Connections are closed at this age, give or take a tenth, to spread proxies anew; 0 is never."""
+    max_connection_age_grace: float = 5.0
+    body_cache: int = 32 * 2**20
+    """Bytes of responses kept for streams that will ask the same."""

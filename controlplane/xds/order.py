@@ -1,0 +1,124 @@
+"""Make before break: what must reach a client before what, and what may be taken from it when.
+
+Routes and listeners point at clusters.  They wait for new clusters, and removed clusters wait for them
+(https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#eventual-consistency-considerations).
+These are questions about all subscriptions of one stream, by type URL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from controlplane.base import wire
+from controlplane.envoy.resource import Resource
+from controlplane.envoy.types import CLUSTER, ENDPOINT
+from controlplane.xds.feed import NOTHING
+from controlplane.xds.plan import Plan, has
+from controlplane.xds.protocol import Leaving, Push, Subscription
+from controlplane.xds.variant import GATED, REMOVALS, Removal, Variant
+
+_CLUSTER_NAME = 1
+
+
+def gate(subs: Mapping[str, Subscription], sub: Subscription) -> Subscription | None:
+    """The clusters that responses of this subscription may have to wait for; None when there is no doubt."""
+    clusters = subs.get(CLUSTER)
+    if clusters is None or sub.spec.url not in GATED or not clusters.pending:
+        return None
+    return clusters
+
+
+def unconfirmed(subs: Mapping[str, Subscription]) -> list[Push]:
+    """Responses with new clusters that the client has not acknowledged."""
+    clusters = subs.get(CLUSTER)
+    return [push for push in clusters.pending if push.plan.adds] if clusters is not None else []
+
+
+def withhold(subs: Mapping[str, Subscription], sub: Subscription, made: Plan, until: float) -> bool:
+    """Remember what the client must lose later; True when that makes something due at once."""
+    emptied = []
+    for change in made.withheld:
+        old = has(sub.rejected.pop(change.name, None), change.old)
+        if old is None or change.name in sub.leaving:
+            continue
+        if sub.spec.url == ENDPOINT and _takes(subs, change.name):
+            # A living cluster without endpoints is one with none, not one that keeps its last.
+            old = Resource(ENDPOINT, change.name, wire.string(_CLUSTER_NAME, change.name))
+            emptied.append(change.name)
+        elif sub.variant is Variant.SOTW and not sub.complete:
+            # There is no way to say it.
+            continue
+        sub.leaving[change.name] = Leaving(old, sub.ledger.revision, until)
+    if emptied:
+        sub.owed = frozenset(sub.owed.union(emptied))
+    return bool(emptied)
+
+
+def ripe(subs: Mapping[str, Subscription], sub: Subscription, now: float) -> tuple[str, ...]:
+    """What the client is to lose now of that which is gone."""
+    if not sub.leaving:
+        return ()
+    if REMOVALS[sub.spec.url] is Removal.AFTER_ROUTES:
+        if _routes_are_old(subs):
+            return ()
+        found = [
+            name
+            for name, leaving in sub.leaving.items()
+            if now >= leaving.until or _routes_follow(subs, leaving.revision, sub.resumed)
+        ]
+    else:
+        found = [
+            name
+            for name, leaving in sub.leaving.items()
+            if now >= leaving.until and not (sub.spec.url == ENDPOINT and _in_use(subs, name))
+        ]
+    return tuple(sorted(name for name in found if sub.ledger.get(name) is None))
+
+
+def dropped(
+    subs: Mapping[str, Subscription], sub: Subscription, names: tuple[str, ...], until: float
+) -> None:
+    """The client is told now that these are gone; endpoints of clusters get time to be unsubscribed from."""
+    endpoints = subs.get(ENDPOINT) if sub.spec.url == CLUSTER else None
+    for name in names:
+        del sub.leaving[name]
+        if endpoints is not None and name in endpoints.leaving:
+            endpoints.leaving[name] = endpoints.leaving[name]._replace(until=until)
+
+
+def _takes(subs: Mapping[str, Subscription], endpoints: str) -> bool:
+    """Whether there is a cluster that takes its endpoints by this name."""
+    clusters = subs.get(CLUSTER)
+    if clusters is None:
+        return False
+    clusters.ledger.refresh()
+    found = clusters.ledger.get(endpoints)
+    return found is not None and endpoints in found.refs
+
+
+def _in_use(subs: Mapping[str, Subscription], endpoints: str) -> bool:
+    clusters = subs.get(CLUSTER)
+    return _takes(subs, endpoints) or (clusters is not None and endpoints in clusters.leaving)
+
+
+def _routes_are_old(subs: Mapping[str, Subscription]) -> bool:
+    """Whether the client rejected routes or listeners and lives on older ones, which may use anything."""
+    return any(
+        refusal.good is not None
+        for url in GATED
+        if (sub := subs.get(url)) is not None
+        for refusal in sub.rejected.values()
+    )
+
+
+def _routes_follow(subs: Mapping[str, Subscription], revision: int, resumed: bool) -> bool:
+    """Whether the client confirmed the routes and listeners of this revision."""
+    for url in GATED:
+        sub = subs.get(url)
+        if sub is None:
+            # After a reconnect it has routes that it has not asked for again yet.
+            if resumed:
+                return False
+        elif sub.refused or (sub.acked_revision < revision and sub.ledger.feed is not NOTHING):
+            return False
+    return True

@@ -1,0 +1,248 @@
+"""One stream's subscription to one type: what the client asked for, has, and is owed.
+
+The rules are those of https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol.  State of
+the world and incremental differ in how a request changes the subscription, and in nothing else here.
+
+What a client *has* is not a version per name.  It is a checkpoint of the ledger (shared by all
+streams that are up to date) and a few exceptions: what it rejected, what it must still lose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from controlplane.envoy.resource import Resource
+from controlplane.envoy.types import TypeSpec
+from controlplane.xds.ledger import Change, Checkpoint, Ledger
+from controlplane.xds.names import NO_INTEREST, NOBODY, Interest, intern_names
+from controlplane.xds.plan import NO_EXCEPTIONS, Exceptions, Plan, Rejection
+from controlplane.xds.variant import Variant, complete, resumable
+
+WILDCARD = "*"
+MAX_PENDING = 8
+"""Unanswered responses told apart; beyond that the oldest counts as part of the next."""
+
+
+class Request(NamedTuple):
+    """A discovery request of either variant, without its node."""
+
+    type_url: str
+    nonce: str = ""
+    names: tuple[str, ...] = ()
+    """State of the world: all names asked for.  Incremental: names subscribed to."""
+    unsubscribe: tuple[str, ...] = ()
+    known: Mapping[str, str] = {}
+    """Incremental, after a reconnect: the versions the client has, by name."""
+    version: str = ""
+    """State of the world: the version the client has; not empty after a reconnect."""
+    error: str | None = None
+    """Why the response with that nonce was rejected; None when it was not."""
+
+
+@dataclass(slots=True, eq=False)
+class Push:
+    """A response of one stream, from its planning until it is answered.  Times are monotonic seconds."""
+
+    spec: TypeSpec
+    nonce: str
+    plan: Plan
+    revision: int
+    """The feed's revision that it was planned from."""
+    previous: int
+    """The revision that the client had been brought to before."""
+    at: float
+    """When it was planned; from the end of its writing on, when it was written."""
+    news: tuple[Change, ...] = ()
+    """The plan's news, and those of older responses that were never answered."""
+    size: int = 0
+    """Bytes."""
+
+
+class Leaving(NamedTuple):
+    """A resource that is gone from the feed while the client still has it."""
+
+    resource: Resource
+    revision: int
+    until: float
+    """When waiting ends, in monotonic seconds."""
+
+
+@dataclass(slots=True, eq=False)
+class Subscription:
+    """The state of one type on one stream."""
+
+    spec: TypeSpec
+    variant: Variant
+    ledger: Ledger
+    interest: Interest = NO_INTEREST
+    explicit: bool = False
+    """Whether any name was ever asked for: after that an empty list is no wildcard any more."""
+    resumed: bool = False
+    """The client had resources of this type before this stream, of which we do not know the bytes."""
+    known: Mapping[str, str] = field(default_factory=dict)
+    """Versions that the client claims to have, until they have been compared with the feed."""
+    point: Checkpoint | None = None
+    """What the client was sent last; None when a wildcard client was sent nothing yet."""
+    revision: int = -1
+    """The feed's revision up to which everything was sent, or needed no sending."""
+    answer: bool = False
+    """A request waits for an answer, even an empty one."""
+    owed: frozenset[str] = NOBODY
+    echo: frozenset[str] = NOBODY
+    nonce: str = ""
+    """Of the newest response."""
+    acked: str = ""
+    """The nonce that was acknowledged last."""
+    pending: list[Push] = field(default_factory=list)
+    error: str = ""
+    """Why the newest answered response was rejected; "" when it was not."""
+    rejected: dict[str, Rejection] = field(default_factory=dict)
+    refused: bool = False
+    """A response was rejected whole, of which no part is known to be good: with the next change, all
+    of it is tried again."""
+    leaving: dict[str, Leaving] = field(default_factory=dict)
+    blocked_since: float | None = None
+    sent_at: float = 0.0
+
+    @property
+    def complete(self) -> bool:
+        return complete(self.spec, self.variant)
+
+    @property
+    def stirred(self) -> bool:
+        """Whether there may be something to send; costs almost nothing when there is not."""
+        return self.point is not self.ledger.head or self.answer or bool(self.owed) or bool(self.echo)
+
+    def busy(self, now: float, deadline: float) -> bool:
+        """Whether a response is in flight that may still be answered in time."""
+        return bool(self.pending) and now < self.pending[-1].at + deadline
+
+    @property
+    def acked_revision(self) -> int:
+        """The feed's revision that the client has confirmed (or needed nothing of)."""
+        return self.pending[0].previous if self.pending else self.revision
+
+    def exceptions(self, drop: tuple[str, ...] = ()) -> Exceptions:
+        if not self.rejected and not self.leaving:
+            return NO_EXCEPTIONS
+        return Exceptions(
+            rejected=tuple(sorted(self.rejected.items())),
+            leaving=tuple((name, self.leaving[name].resource) for name in sorted(self.leaving)),
+            drop=drop,
+        )
+
+    # -- where the client is --------------------------------------------------------------------
+
+    def move(self, point: Checkpoint | None) -> None:
+        """The client is at this checkpoint now (which the caller has not held)."""
+        if point is self.point:
+            return
+        past, self.point = self.point, point
+        if point is not None:
+            self.ledger.hold(point)
+        if past is not None:
+            self.ledger.release(past)
+
+    def rebase(self, ledger: Ledger) -> Ledger:
+        """Read another ledger from now on; gives back the old one, for the caller to close."""
+        past = self.ledger
+        if self.point is not None:
+            had = past.at(self.point)
+            past.release(self.point)
+            differing = {
+                name: had.get(name) for name in {*had, *ledger.names()} if had.get(name) != ledger.get(name)
+            }
+            self.point = ledger.diverge(differing)
+        self.ledger = ledger
+        return past
+
+    def close(self) -> None:
+        if self.point is not None:
+            self.ledger.release(self.point)
+            self.point = None
+
+    # -- requests -------------------------------------------------------------------------------
+
+    def begin(self, request: Request) -> None:
+        """The first request of this type on the stream: always answered."""
+        self.ledger.refresh()
+        names = [name for name in request.names if name != WILDCARD]
+        self.explicit = bool(request.names)
+        wildcard = WILDCARD in request.names or (self.spec.wildcard and not self.explicit)
+        self.interest = Interest(wildcard, intern_names(names))
+        self.resumed = bool(request.version or request.known)
+        self.answer = True
+        if wildcard and resumable(self.spec):
+            self.known = request.known
+        elif not wildcard:
+            # Nothing but the names is owed: the client has, as it were, all the rest.
+            self.move(self.ledger.head)
+        self.owed = self.interest.names
+
+    def resume(self) -> None:
+        """Take the client's word for what it has; called once the feed is settled."""
+        known, self.known = self.known, {}
+        before: dict[str, Resource | None] = {}
+        for name in self.ledger.names():
+            found = self.ledger.get(name)
+            if found is not None and known.get(name) != found.version:
+                before[name] = None
+        for name in known:
+            if self.ledger.get(name) is None:
+                # Its bytes are unknown, and will not be needed: it can only go.
+                before[name] = Resource(self.spec.url, name, b"")
+        self.point = self.ledger.diverge(before)
+
+    def ask_all(self, names: tuple[str, ...]) -> None:
+        """State of the world, not stale: these are all the names that the client wants now."""
+        self.explicit = self.explicit or bool(names)
+        wildcard = WILDCARD in names or (self.spec.wildcard and not self.explicit)
+        wanted = Interest(wildcard, intern_names(name for name in names if name != WILDCARD))
+        if wanted == self.interest:
+            return
+        before, self.interest = self.interest, wanted
+        if wildcard and not before.wildcard:
+            self.move(None)
+            self.answer = True
+        elif not wildcard and (grown := wanted.names - before.names):
+            # Newly asked for names are sent even if they were sent before, when nobody had asked.
+            self.owed = frozenset(self.owed | grown)
+            self.answer = True
+        self._forget_uncovered()
+
+    def subscribe(self, names: tuple[str, ...], unsubscribe: tuple[str, ...]) -> None:
+        """Incremental: more names, then fewer.  What is subscribed to is answered even when it is known."""
+        self.explicit = self.explicit or bool(names)
+        wildcard, wanted = self.interest
+        owed = set(self.owed)
+        if names:
+            self.answer = True
+            if WILDCARD in names:
+                owed.update(self.ledger.names())
+                wildcard = True
+            more = {name for name in names if name != WILDCARD}
+            owed |= more
+            wanted = intern_names(wanted | more)
+        if unsubscribe:
+            fewer = wanted & set(unsubscribe)
+            wildcard = wildcard and WILDCARD not in unsubscribe
+            wanted = intern_names(wanted - fewer)
+            if wildcard and fewer:
+                # The client cannot know whether the wildcard still gives it these.
+                owed |= fewer
+                self.answer = True
+        self.interest = Interest(wildcard, wanted)
+        self.owed = frozenset(owed) if owed else NOBODY
+        self._forget_uncovered()
+
+    def _forget_uncovered(self) -> None:
+        """Drop what concerns names that the client is no longer interested in."""
+        if self.interest.wildcard:
+            return
+        covers = self.interest.covers
+        if not all(map(covers, self.owed)):
+            self.owed = frozenset(filter(covers, self.owed))
+        self.rejected = {name: one for name, one in self.rejected.items() if covers(name)}
+        self.leaving = {name: one for name, one in self.leaving.items() if covers(name)}

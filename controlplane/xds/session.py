@@ -1,0 +1,238 @@
+"""One client's subscriptions together: which response comes next.
+
+Within a flush the order is clusters, endpoints, secrets, listeners, routes, then what is to be
+removed.  Between the types there are three rules, all of them Envoy's:
+
+echo    A changed cluster waits for its endpoints and a changed listener for its routes, even when
+        those are unchanged; so they are sent again.
+make    Routes and listeners wait until new clusters are acknowledged (Envoy answers once they are
+        warm), or until the ACK deadline.
+break   A removed cluster stays with the client until the routes and listeners of that revision
+        are acknowledged, or until a deadline.
+
+There is no queue.  A response is planned when it can be written, from the newest state: a slow client
+skips what came in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from controlplane.envoy.types import BY_URL, ENDPOINT, TYPES
+from controlplane.xds import order
+from controlplane.xds.codec import Codec
+from controlplane.xds.feed import NOTHING, UNSETTLED, Feed
+from controlplane.xds.ledger import Ledgers
+from controlplane.xds.names import NOBODY
+from controlplane.xds.options import Pace
+from controlplane.xds.plan import Ask, Plan, plan
+from controlplane.xds.protocol import Push, Request, Subscription
+from controlplane.xds.variant import Variant
+from controlplane.xds.verdict import Verdict, answered, awaiting, lift
+
+
+class Shared(NamedTuple):
+    """What all sessions of a server have in common."""
+
+    ledgers: Ledgers
+    codec: Codec
+    pace: Pace
+
+
+class Heard(NamedTuple):
+    """What a request turned out to be, beside a change of the subscription."""
+
+    verdict: Verdict | None = None
+    expired: bool = False
+    """Its nonce is not that of a response that waits for an answer."""
+    unknown: bool = False
+    """Its type is not served: the request is ignored."""
+
+
+class Session:
+    """The protocol state of one stream.  `feeds` is read anew at every `rebind`.
+
+    Drive it like this: `receive` each request; when something may be due, `next` until it gives None,
+    writing what it gives and reporting `written`; ask again at `deadline`.
+    All times are seconds of one monotonic clock.
+    """
+
+    __slots__ = ("_codec", "_count", "_feeds", "_ledgers", "_pace", "_salt", "subscriptions", "variant")
+
+    def __init__(self, variant: Variant, feeds: Mapping[str, Feed], shared: Shared, salt: str = "") -> None:
+        self.variant = variant
+        self.subscriptions: dict[str, Subscription] = {}
+        self._feeds = feeds
+        self._ledgers, self._codec, self._pace = shared
+        self._salt = salt
+        self._count = 0
+
+    # -- what the client says -------------------------------------------------------------------
+
+    def receive(self, request: Request) -> Heard:
+        """Take in one request; what it makes due comes with `next`."""
+        spec = BY_URL.get(request.type_url)
+        if spec is None:
+            return Heard(unknown=True)
+        sub = self.subscriptions.get(spec.url)
+        if sub is None:
+            ledger = self._ledgers.open(self._feeds.get(spec.url, NOTHING))
+            sub = self.subscriptions[spec.url] = Subscription(spec, self.variant, ledger)
+            # Whatever nonce it has is from another stream.
+            sub.begin(request)
+            return Heard()
+        verdict = answered(sub, request.nonce, request.error) if request.nonce else None
+        stale = request.nonce != sub.nonce
+        if self.variant is Variant.DELTA:
+            # The incremental variant has no stale requests: what they ask for counts.
+            sub.subscribe(request.names, request.unsubscribe)
+            return Heard(verdict, expired=bool(request.nonce) and stale and verdict is None)
+        if not stale:
+            sub.ask_all(request.names)
+        return Heard(verdict, expired=stale)
+
+    def rebind(self, feeds: Mapping[str, Feed]) -> None:
+        """The client's scope may have changed: read these feeds from now on."""
+        self._feeds = feeds
+        for url, sub in self.subscriptions.items():
+            feed = feeds.get(url, NOTHING)
+            if feed is not sub.ledger.feed:
+                self._ledgers.close(sub.rebase(self._ledgers.open(feed)))
+
+    def close(self) -> None:
+        """Give everything back that is shared."""
+        for sub in self.subscriptions.values():
+            sub.close()
+            self._ledgers.close(sub.ledger)
+        self.subscriptions.clear()
+
+    # -- what it is sent ------------------------------------------------------------------------
+
+    def next(self, now: float) -> tuple[Push, bytes] | None:
+        """The response that is to be written now, if any."""
+        # Twice: what the first round finds settled may let the second remove something.
+        for _ in range(2):
+            for spec in TYPES:
+                sub = self.subscriptions.get(spec.url)
+                if sub is not None and (made := self._advance(sub, now)) is not None:
+                    return self._send(sub, made, now)
+            if not any(sub.leaving for sub in self.subscriptions.values()):
+                break
+        return None
+
+    def written(self, push: Push, now: float) -> None:
+        """The transport has taken it: the ACK deadline runs from here."""
+        push.at = now
+
+    @property
+    def stirred(self) -> bool:
+        """Whether `next` may have something, now or later."""
+        for sub in self.subscriptions.values():
+            sub.ledger.refresh()
+            if sub.stirred or sub.leaving:
+                return True
+        return False
+
+    @property
+    def revision(self) -> int:
+        """The newest revision that any of the subscriptions reads."""
+        return max((sub.ledger.revision for sub in self.subscriptions.values()), default=UNSETTLED)
+
+    def urgency(self, now: float) -> int:
+        """0 when something is to be removed, 1 for endpoints, 2 for the rest."""
+        if any(order.ripe(self.subscriptions, sub, now) for sub in self.subscriptions.values()):
+            return 0
+        endpoints = self.subscriptions.get(ENDPOINT)
+        return 1 if endpoints is not None and endpoints.stirred else 2
+
+    def deadline(self, now: float) -> float | None:
+        """When `next` may have something although nothing happened; None when that cannot be."""
+        wait = self._pace.ack_deadline
+        times = []
+        for sub in self.subscriptions.values():
+            if sub.stirred and sub.pending:
+                times.append(sub.pending[-1].at + wait)
+            if sub.stirred and sub.blocked_since is not None:
+                times.append(sub.blocked_since + wait)
+                times += [push.at + wait for push in order.unconfirmed(self.subscriptions)]
+            times += [leaving.until for leaving in sub.leaving.values()]
+        return min((time for time in times if time > now), default=None)
+
+    def _advance(self, sub: Subscription, now: float) -> Plan | None:
+        """The response of this type that is due and may go, if any."""
+        ledger = sub.ledger
+        ledger.refresh()
+        if ledger.revision == UNSETTLED:
+            return None
+        if sub.known:
+            sub.resume()
+        drop = order.ripe(self.subscriptions, sub, now)
+        if not sub.stirred and not drop:
+            sub.revision = ledger.revision
+            return None
+        if sub.busy(now, self._pace.ack_deadline) or self._gated(sub, now):
+            return None
+        made = self._plan(sub, drop)
+        if made.withheld and order.withhold(self.subscriptions, sub, made, now + self._pace.removal_deadline):
+            made = self._plan(sub, drop)
+        if made.due or sub.answer:
+            order.dropped(self.subscriptions, sub, drop, now + self._pace.removal_deadline)
+            return made
+        self._brought_to_now(sub)
+        return None
+
+    def _plan(self, sub: Subscription, drop: tuple[str, ...]) -> Plan:
+        if sub.rejected:
+            lift(sub)
+        made = plan(sub.ledger, sub.spec, self._ask(sub, drop))
+        if sub.refused and any(change.name not in sub.owed for change in made.news):
+            # Something changed since the whole response was refused: perhaps for the better.
+            sub.refused = False
+            sub.owed = frozenset(sub.owed.union(filter(sub.interest.covers, sub.ledger.names())))
+            made = plan(sub.ledger, sub.spec, self._ask(sub, drop))
+        return made
+
+    def _ask(self, sub: Subscription, drop: tuple[str, ...]) -> Ask:
+        return Ask(self.variant, sub.point, sub.interest, sub.owed, sub.echo, sub.exceptions(drop))
+
+    def _send(self, sub: Subscription, made: Plan, now: float) -> tuple[Push, bytes]:
+        self._count += 1
+        introduce, sub.nonce = not sub.nonce, f"{self._salt}{self._count:x}"
+        data = self._codec.response(made, sub.nonce, introduce)
+        previous = sub.revision
+        self._brought_to_now(sub)
+        push = Push(sub.spec, sub.nonce, made, sub.revision, previous, now, made.news, len(data))
+        awaiting(sub, push)
+        sub.answer = False
+        sub.blocked_since = None
+        sub.sent_at = now
+        target = self.subscriptions.get(sub.spec.refers_to or "")
+        if target is not None and made.refs:
+            target.echo = frozenset(target.echo | made.refs) if target.echo else made.refs
+        return push, data
+
+    def _brought_to_now(self, sub: Subscription) -> None:
+        sub.move(sub.ledger.head)
+        sub.owed = sub.echo = NOBODY
+        sub.revision = sub.ledger.revision
+        if sub.leaving:
+            back = [name for name in sub.leaving if sub.ledger.get(name) is not None]
+            for name in back:
+                del sub.leaving[name]
+
+    def _gated(self, sub: Subscription, now: float) -> bool:
+        """Whether routes or listeners must wait for clusters that they may point at."""
+        clusters = order.gate(self.subscriptions, sub)
+        if clusters is None:
+            return False
+        wait = self._pace.ack_deadline
+        if clusters.stirred and clusters.busy(now, wait) and self._plan(clusters, ()).adds:
+            # Not even sent.  That ends when the clusters may be sent, so there is no other bound.
+            sub.blocked_since = now if sub.blocked_since is None else sub.blocked_since
+            return True
+        if not any(now < push.at + wait for push in order.unconfirmed(self.subscriptions)):
+            return False
+        if sub.blocked_since is None:
+            sub.blocked_since = now
+        return now < sub.blocked_since + wait

@@ -51,7 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The whole demo.  Exit status: 0 all steps passed, 1 something failed, 130 interrupted."""
     screen = Screen()
-    started = time.monotonic()
     try:
         steps = choose(options.steps)
         with _signals(_interrupt):
@@ -64,7 +63,6 @@ def run(options: argparse.Namespace) -> int:
     if problems:
         screen.verdict("demo: FAIL: " + "; ".join(problems))
         return 1
-    screen.verdict(f"{len(steps)} steps in {time.monotonic() - started:.0f} s")
     screen.verdict("demo: PASS")
     return 0
 
@@ -82,6 +80,7 @@ def choose(names: str | None) -> tuple[Step, ...]:
 
 
 def _in_lab(options: argparse.Namespace, steps: Sequence[Step], screen: Screen) -> tuple[str, ...]:
+    started = time.monotonic()
     lab = Lab()
     passed = False
     try:
@@ -90,6 +89,7 @@ def _in_lab(options: argparse.Namespace, steps: Sequence[Step], screen: Screen) 
         for number, step in enumerate(steps, 1):
             screen.heading(f"{number}/{len(steps)} {step.name}: {step.tells}")
             problems += _play(shop, step, options.requests, screen)
+        screen.heading(f"{len(steps)} steps in {time.monotonic() - started:.0f} s")
         if options.keep:
             _keep(shop, screen)
         passed = not problems
@@ -131,9 +131,9 @@ def _play(shop: Shop, step: Step, requests: int, screen: Screen) -> list[str]:
 def _keep(shop: Shop, screen: Screen) -> None:
     plane = shop.plane
     with ExitStack() as ports:
-        door = ports.enter_context(Forward(shop.door))
+        page = ports.enter_context(Forward(shop.page))
         screen.heading("running until Ctrl-C")
-        screen.line(f"shop, through the client's sidecar: http://127.0.0.1:{door.port}/productpage")
+        screen.line(f"shop, as the client sees it: http://127.0.0.1:{page.port}/productpage")
         screen.line(
             f"control plane: http://127.0.0.1:{plane.monitoring.port}/debug/traces, xDS {plane.address}"
         )

@@ -54,6 +54,11 @@ class Shop:
         """The product page as the client's pod knows it: an address that only Envoy makes real."""
         return Target(self.client.netns, self.shape.service_address(_DOOR), _PORT)
 
+    @property
+    def page(self) -> Target:
+        """The product page's pod as the client knows it: good for any Host header, so for a browser."""
+        return Target(self.client.netns, self.shape.workload(f"{_DOOR}-v1").spec.ip, _PORT)
+
     def route(self, step: Step) -> tuple[pushes.Push, ...]:
         """Write the routing of a step over the one before; returns when all proxies have it."""
         return self.push("routing.yaml", cluster.load(SAMPLE / "steps" / step.file))
@@ -95,6 +100,7 @@ class Shop:
             "headers": dict(visit.headers),
             "requests": requests,
             "workers": visit.workers,
+            "pause": visit.pause,
             "timeout": 15.0,
         }
         process = self.lab.run_in(self.client, App(_TRAFFIC, (json.dumps(order),)))

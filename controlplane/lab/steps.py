@@ -24,7 +24,8 @@ class Visit:
     """Traffic of one kind of visitor, and its expected outcomes.
 
     `expect` gives the probability of each outcome; None stands for "some, but not all".  `part` is the
-    fraction of the demo's number of requests, `at_least` the seconds that every answer must take.
+    fraction of the demo's number of requests, `at_least` the seconds that every answer must take, `pause`
+    the seconds that a visitor rests before the next request.
     """
 
     who: str
@@ -34,6 +35,7 @@ class Visit:
     part: float = 1.0
     workers: int = 4
     at_least: float = 0.0
+    pause: float = 0.0
 
     def requests(self, total: int) -> int:
         """How many requests this visit makes; never fewer than one per worker."""
@@ -171,7 +173,9 @@ STEPS = (
         "circuit-breaking.yaml",
         "one connection to the product page, one waiting request, the rest is refused",
         (
-            Visit("a crowd", admission, {"200": None, "503 overloaded": None}, part=0.5, workers=8),
+            Visit(
+                "a crowd", admission, {"200": None, "503 overloaded": None}, part=0.5, workers=8, pause=0.02
+            ),
             Visit("one by one", admission, {"200": 1.0}, part=0.1, workers=1),
         ),
     ),

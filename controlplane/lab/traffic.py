@@ -3,7 +3,8 @@
 Runs inside a pod, as its application's user, so that every request takes the way that an application's
 would.  Like the bookstore it is a script for whatever Python the pod has: standard library only.
 
-Usage: traffic.py '{"host", "port", "path", "authority", "headers", "requests", "workers", "timeout"}'
+Usage: traffic.py '{"host", "port", "path", "authority", "headers", "requests", "workers", "pause",
+"timeout"}' (pause: seconds that each worker rests after an answer)
 
 One JSON object per line, as they happen: {"status": 200 or null, "seconds", "overloaded": bool, "body":
 parsed JSON or text, "error": text or null}.
@@ -53,6 +54,7 @@ def work(
     # next() on a count is one step for the interpreter: no two workers draw the same number.
     while next(numbers) < order["requests"]:
         out.put(visit(order, connection))
+        time.sleep(order["pause"])
     connection.close()
     out.put(_END)
 

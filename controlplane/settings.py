@@ -24,7 +24,7 @@ from controlplane.base.parse import Address
 class Settings:
     """All settings of `mini-istiod discovery`; durations in seconds, sizes in bytes.
 
-    `config_dir` exists.  `push_throttle` and `max_requests_per_second` are resolved: never 0.
+    `config_dir` exists.  `push_throttle` is resolved: never 0.  `max_requests_per_second` 0 means without limit.
     `max_connection_age` 0 means without end.
     """
 
@@ -44,7 +44,6 @@ class Settings:
     max_connection_age: float
     max_request_bytes: int
     drain_duration: float
-    domain: str
     paranoid: bool
     log_level: str
     log_format: str
@@ -139,9 +138,9 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "max_requests_per_second",
         parse.rate,
-        "0",
-        "a number; 0 means min(15 + 5 x CPUs, 100)",
-        "new streams that are admitted per second",
+        "1000",
+        "a number; 0 means without limit",
+        "new streams that are admitted per second; they share their configuration, so they are cheap",
         "PILOT_MAX_REQUESTS_PER_SECOND",
     ),
     Option(
@@ -161,13 +160,12 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "max_request_bytes",
         parse.size,
-        "4MiB",
+        "64MiB",
         "a whole number of bytes, KiB or MiB, from 64KiB to 1024MiB",
-        "the largest request that is read",
+        "the largest request that is read: a reconnecting proxy names everything it has",
         "ISTIO_GPRC_MAXRECVMSGSIZE",  # so spelled in Istio
     ),
     Option("drain_duration", parse.duration, "10s", _DURATION, "time for streams to end well at shutdown"),
-    Option("domain", parse.domain, "cluster.local", "a DNS name", "DNS suffix of the cluster's services"),
     Option(
         "paranoid", parse.boolean, "false", _BOOLEAN, "run every query twice and compare: slow, for tests"
     ),
@@ -217,7 +215,6 @@ def from_args(args: argparse.Namespace, environ: Mapping[str, str], cpus: int | 
     given = {option.field: _read(option, args, environ) for option in OPTIONS}
     share = min(15 + 5 * (cpus or len(os.sched_getaffinity(0))), 100)
     given["push_throttle"] = given["push_throttle"] or share
-    given["max_requests_per_second"] = given["max_requests_per_second"] or float(share)
     settings = Settings(**given)
     _check(settings)
     return settings

@@ -18,7 +18,6 @@ LOG_FORMATS = ("text", "json")
 _UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9}
 _UNITS["h"] = 3600 * 10**9
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SIZE = re.compile(r"(\d+)(KiB|MiB)?", re.ASCII)
 # sockaddr_un holds 108 bytes, the last of them zero.
 _UNIX_LIMIT = 107
@@ -150,13 +149,6 @@ def size(text: str) -> int:
     if not 2**16 <= number <= 2**30:
         raise ValueError(f"{number} bytes")
     return number
-
-
-def domain(text: str) -> str:
-    """A DNS name in lower case without the final dot."""
-    if len(text) > 253 or not all(_LABEL.fullmatch(label) for label in text.split(".")):
-        raise ValueError("it has lower-case letters, digits and inner hyphens, between dots")
-    return text
 
 
 def directory(text: str) -> Path:

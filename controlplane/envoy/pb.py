@@ -62,7 +62,7 @@ from envoy.type.matcher.v3 import string_pb2 as string_matcher
 from envoy.type.matcher.v3 import value_pb2 as value_matcher
 from envoy.type.v3 import percent_pb2 as percent
 from envoy.type.v3 import range_pb2 as ranges
-from google.protobuf import any_pb2, duration_pb2, struct_pb2, wrappers_pb2
+from google.protobuf import any_pb2, descriptor_pool, duration_pb2, message_factory, struct_pb2, wrappers_pb2
 from google.protobuf.message import Message
 
 __all__ = [
@@ -142,3 +142,9 @@ def pack(message: Message) -> any_pb2.Any:
 def duration(nanoseconds: int) -> duration_pb2.Duration:
     """A protobuf Duration of so many nanoseconds (never negative)."""
     return duration_pb2.Duration(seconds=nanoseconds // 1_000_000_000, nanos=nanoseconds % 1_000_000_000)
+
+
+def parse(type_url: str, body: bytes) -> Message:
+    """The message of this type; KeyError when the type's stub is not imported here."""
+    descriptor = descriptor_pool.Default().FindMessageTypeByName(type_url.removeprefix(TYPE_PREFIX))
+    return message_factory.GetMessageClass(descriptor).FromString(body)

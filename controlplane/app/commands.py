@@ -1,0 +1,88 @@
+"""The command line of `mini-istiod`: discovery, bootstrap, demo."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from controlplane import __version__, settings
+from controlplane.base.errors import MiniIstiodError
+from controlplane.envoy.bootstrap import ControlPlane, Node, Ports, bootstrap
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status (2: the command line or a setting is wrong)."""
+    args = _parser().parse_args(argv)
+    command: Command = args.command
+    try:
+        return command(args)
+    except MiniIstiodError as error:
+        print(f"mini-istiod: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    from controlplane.lab import demo
+
+    parser = argparse.ArgumentParser(
+        prog="mini-istiod", description="An Envoy xDS control plane that speaks Istio's API."
+    )
+    parser.add_argument("--version", action="version", version=f"mini-istiod {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    discovery = commands.add_parser("discovery", help="serve xDS from a watched directory")
+    settings.add_arguments(discovery)
+    discovery.set_defaults(command=_discovery)
+
+    start = commands.add_parser("bootstrap", help="print the bootstrap of a sidecar's Envoy as JSON")
+    _bootstrap_arguments(start)
+    start.set_defaults(command=_bootstrap)
+
+    shown = commands.add_parser("demo", help="a bookstore behind real Envoys follows a canary (needs root)")
+    demo.add_arguments(shown)
+    shown.set_defaults(command=demo.run)
+    return parser
+
+
+def _discovery(args: argparse.Namespace) -> int:
+    from controlplane.app.serve import run
+
+    return run(settings.from_args(args, os.environ))
+
+
+def _bootstrap_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--xds-address", required=True, help="unix:/PATH or HOST:PORT of the control plane")
+    parser.add_argument("--ip", required=True, help="the workload's address")
+    parser.add_argument("--name", required=True, help="the workload's (pod's) name")
+    parser.add_argument("--namespace", default="default")
+    parser.add_argument("--service-account", default="default")
+    parser.add_argument("--workload", default="", help="what the pod is a replica of; default: its name")
+    parser.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="repeatable")
+    parser.add_argument("--locality", default="", metavar="REGION/ZONE/SUBZONE")
+    parser.add_argument("--protocol", choices=("GRPC", "DELTA_GRPC"), default="DELTA_GRPC")
+    parser.add_argument("--admin-port", type=int, default=Ports().admin)
+
+
+def _bootstrap(args: argparse.Namespace) -> int:
+    wrong = [label for label in args.label if "=" not in label]
+    if wrong:
+        raise MiniIstiodError(f"--label: {wrong[0]!r} cannot be used; allowed is KEY=VALUE")
+    node = Node(
+        ip=args.ip,
+        name=args.name,
+        namespace=args.namespace,
+        labels=dict(label.split("=", 1) for label in args.label),
+        service_account=args.service_account,
+        workload=args.workload,
+        locality=args.locality,
+    )
+    made = bootstrap(node, ControlPlane(args.xds_address, args.protocol), ports=Ports(admin=args.admin_port))
+    print(json.dumps(made, indent=2))
+    return 0

@@ -1,0 +1,151 @@
+"""What /debug shows: plain data, read from its owners when somebody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from controlplane.envoy.types import BY_SHORT
+from controlplane.graph import Graph, Lease, explain
+from controlplane.mesh.endpoints import endpoints
+from controlplane.mesh.service import ServiceId, service
+from controlplane.mesh.visibility import entry_shelves, kubernetes_shelves
+from controlplane.model.problem import Problem
+from controlplane.store.ingest import Ingest
+from controlplane.telemetry.http import Response, Route
+from controlplane.xds.view import GraphViews, MapFeed
+
+Query = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """What the views below are made of; `checks` and `shelves` are leased for as long as the app lives."""
+
+    graph: Graph
+    ingest: Ingest
+    views: GraphViews
+    checks: Lease
+    shelves: tuple[Lease, ...]
+
+
+def problems(mesh: Mesh) -> list[Problem]:
+    """Everything wrong with the input: files, objects, and what objects say of each other."""
+    origins = {
+        (stored.name.kind, *stored.name.key): stored.origin for stored in mesh.ingest.objects() if stored.used
+    }
+    found = mesh.ingest.problems()
+    for ref in mesh.checks.keys():
+        origin = origins.get((ref.kind, ref.namespace, ref.name))
+        file, line = origin or ("", None)
+        found += [
+            Problem(p.level, p.kind, p.namespace, p.name, file, line, p.field, p.message, p.remedy)
+            for p in mesh.checks.get(ref)
+        ]
+    return sorted(found, key=lambda p: (p.file, p.line or 0, p.kind, p.namespace, p.name, p.field, p.message))
+
+
+def services(mesh: Mesh) -> list[ServiceId]:
+    """All services that are known, sorted."""
+    ids: set[ServiceId] = set()
+    for shelf in mesh.shelves:
+        for key in shelf.keys():
+            ids.update(shelf.get(key).keys())
+    return sorted(ids)
+
+
+def routes(mesh: Mesh, traces: Callable[[Query], Iterator[Any]]) -> tuple[Route, ...]:
+    """The debug paths that do not belong to the xDS server."""
+    return (
+        Route("/debug/problems", "mistakes in the input", lambda q: [p.as_json() for p in problems(mesh)]),
+        Route("/debug/configz", "all objects as they were read", lambda q: _objects(mesh, q)),
+        Route("/debug/registryz", "all services", lambda q: [_service(mesh, id) for id in services(mesh)]),
+        Route("/debug/endpointz", "endpoints by service and port", lambda q: _endpoints(mesh)),
+        Route("/debug/traces", "what became of the last changes (id, kind, namespace, name, limit)", traces),
+        Route("/debug/why", "why a resource is as it is (proxyID, type, name)", lambda q: _why(mesh, q)),
+        Route("/debug/graph", "size and work of the graph", lambda q: _graph(mesh)),
+    )
+
+
+def plain(value: Any) -> Any:
+    """A model value as JSON can hold it."""
+    if is_dataclass(value) and not isinstance(value, type):
+        shown = {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        return {name: item for name, item in shown.items() if item not in (None, [], {}, "")}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {name: plain(item) for name, item in value._asdict().items()}
+    if isinstance(value, tuple | list | set | frozenset):
+        return [plain(item) for item in value]
+    return value
+
+
+def _objects(mesh: Mesh, query: Query) -> Iterator[dict[str, Any]]:
+    for stored in mesh.ingest.objects():
+        if query.get("kind", stored.name.kind) != stored.name.kind:
+            continue
+        yield {
+            "kind": stored.name.kind,
+            "namespace": stored.name.key.namespace,
+            "name": stored.name.key.name,
+            "file": stored.origin.file if stored.origin else "",
+            "line": stored.origin.line if stored.origin else None,
+            "current": stored.current,
+            "used": stored.used,
+            "value": plain(stored.value),
+        }
+
+
+def _service(mesh: Mesh, id: ServiceId) -> Any:
+    return plain(mesh.graph.read(service, id))
+
+
+def _endpoints(mesh: Mesh) -> Iterator[dict[str, Any]]:
+    for id in services(mesh):
+        found = mesh.graph.read(service, id)
+        for port in found.ports if found else ():
+            yield {
+                "service": id.host,
+                "namespace": id.namespace,
+                "port": port.number,
+                "endpoints": [plain(endpoint) for endpoint in mesh.graph.read(endpoints, id, port.number)],
+            }
+
+
+def _why(mesh: Mesh, query: Query) -> Any:
+    """The path from a resource, as one proxy is served it, down to the input that last changed it."""
+    view = next((v for v in mesh.views.views if v.proxy.id == query.get("proxyID")), None)
+    spec = BY_SHORT.get(query.get("type", ""))
+    if view is None or spec is None:
+        known = ", ".join(sorted(v.proxy.id for v in mesh.views.views)[:20])
+        return Response(404, body=f"give proxyID (connected: {known}), type ({', '.join(BY_SHORT)})\n".encode())
+    name = query.get("name", "")
+    feed = view.feeds[spec.url]
+    for lease in feed.leases() if isinstance(feed, MapFeed) else ():
+        if name in lease:
+            steps = explain.why(mesh.graph, lease, name)
+            return {
+                "path": [{"node": step.node, "revision": step.revision} for step in steps],
+                "sources": [{"table": table, "key": plain(key)} for table, key in explain.sources(lease, name)],
+            }
+    return Response(404, body=f"{view.proxy.id} is served no {spec.short} resource {name!r}\n".encode())
+
+
+def _graph(mesh: Mesh) -> dict[str, Any]:
+    counters = mesh.graph.counters
+    return {
+        "revision": mesh.graph.revision,
+        "settled": mesh.graph.settled,
+        "nodes": mesh.graph.size(),
+        "runs": counters.runs,
+        "equal": counters.equal,
+        "validated": counters.validated,
+        "failed": counters.failed,
+        "freed": counters.freed,
+        "by_query": dict(sorted(counters.by_query.items())),
+    }
+
+
+def shelf_leases(graph: Graph) -> tuple[Lease, ...]:
+    """The leases that make `services` cheap: services by where they are visible."""
+    return (graph.lease(kubernetes_shelves), graph.lease(entry_shelves))

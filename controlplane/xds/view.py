@@ -1,0 +1,246 @@
+"""Views: what the graph shows to the streams.
+
+A proxy is reduced to projections by one leased query; the projections name keyed maps, and the maps
+of one type make a feed.  Proxies with equal projections are given the same feed.  A feed that nobody
+reads any more is kept for a while, so that a reconnect storm finds it warm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from itertools import chain
+from typing import Any, TypeAlias
+
+from controlplane.base.errors import QueryFailed
+from controlplane.envoy.feeds import Maps, feeds
+from controlplane.envoy.resource import Resource
+from controlplane.envoy.types import TYPES
+from controlplane.graph import Delta, Failure, Lease
+from controlplane.mesh.proxies import proxy_view
+from controlplane.model.proxy import Proxy
+from controlplane.xds.feed import UNSETTLED
+from controlplane.xds.settle import Settler
+
+_log = logging.getLogger(__name__)
+
+_Where: TypeAlias = tuple[str, Maps]
+
+
+class MapFeed:
+    """The union of leased maps; see `controlplane.xds.feed.Feed`."""
+
+    __slots__ = ("_changed", "_leases", "_settler", "readers", "where")
+
+    def __init__(self, settler: Settler, where: _Where, changed: Callable[[MapFeed], None]) -> None:
+        self.where = where
+        self.readers: dict[GraphView, None] = {}
+        self._settler = settler
+        self._changed = changed
+        self._leases = tuple(settler.graph.lease(keyed, *args) for keyed, args in where[1])
+        for lease in self._leases:
+            lease.on_change = self._notify
+
+    @property
+    def revision(self) -> int:
+        settler = self._settler
+        if settler.settling or not all(lease.ready for lease in self._leases):
+            return UNSETTLED
+        return settler.graph.revision
+
+    def since(self, revision: int) -> Delta | None:
+        upserts: list[str] = []
+        removed: list[str] = []
+        for lease in self._leases:
+            if lease.failure is not None:
+                continue  # a map that cannot be planned shows what it last did
+            delta = lease.since(revision)
+            if delta is None:
+                return None
+            upserts += delta.upserts
+            removed += delta.removed
+        return Delta(tuple(upserts), tuple(removed))
+
+    def get(self, name: str) -> Resource | Failure | None:
+        for lease in self._leases:
+            value: Resource | Failure | None = lease.get(name)
+            if value is not None:
+                return value
+        for lease in self._leases:
+            failure = lease.failed(name)
+            if failure is not None:
+                return failure
+        return None
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(chain.from_iterable(lease.keys() for lease in self._leases))
+
+    def leases(self) -> tuple[Lease, ...]:
+        """The leased maps, for explaining and debugging."""
+        return self._leases
+
+    def release(self) -> None:
+        for lease in self._leases:
+            lease.release()
+
+    def _notify(self) -> None:
+        self._changed(self)
+
+
+class _Unsettled:
+    """The feed of a view whose projection is not known yet."""
+
+    revision = UNSETTLED
+
+    def since(self, revision: int) -> None:
+        del revision
+
+    def get(self, name: str) -> None:
+        del name
+
+    def names(self) -> tuple[str, ...]:
+        return ()
+
+
+_PENDING: Mapping[str, Any] = {spec.url: _Unsettled() for spec in TYPES}
+
+
+class GraphView:
+    """What one proxy sees; see `controlplane.xds.feed.View`."""
+
+    def __init__(self, views: GraphViews, proxy: Proxy) -> None:
+        self.proxy = proxy
+        self.feeds: Mapping[str, Any] = _PENDING
+        self._views = views
+        self._callback: Callable[[], None] | None = None
+        self._lease = views.settler.graph.lease(proxy_view, proxy)
+        self._lease.on_change = self._retarget
+        if self._lease.ready and not views.settler.settling:
+            self._retarget()
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        self._callback = callback
+
+    def changed(self) -> None:
+        """A feed of this view changed, or became ready."""
+        if self._callback is not None:
+            self._callback()
+
+    def close(self) -> None:
+        self._callback = None
+        self._lease.release()
+        old, self.feeds = self.feeds, _PENDING
+        self._views.give_back(self, old)
+
+    def _retarget(self) -> None:
+        """The projection changed: read other feeds from now on."""
+        try:
+            wanted = feeds(self._lease.value)
+        except QueryFailed as failed:
+            # Our bug, and no reason to take away what the proxy has.
+            _log.error("no projection", extra={"proxy": self.proxy.id, "error": str(failed)})
+            return
+        old = self.feeds
+        self.feeds = {url: self._views.take(self, (url, maps)) for url, maps in wanted.items()}
+        kept = set(map(id, self.feeds.values()))
+        self._views.give_back(self, {url: feed for url, feed in old.items() if id(feed) not in kept})
+        self._views.mark(self)
+
+
+class GraphViews:
+    """Opens views over one graph; see `controlplane.xds.feed.Views`.
+
+    `grace` is how long, in seconds, a feed without readers stays warm.
+    """
+
+    def __init__(self, settler: Settler, grace: float = 30.0) -> None:
+        self.settler = settler
+        self.ready = False
+        self.views: dict[GraphView, None] = {}
+        self._grace = grace
+        self._feeds: dict[_Where, MapFeed] = {}
+        self._idle: dict[_Where, asyncio.TimerHandle] = {}
+        self._stirred: dict[GraphView, None] = {}
+        self._announced = False
+
+    def open(self, proxy: Proxy) -> GraphView:
+        view = GraphView(self, proxy)
+        self.views[view] = None
+        self.settler.request()
+        return view
+
+    def take(self, view: GraphView, where: _Where) -> MapFeed:
+        """The shared feed for these maps, with the view among its readers."""
+        timer = self._idle.pop(where, None)
+        if timer is not None:
+            timer.cancel()
+        feed = self._feeds.get(where)
+        if feed is None:
+            feed = self._feeds[where] = MapFeed(self.settler, where, self._feed_changed)
+            self.settler.request()
+        feed.readers[view] = None
+        return feed
+
+    def give_back(self, view: GraphView, feeds: Mapping[str, Any]) -> None:
+        """The view reads these feeds no longer."""
+        self._stirred.pop(view, None)
+        for feed in feeds.values():
+            if not isinstance(feed, MapFeed):
+                continue
+            feed.readers.pop(view, None)
+            if not feed.readers and feed.where not in self._idle:
+                loop = asyncio.get_running_loop()
+                self._idle[feed.where] = loop.call_later(self._grace, self._expire, feed.where)
+        if view.feeds is _PENDING:
+            self.views.pop(view, None)
+
+    def mark(self, view: GraphView) -> None:
+        """Tell this view's stream, once what it would read is settled."""
+        self._stirred[view] = None
+        if not self.settler.settling:
+            self.announce()
+
+    def announce(self) -> None:
+        """Tell the marked views' streams, at the next turn of the loop."""
+        if self._stirred and not self._announced:
+            self._announced = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def stir_all(self) -> None:
+        """Tell every stream: some may have asked while nothing could be read."""
+        for view in self.views:
+            self.mark(view)
+
+    def stirred(self) -> tuple[GraphView, ...]:
+        """The views that will be told of the settle that just ended."""
+        return tuple(self._stirred)
+
+    def close(self) -> None:
+        """Let all leases go."""
+        for timer in self._idle.values():
+            timer.cancel()
+        self._idle.clear()
+        for feed in self._feeds.values():
+            feed.release()
+        self._feeds.clear()
+
+    def _feed_changed(self, feed: MapFeed) -> None:
+        for view in feed.readers:
+            self.mark(view)
+
+    def _flush(self) -> None:
+        self._announced = False
+        if self.settler.settling:
+            return  # a commit came in between: the end of its settle announces again
+        stirred, self._stirred = self._stirred, {}
+        for view in stirred:
+            view.changed()
+
+    def _expire(self, where: _Where) -> None:
+        self._idle.pop(where, None)
+        feed = self._feeds.get(where)
+        if feed is not None and not feed.readers:
+            del self._feeds[where]
+            feed.release()
+            self.settler.request()

@@ -1,0 +1,102 @@
+"""Golden cases: `<case>/in.yaml` (objects) and `proxy.yaml` (who asks) give `<case>/out/*.yaml`.
+
+`python -m tests.golden.harness` writes the outputs of all cases anew; read the difference before
+committing it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from google.protobuf import json_format
+
+from controlplane.envoy import pb
+from controlplane.envoy.resource import Resource
+from controlplane.envoy.snapshot import snapshot
+from controlplane.envoy.types import BY_URL
+from controlplane.graph import Graph
+from controlplane.mesh.checks import checks
+from controlplane.model.kinds import BY_NAME, TABLES
+from controlplane.model.problem import Origin
+from controlplane.model.proxy import parse_node
+
+HERE = Path(__file__).parent
+CASES = sorted(path.parent.name for path in HERE.glob("*/in.yaml"))
+
+
+class Case:
+    """One case, computed."""
+
+    def __init__(self, name: str, folder: Path = HERE) -> None:
+        self.folder = folder / name
+        self.graph = Graph()
+        self.problems: list[dict[str, Any]] = []
+        self._load()
+        node = yaml.safe_load((self.folder / "proxy.yaml").read_text())
+        proxy = parse_node(node["id"], node.get("metadata", {}), node.get("locality"))
+        self.resources: dict[str, dict[str, Resource]] = snapshot(self.graph, proxy)
+        lease = self.graph.lease(checks)
+        self.graph.settle()
+        for ref in lease.keys():
+            self.problems += [problem.as_json() for problem in lease.get(ref)]
+
+    def _load(self) -> None:
+        writes = []
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        for number, raw in enumerate(yaml.load_all((self.folder / "in.yaml").read_text(), loader), 1):
+            if raw is None:
+                continue
+            parsed = BY_NAME[raw["kind"]].parse(raw, Origin("in.yaml", number))
+            self.problems += [problem.as_json() for problem in parsed.problems]
+            if parsed.value is not None:
+                writes.append((TABLES[raw["kind"]], parsed.key, parsed.value))
+        self.graph.commit(writes)
+
+    def outputs(self) -> dict[str, str]:
+        """File name -> content."""
+        out = {
+            f"{BY_URL[url].short}.yaml": _dump([readable(resource) for resource in found.values()])
+            for url, found in self.resources.items()
+            if found
+        }
+        if self.problems:
+            shown = [{k: v for k, v in p.items() if v not in ("", None)} for p in self.problems]
+            out["problems.yaml"] = _dump(shown)
+        return out
+
+    def all(self) -> list[Resource]:
+        """All resources of all types."""
+        return list(itertools.chain.from_iterable(found.values() for found in self.resources.values()))
+
+
+def readable(resource: Resource) -> dict[str, Any]:
+    """A resource as its JSON mapping, with the inner messages of Any spelled out."""
+    message = pb.parse(resource.type_url, resource.body)
+    shown: dict[str, Any] = json.loads(json_format.MessageToJson(message, preserving_proto_field_name=True))
+    return shown
+
+
+def _dump(value: Any) -> str:
+    return yaml.safe_dump(value, sort_keys=True, width=120, allow_unicode=True)
+
+
+def update() -> None:
+    for name in CASES:
+        out = HERE / name / "out"
+        out.mkdir(exist_ok=True)
+        outputs = Case(name).outputs()
+        for old in out.glob("*.yaml"):
+            if old.name not in outputs:
+                old.unlink()
+        for file, text in outputs.items():
+            (out / file).write_text(text)
+        print(f"{name}: {', '.join(sorted(outputs))}")
+
+
+if __name__ == "__main__":
+    sys.exit(update())

@@ -6,7 +6,8 @@ Each check notes an error at the field it is given; none of them changes a value
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
+from typing import TypeVar
 
 from controlplane.model.describe import shorten
 from controlplane.model.hosts import host_fault, is_address, is_prefix
@@ -14,6 +15,7 @@ from controlplane.model.keys import Labels
 from controlplane.model.reader import Reader
 from controlplane.model.regex import regex_fault
 
+T = TypeVar("T", bound=Hashable)
 _DNS_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL_NAME = re.compile(r"[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?")
 _LABEL_PREFIX = re.compile(r"[a-z0-9](?:[-.a-z0-9]{0,251}[a-z0-9])?")
@@ -77,14 +79,25 @@ def check_selector(r: Reader, name: str, labels: Labels) -> None:
             )
 
 
+def repeated(values: Iterable[T]) -> list[tuple[int, T]]:
+    """The (index, value) pairs of those values that stood earlier in the list too."""
+    seen: set[T] = set()
+    again = []
+    for index, value in enumerate(values):
+        if value in seen:
+            again.append((index, value))
+        seen.add(value)
+    return again
+
+
 def check_export_to(r: Reader, name: str, values: tuple[str, ...], *, hideable: bool = False) -> None:
     """exportTo: ".", "*", namespaces, and "~" (nobody) if `hideable`."""
     for index, value in enumerate(values):
         at = f"{name}[{index}]"
-        if value in values[:index]:
-            r.error(at, f"{shorten(value)} is given twice", "remove one")
-        elif value not in (".", "*") and not (hideable and value == "~") and not is_dns_label(value):
+        if value not in (".", "*") and not (hideable and value == "~") and not is_dns_label(value):
             r.error(at, f"{shorten(value)} is no namespace", 'use ".", "*" or the name of a namespace')
+    for index, value in repeated(values):
+        r.error(f"{name}[{index}]", f"{shorten(value)} is given twice", "remove one")
     if "*" in values and "." in values:
         r.error(name, 'holds both "*" and "."', "keep one of them")
     if "~" in values and len(values) > 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isqrt
 
+from controlplane.model.checks import repeated
 from controlplane.model.describe import shorten
 from controlplane.model.keys import Labels
 from controlplane.model.reader import UINT32, Reader
@@ -219,10 +220,8 @@ def read_locality(r: Reader) -> LocalityLoadBalancerSetting:
     for other in ("failover", "failoverPriority"):
         if setting.distribute and r.has(other):
             r.error(other, "excludes distribute", "keep one of them")
-    seen = [distribute.from_ for distribute in setting.distribute]
-    for index, source in enumerate(seen):
-        if source in seen[:index]:
-            r.error(f"distribute[{index}].from", f"{shorten(source)} is given twice", "merge the two entries")
+    for index, source in repeated(distribute.from_ for distribute in setting.distribute):
+        r.error(f"distribute[{index}].from", f"{shorten(source)} is given twice", "merge the two entries")
     return setting
 
 

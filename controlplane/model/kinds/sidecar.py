@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controlplane.graph import Table
-from controlplane.model.checks import check_protocol, is_dns_label
+from controlplane.model.checks import check_protocol, is_dns_label, repeated
 from controlplane.model.describe import shorten
 from controlplane.model.hosts import host_fault, is_address
 from controlplane.model.keys import Labels
@@ -95,9 +95,8 @@ def _read(r: Reader, meta: Meta) -> Sidecar:
         outbound_traffic_policy=r.message("outboundTrafficPolicy", _read_outbound_policy),
         inbound_connection_pool=r.message("inboundConnectionPool", read_connection_pool),
     )
-    ports = [listener.port.number for listener in value.ingress]
-    for index, port in enumerate(ports):
-        if port and port in ports[:index]:
+    for index, port in repeated(listener.port.number for listener in value.ingress):
+        if port:
             r.error(f"ingress[{index}].port.number", f"{port} is given twice", "use another port")
     catch_alls = [index for index, listener in enumerate(value.egress) if listener.port is None]
     for index in catch_alls[1:]:

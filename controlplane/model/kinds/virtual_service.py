@@ -13,6 +13,7 @@ from controlplane.model.checks import (
     check_selector,
     check_subnets,
     check_weights,
+    repeated,
 )
 from controlplane.model.describe import shorten
 from controlplane.model.hosts import covers, fqdn, is_address
@@ -116,9 +117,7 @@ def _read(r: Reader, meta: Meta) -> VirtualService:
 
 def _check_hosts(r: Reader, value: VirtualService) -> None:
     for index, host in enumerate(value.hosts):
-        if host in value.hosts[:index]:
-            r.error(f"hosts[{index}]", f"{shorten(host)} is given twice", "remove one")
-        elif not is_address(host):
+        if not is_address(host):
             check_host(r, f"hosts[{index}]", host)
         if host == "*" and (not value.gateways or "mesh" in value.gateways):
             r.error(
@@ -126,6 +125,8 @@ def _check_hosts(r: Reader, value: VirtualService) -> None:
                 "'*' cannot be bound to the mesh",
                 "name hosts, or bind it to gateways only",
             )
+    for index, host in repeated(value.hosts):
+        r.error(f"hosts[{index}]", f"{shorten(host)} is given twice", "remove one")
     for rule, tls in enumerate(value.tls):
         for index, match in enumerate(tls.match):
             for sni in match.sni_hosts:

@@ -1,4 +1,4 @@
-"""Objects to parse, and what a test asks of the outcome."""
+"""What a test asks of a parsed object."""
 
 from __future__ import annotations
 
@@ -6,24 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from model_objects import WHERE, build
 
 from controlplane.model.kinds import BY_NAME, Parsed
-from controlplane.model.problem import Origin
-
-WHERE = Origin("mesh/rules.yaml", 7)
-
-
-def build(kind: str, body: dict[str, Any], **metadata: Any) -> dict[str, Any]:
-    """A raw object; `body` is the spec of a custom kind, and the rest of the object otherwise."""
-    declared = BY_NAME[kind]
-    if declared.shape == "bare":
-        return body
-    raw = {
-        "apiVersion": declared.api_versions[0],
-        "kind": kind,
-        "metadata": {"name": "it", "namespace": "shop", **metadata},
-    }
-    return {**raw, "spec": body} if declared.shape == "custom" else {**raw, **body}
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from conftest import build
+from model_objects import build
 
 from controlplane.model.keys import Key
 from controlplane.model.kinds import BY_NAME, KINDS, MESH, TABLES, Kind

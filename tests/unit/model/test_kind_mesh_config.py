@@ -1,0 +1,173 @@
+"""MeshConfig: Istio's defaults, the fields that are used, and the ones that are only known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from controlplane.model.kinds.connection_pool import TcpKeepalive
+from controlplane.model.kinds.http_effects import HTTPRetry
+from controlplane.model.kinds.load_balancing import LocalityLoadBalancerSetting
+from controlplane.model.kinds.mesh_config import (
+    LabelSelector,
+    LabelSelectorRequirement,
+    MeshConfig,
+    ProxyConfig,
+)
+from controlplane.model.kinds.sidecar import OutboundTrafficPolicy
+
+Values = Callable[..., Any]
+Fields = Callable[..., dict[str, str]]
+SECOND = 1_000_000_000
+
+
+def test_an_empty_document_is_the_default(value: Values) -> None:
+    assert value("MeshConfig", {}) == MeshConfig()
+
+
+def test_everything(value: Values) -> None:
+    got = value(
+        "MeshConfig",
+        {
+            "outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"},
+            "inboundTrafficPolicy": {"mode": "LOCALHOST"},
+            "connectTimeout": "3s",
+            "tcpKeepalive": {"time": "10s"},
+            "defaultServiceExportTo": ["~"],
+            "defaultVirtualServiceExportTo": ["."],
+            "defaultDestinationRuleExportTo": [".", "infra"],
+            "rootNamespace": "mesh",
+            "trustDomain": "example.org",
+            "trustDomainAliases": ["old.org"],
+            "enableAutoMtls": False,
+            "accessLogFile": "/dev/stdout",
+            "accessLogFormat": "%PATH%",
+            "accessLogEncoding": "JSON",
+            "defaultHttpRetryPolicy": {"attempts": 5, "retryOn": "5xx"},
+            "localityLbSetting": {"enabled": True},
+            "protocolDetectionTimeout": "5s",
+            "h2UpgradePolicy": "UPGRADE",
+            "dnsRefreshRate": "5s",
+            "proxyListenPort": 16001,
+            "proxyInboundListenPort": 16006,
+            "discoverySelectors": [
+                {
+                    "matchLabels": {"mesh": "on"},
+                    "matchExpressions": [
+                        {"key": "env", "operator": "In", "values": ["a"]},
+                        {"key": "x", "operator": "Exists"},
+                    ],
+                }
+            ],
+            "defaultConfig": {
+                "discoveryAddress": "cp:15010",
+                "drainDuration": "1s",
+                "terminationDrainDuration": "2s",
+                "proxyAdminPort": 1,
+                "statusPort": 2,
+                "statNameLength": 3,
+                "concurrency": 0,
+                "interceptionMode": "TPROXY",
+                "serviceCluster": "c",
+                "proxyMetadata": {"A": "b"},
+                "meshId": "m",
+            },
+        },
+    )
+    assert got == MeshConfig(
+        outbound_traffic_policy=OutboundTrafficPolicy("REGISTRY_ONLY"),
+        inbound_traffic_policy="LOCALHOST",
+        connect_timeout=3 * SECOND,
+        tcp_keepalive=TcpKeepalive(time=10 * SECOND),
+        default_service_export_to=("~",),
+        default_virtual_service_export_to=(".",),
+        default_destination_rule_export_to=(".", "infra"),
+        root_namespace="mesh",
+        trust_domain="example.org",
+        trust_domain_aliases=("old.org",),
+        enable_auto_mtls=False,
+        access_log_file="/dev/stdout",
+        access_log_format="%PATH%",
+        access_log_encoding="JSON",
+        default_http_retry_policy=HTTPRetry(5, retry_on="5xx"),
+        locality_lb_setting=LocalityLoadBalancerSetting(enabled=True),
+        protocol_detection_timeout=5 * SECOND,
+        h2_upgrade_policy="UPGRADE",
+        dns_refresh_rate=5 * SECOND,
+        proxy_listen_port=16001,
+        proxy_inbound_listen_port=16006,
+        discovery_selectors=(
+            LabelSelector(
+                (("mesh", "on"),),
+                (LabelSelectorRequirement("env", "In", ("a",)), LabelSelectorRequirement("x", "Exists")),
+            ),
+        ),
+        default_config=ProxyConfig(
+            "cp:15010", SECOND, 2 * SECOND, 1, 2, 3, 0, "TPROXY", "c", (("A", "b"),), "m"
+        ),
+    )
+
+
+def test_a_policy_that_does_not_say_its_mode_allows_any(value: Values) -> None:
+    assert value("MeshConfig", {"outboundTrafficPolicy": {}}) == MeshConfig()
+
+
+@pytest.mark.parametrize(
+    ("document", "field", "message"),
+    [
+        ({"connectTimeout": "soon"}, "connectTimeout", "not a duration"),
+        ({"connectTimeout": "0s"}, "connectTimeout", "too short"),
+        ({"outboundTrafficPolicy": {"mode": "X"}}, "outboundTrafficPolicy.mode", "not allowed"),
+        ({"proxyListenPort": 70000}, "proxyListenPort", "from 0 to 65535"),
+        ({"proxyListenPort": 15006}, "proxyInboundListenPort", "equals proxyListenPort"),
+        ({"rootNamespace": "A B"}, "rootNamespace", "name of a namespace"),
+        ({"trustDomain": "a b"}, "trustDomain", "not a DNS name"),
+        ({"defaultVirtualServiceExportTo": ["~"]}, "defaultVirtualServiceExportTo[0]", "no namespace"),
+        ({"enableAutoMtls": "yes"}, "enableAutoMtls", "expected true or false"),
+        (
+            {"discoverySelectors": [{"matchLabels": {"a": "*"}}]},
+            "discoverySelectors[0].matchLabels[a]",
+            "value of a label",
+        ),
+        (
+            {"discoverySelectors": [{"matchExpressions": [{"key": "a", "operator": "In"}]}]},
+            "discoverySelectors[0].matchExpressions[0].values",
+            "is missing",
+        ),
+        (
+            {
+                "discoverySelectors": [
+                    {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}
+                ]
+            },
+            "discoverySelectors[0].matchExpressions[0].values",
+            "cannot be used with Exists",
+        ),
+        (
+            {"discoverySelectors": [{"matchExpressions": [{"key": "a", "operator": "Like"}]}]},
+            "discoverySelectors[0].matchExpressions[0].operator",
+            "not allowed",
+        ),
+        ({"defaultConfig": {"concurrency": -1}}, "defaultConfig.concurrency", "got the number -1"),
+    ],
+)
+def test_mesh_configs_that_are_refused(
+    refused: Fields, document: dict[str, Any], field: str, message: str
+) -> None:
+    assert message in refused("MeshConfig", document)[field]
+
+
+def test_known_fields_without_effect_and_unknown_fields_are_warnings(warned: Fields) -> None:
+    document = {
+        "extensionProviders": [{"name": "x"}],
+        "enablePrometheusMerge": True,
+        "defaultConfig": {"tracing": {}},
+        "accesLogFile": "/dev/stdout",
+    }
+    warnings = warned("MeshConfig", document)
+    assert set(warnings) == {*document} - {"defaultConfig"} | {"defaultConfig.tracing"}
+    assert "not supported yet" in warnings["extensionProviders"]
+    assert "not supported yet" in warnings["defaultConfig.tracing"]
+    assert "did you mean accessLogFile?" in warnings["accesLogFile"]

@@ -60,12 +60,20 @@ def covers(pattern: str, host: str) -> bool:
     return pattern.startswith("*") and len(host) >= len(pattern) and host.endswith(pattern[1:])
 
 
+def canonical(host: str) -> str:
+    """The one spelling of a host: DNS knows no case, and a final dot adds nothing to a full name.
+
+    Envoy knows no case either: it refuses all routes of a port where a name occurs in two spellings.
+    """
+    return host.lower().removesuffix(".")
+
+
 def fqdn(host: str, namespace: str, domain: str = DOMAIN) -> str:
     """A host as the mesh knows it: a name without a dot is a service of the object's own namespace.
 
-    Wildcards, addresses and names with dots stay as they are, as in Istio (a `name.namespace` is not
-    completed either).
+    Wildcards, addresses and names with dots are not completed, as in Istio (nor is a
+    `name.namespace`).
     """
     if not host or "." in host or "*" in host or ":" in host:
-        return host
-    return f"{host}.{namespace}.svc.{domain}"
+        return canonical(host)
+    return f"{host.lower()}.{namespace}.svc.{domain}"

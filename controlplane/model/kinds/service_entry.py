@@ -14,7 +14,7 @@ from controlplane.model.checks import (
     check_subnets,
 )
 from controlplane.model.describe import shorten
-from controlplane.model.hosts import host_fault, is_address
+from controlplane.model.hosts import canonical, host_fault, is_address
 from controlplane.model.keys import Key, Labels, labels_of
 from controlplane.model.kinds.kind import Kind, by_namespace, namespace_of
 from controlplane.model.meta import Meta
@@ -151,7 +151,7 @@ def _check_address(r: Reader, spec: WorkloadEntrySpec) -> None:
 def _read_service_entry(r: Reader, meta: Meta) -> ServiceEntry:
     value = ServiceEntry(
         meta=meta,
-        hosts=r.strings("hosts"),
+        hosts=tuple(canonical(host) for host in r.strings("hosts")),
         addresses=r.strings("addresses"),
         ports=_read_ports(r),
         location=r.enum("location", ("MESH_EXTERNAL", "MESH_INTERNAL"), "MESH_EXTERNAL"),

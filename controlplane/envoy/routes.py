@@ -195,7 +195,6 @@ def _fallback_frame(_q: Q, rest: Fallback) -> bytes:
     if rest.allowed:
         route.route.cluster = names.PASSTHROUGH if rest.proxy is None else cluster_of(rest.proxy)
         route.route.timeout.SetInParent()
-        route.route.max_grpc_timeout.SetInParent()
     else:
         route.direct_response.status = 502
     return wire.length_delimited(_VIRTUAL_HOSTS, pb.deterministic(message))

@@ -51,9 +51,9 @@ def forward(action: Forward) -> Any:
     )
     if authority:
         message.host_rewrite_literal = authority
-    # Unset would be Envoy's 15 s.
+    # Unset would be Envoy's 15 s.  It holds for gRPC too; max_grpc_timeout, which Istio sets besides, is
+    # deprecated and would have every Envoy warn at every route.
     message.timeout.CopyFrom(pb.duration(action.timeout))
-    message.max_grpc_timeout.CopyFrom(pb.duration(action.timeout))
     if action.retries is not None:
         message.retry_policy.CopyFrom(_retry_policy(action.retries))
     if isinstance(action.rewrite, PrefixRewrite):

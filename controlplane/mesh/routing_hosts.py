@@ -185,7 +185,9 @@ def virtual_host(q: Q, spec: HostSpec) -> VirtualHost:
 def _domains(q: Q, spec: HostSpec) -> tuple[str, ...]:
     found = q(service, spec.service) if spec.service.namespace else None
     derived = () if found is None else derived_names(found, spec.home)
-    return (spec.service.host, *(name for name in derived if name not in spec.lost))
+    names = (spec.service.host, *(name for name in derived if name not in spec.lost))
+    # In a Host header an IPv6 address stands in brackets.
+    return tuple(f"[{name}]" if ":" in name else name for name in names)
 
 
 def _routes(q: Q, spec: HostSpec) -> tuple[Route, ...]:

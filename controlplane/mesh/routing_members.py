@@ -17,7 +17,7 @@ from controlplane.mesh.protocols import AUTO
 from controlplane.mesh.routing_hosts import host_facts, is_uniform
 from controlplane.mesh.routing_unregistered import unregistered
 from controlplane.mesh.scope import common_services, particular_services
-from controlplane.mesh.service import ServiceId, service_ports
+from controlplane.mesh.service import ServiceId, service, service_ports
 
 
 class Seat(NamedTuple):
@@ -90,8 +90,11 @@ def _sniffed(q: Q, id: ServiceId) -> tuple[tuple[str, SniffedPort], ...]:
 
 
 def sniffed_ports(q: Q, id: ServiceId) -> tuple[int, ...]:
-    """The ports of a service whose protocol is not declared."""
-    return tuple(port.number for port in q(service_ports, id) if port.protocol == AUTO)
+    """The ports of a service whose protocol is found out where nobody else is: at addresses of its own."""
+    found = q(service, id)
+    if found is None or not (found.headless or any("/" not in address for address in found.addresses)):
+        return ()
+    return tuple(port.number for port in found.ports if port.protocol == AUTO)
 
 
 def far_members(q: Q, port: int) -> Source:

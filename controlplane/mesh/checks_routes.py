@@ -8,15 +8,18 @@ from controlplane.graph import Q, query
 from controlplane.mesh.checks_finding import Finding, warning
 from controlplane.mesh.checks_rules import unknown_host, unknown_port
 from controlplane.mesh.imports import nearest_service
+from controlplane.mesh.projections import Scope
+from controlplane.mesh.routing import Layer, attachment, virtual_service
 from controlplane.mesh.rules import destination_rule
 from controlplane.mesh.service import alias_target, service_ports
-from controlplane.mesh.settings import exported, resolved_export_to, virtual_service_export_to
 from controlplane.model.hosts import fqdn
 from controlplane.model.keys import Key
 from controlplane.model.kinds import virtual_services
 from controlplane.model.kinds.http_route import Destination
 from controlplane.model.kinds.virtual_service import VirtualService
 from controlplane.model.problem import Problem
+
+LAYERS: tuple[Layer, ...] = ("http", "tls", "tcp")
 
 
 @query
@@ -85,34 +88,22 @@ def _destination(q: Q, namespace: str, field: str, destination: Destination) -> 
 
 
 def _hosts(q: Q, route: VirtualService) -> Iterator[Finding]:
-    """For sidecars the oldest VirtualService of a host is used, and nothing is merged."""
-    if not _in_mesh(route):
+    """For sidecars one VirtualService speaks for a host, and nothing is merged: is it this one at home?"""
+    if q(attachment, route.meta.key) is None:
         return
-    key = route.meta.key
+    key, scope = route.meta.key, Scope(route.meta.namespace)
     for index, text in enumerate(route.hosts):
         host = fqdn(text, key.namespace)
-        for other_key in q.index(virtual_services, "host", host):
-            other: VirtualService = q.get(virtual_services, other_key)
-            if other_key != key and _in_mesh(other) and _is_hidden_by(q, route, other):
-                yield Finding(
-                    f"spec.hosts[{index}]",
-                    f"VirtualService {other_key.namespace}/{other_key.name} speaks for {host} and is older: "
-                    "where both are visible, this one is not used",
-                    "merge the two",
-                )
-
-
-def _in_mesh(route: VirtualService) -> bool:
-    return bool(route.hosts) and (not route.gateways or "mesh" in route.gateways)
-
-
-def _is_hidden_by(q: Q, route: VirtualService, other: VirtualService) -> bool:
-    export_to = resolved_export_to(other.export_to, q(virtual_service_export_to), other.meta.namespace)
-    older = (other.meta.created, other.meta.key) < (route.meta.created, route.meta.key)
-    same_layer = (
-        bool(route.http and other.http) or bool(route.tls and other.tls) or bool(route.tcp and other.tcp)
-    )
-    return older and same_layer and exported(export_to, route.meta.namespace)
+        if key not in q.index(virtual_services, "host", host):
+            continue
+        winners = {virtual_service(q, scope, host, layer) for layer in LAYERS if getattr(route, layer)}
+        for other in sorted(winner for winner in winners if winner not in (None, key)):
+            yield Finding(
+                f"spec.hosts[{index}]",
+                f"VirtualService {other.namespace}/{other.name} speaks for {host}; "
+                f"in namespace {key.namespace} this one is not used",
+                "merge the two",
+            )
 
 
 def _delegates(q: Q, route: VirtualService) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ from controlplane.mesh.projections import Scope as Scope
 from controlplane.mesh.service import Service, ServiceId, service, service_ports, services_of_host
 from controlplane.mesh.settings import exported
 from controlplane.mesh.visibility import COMMON, Shelf, route_shelves
-from controlplane.model.hosts import fqdn
+from controlplane.model.hosts import canonical, fqdn
 from controlplane.model.keys import Key
 from controlplane.model.kinds import sidecars, virtual_services
 from controlplane.model.kinds.http_route import Destination, HTTPRoute
@@ -167,7 +167,7 @@ def _egress(listener: IstioEgressListener, namespace: str) -> Egress:
             continue
         side = exclude if where.startswith("~") else include
         where = where.removeprefix("~")
-        side.append(Import(namespace if where == "." else where, host))
+        side.append(Import(namespace if where == "." else where, canonical(host)))
     port = listener.port.number if listener.port is not None and listener.port.number else None
     return Egress(port, tuple(sorted(set(include))), tuple(sorted(set(exclude))))
 

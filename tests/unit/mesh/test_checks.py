@@ -122,8 +122,10 @@ def test_an_older_virtual_service_for_the_same_host() -> None:
     young = route("young", to("host: reviews"), created="2024-02-01T00:00:00Z")
     assert found(World(REVIEWS + old + young)) == [
         "VirtualService/young spec.hosts[0]: VirtualService default/old speaks for "
-        "web.default.svc.cluster.local and is older: where both are visible, this one is not used"
+        "web.default.svc.cluster.local; in namespace default this one is not used"
     ]
+    # A private one comes before an older public one.
+    assert len(found(World(REVIEWS + old + young.replace("spec:", "spec:\n  exportTo: ['.']")))) == 1
     gateway = young.replace("spec:", "spec:\n  gateways: [ingress]")
     assert found(World(REVIEWS + old + gateway)) == []
 

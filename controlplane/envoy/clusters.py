@@ -94,7 +94,8 @@ def cluster(q: Q, id: ServiceId, rule: tuple[Key, ...], spec: Spec) -> Resource 
     message.type = pb.cluster.Cluster.DiscoveryType.Value(spec.discovery)
     if not _find_endpoints(q, message, id, spec, defaults):
         return None
-    if spec.discovery == "ORIGINAL_DST" and isinstance(port.target, int) and not found.headless:
+    # Not for a service with a virtual IP: there the port that was dialled is the only right one.
+    if found.resolution == "NONE" and not found.headless and isinstance(port.target, int):
         message.original_dst_lb_config.upstream_port_override.value = port.target
     merged = q(merged_rule, rule) if rule else None
     policy = effective_policy(merged, port.number, spec.subset)

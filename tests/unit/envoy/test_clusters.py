@@ -172,8 +172,9 @@ def test_a_headless_service_goes_to_the_pod_that_was_dialled() -> None:
 
 
 def test_passthrough_goes_to_the_address_that_was_dialled() -> None:
-    cluster = one("{loadBalancer: {simple: PASSTHROUGH}}")
+    cluster = one("{loadBalancer: {simple: PASSTHROUGH}}", "http=80:8080")
     assert cluster.type == Cluster.ORIGINAL_DST and cluster.lb_policy == Cluster.CLUSTER_PROVIDED
+    assert not cluster.HasField("original_dst_lb_config")
 
 
 def test_a_wildcard_that_cannot_be_resolved_has_no_cluster() -> None:

@@ -2,7 +2,7 @@
 
 import sys
 
-from controlplane.app.commands import main
+from controlplane.commands import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -4,5 +4,4 @@
     serve     an App's life: start, sources synced, drain, stop
     observe   the xDS server's events become traces, metrics and log lines
     debug     what /debug shows
-    commands  the command line
 """

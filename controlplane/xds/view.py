@@ -60,7 +60,9 @@ class MapFeed:
                 return None
             upserts += delta.upserts
             removed += delta.removed
-        return Delta(tuple(upserts), tuple(removed))
+        # A name may move between the maps of a feed in one revision: gone here, new there.
+        gone = [name for name in removed if not any(name in lease for lease in self._leases)]
+        return Delta(tuple(upserts), tuple(gone))
 
     def get(self, name: str) -> Resource | Failure | None:
         for lease in self._leases:

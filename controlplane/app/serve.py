@@ -1,0 +1,115 @@
+"""An App's life: start everything, say when it is ready, drain on the first signal, end on the second."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+
+from controlplane import __version__
+from controlplane.app.compose import App, build
+from controlplane.base.errors import EnvironmentUnfit, MiniIstiodError
+from controlplane.settings import Settings, ignored_variables
+from controlplane.telemetry import logs
+
+_log = logging.getLogger(__name__)
+
+
+def run(settings: Settings) -> int:
+    """Serve until a signal; returns the exit status."""
+    logs.configure(settings.log_level, settings.log_format)
+    for name in ignored_variables(os.environ):
+        _log.warning("a variable of istiod's has no meaning here", extra={"variable": name})
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(serve(settings))
+    except* EnvironmentUnfit as errors:
+        for error in _leaves(errors):
+            print(f"mini-istiod: {error}", file=sys.stderr)
+        return 2
+
+
+def _loop_factory():  # type: ignore[no-untyped-def]
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
+async def serve(settings: Settings) -> int:
+    """Build an App and run it until SIGTERM or SIGINT."""
+    app = build(settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _on_signal, stop)
+    try:
+        await live(app, stop)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+    return 0
+
+
+def _on_signal(stop: asyncio.Event) -> None:
+    if stop.is_set():
+        raise SystemExit(130)  # asked twice: no more patience
+    stop.set()
+
+
+async def live(app: App, stop: asyncio.Event) -> None:
+    """Run the App's tasks until `stop`; a task that fails takes the process down, loudly."""
+    async with asyncio.TaskGroup() as tasks:
+        running = [
+            tasks.create_task(app.settler.run(), name="settler"),
+            tasks.create_task(app.debouncer.run(), name="debouncer"),
+            tasks.create_task(app.watch_loop(), name="loop watch"),
+            *(tasks.create_task(source.run(app.ingest), name=source.name) for source in app.sources),
+        ]
+        try:
+            await _until_stopped(app, stop)
+        finally:
+            for task in running:
+                task.cancel()
+            app.close()
+
+
+async def _until_stopped(app: App, stop: asyncio.Event) -> None:
+    app.gc_pauses.start()
+    try:
+        host, port = await app.monitoring.start(app.settings.monitoring_addr.host, app.settings.monitoring_addr.port)
+        await app.xds.start()
+        bound = ", ".join(map(str, app.settings.grpc_addr))
+        _log.info("listening", extra={"xds": bound, "monitoring": f"{host}:{port}", "version": __version__})
+        ready = asyncio.create_task(_become_ready(app), name="readiness")
+        try:
+            await stop.wait()
+        finally:
+            ready.cancel()
+        _log.info("draining", extra={"seconds": app.settings.drain_duration})
+        app.draining = True
+        await app.xds.stop(app.settings.drain_duration)
+    finally:
+        await app.monitoring.stop()
+        app.gc_pauses.stop()
+
+
+async def _become_ready(app: App) -> None:
+    """Proxies are served once the first batch, the whole of what the sources had, is settled."""
+    await app.ingest.wait_synced()
+    await app.debouncer.settled()
+    app.views.ready = True
+    _log.info("ready", extra={"objects": len(app.graph.tables()), "revision": app.graph.revision})
+
+
+__all__ = ["MiniIstiodError", "live", "run", "serve"]

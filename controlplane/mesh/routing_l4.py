@@ -16,6 +16,7 @@ from controlplane.mesh.routing import attachment, candidates, routed_alike, sele
 from controlplane.mesh.routing_http import Place, target_of
 from controlplane.mesh.routing_ir import Destination, TcpRoute
 from controlplane.mesh.routing_match import ANYONE, Client, admits
+from controlplane.model.hosts import canonical
 from controlplane.model.keys import Key, Labels, Ref
 from controlplane.model.kinds import virtual_services
 from controlplane.model.kinds.virtual_service import (
@@ -94,7 +95,7 @@ def _server_names(hosts: tuple[str, ...]) -> tuple[str, ...] | None:
     if not hosts or "*" in hosts:
         return ()
     # Proxies know wildcards of whole labels only.
-    names = dict.fromkeys(host.lower() for host in hosts if not is_partial(host))
+    names = dict.fromkeys(canonical(host) for host in hosts if not is_partial(host))
     return tuple(names) or None
 
 

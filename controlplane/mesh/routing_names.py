@@ -40,14 +40,19 @@ class Contest(NamedTuple):
 
 def derived_names(found: Service, namespace: str) -> tuple[str, ...]:
     """The names besides the host itself, as clients in `namespace` write them; addresses come last."""
-    names: list[str] = [] if found.id.host.startswith("*") else [found.id.host + "."]
+    return tuple(_derivations(found, namespace))
+
+
+def _derivations(found: Service, namespace: str) -> dict[str, str]:
+    """Each derived name -> the host that it derives from: the service's own or an alias."""
+    names = {} if found.id.host.startswith("*") else {found.id.host + ".": found.id.host}
     for host in (found.id.host, *found.aliases):
-        names += [host] if host != found.id.host else []
-        names += _short_forms(host, namespace)
-    if found.headless:
-        names += [f"*.{name}" for name in (found.id.host, *names) if not name.endswith(".")]
-    names += (address for address in found.addresses if "/" not in address)
-    return tuple(dict.fromkeys(names))
+        forms = [host, *_short_forms(host, namespace)]
+        if found.headless:
+            forms += [f"*.{form}" for form in forms]
+        names.update((form, host) for form in forms if form != found.id.host)
+    names.update((address, found.id.host) for address in found.addresses if "/" not in address)
+    return names
 
 
 def home_namespaces(found: Service) -> tuple[str, ...]:
@@ -70,13 +75,14 @@ def contests(q: Q, id: ServiceId, port: int) -> tuple[Contest, ...]:
     found = q(service, id)
     if found is None:
         return ()
-    names = dict.fromkeys(
-        name for home in ("", *home_namespaces(found)) for name in derived_names(found, home)
-    )
-    return tuple(contest for name in names if (contest := _contest(q, found, name, port)) is not None)
+    names: dict[str, str] = {}
+    for home in ("", *home_namespaces(found)):
+        names.update(_derivations(found, home))
+    every = (_contest(q, found, name, origin, port) for name, origin in names.items())
+    return tuple(contest for contest in every if contest is not None)
 
 
-def _contest(q: Q, found: Service, name: str, port: int) -> Contest | None:
+def _contest(q: Q, found: Service, name: str, origin: str, port: int) -> Contest | None:
     hosts: tuple[ServiceId, ...] = ()
     routed = False
     if not name.endswith("."):
@@ -85,6 +91,9 @@ def _contest(q: Q, found: Service, name: str, port: int) -> Contest | None:
             hosts = tuple(id for id in q(services_of_host, name) if _routes(q, id, port))
         if _is_full(name) or name in q.keys(q.part(_route_claims, (), label)):
             routed = bool(q.index(virtual_services, "host", name))
+    if origin != found.id.host:
+        # Who has the alias as its host has the short forms of the alias as well.
+        hosts += tuple(id for id in q(services_of_host, origin) if id not in hosts and _routes(q, id, port))
     older = tuple(_older(q, found, name, port)) if is_address(name) else ()
     return Contest(name, hosts, older, routed) if hosts or older or routed else None
 

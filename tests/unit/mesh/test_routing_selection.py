@@ -72,7 +72,14 @@ def test_private_before_exported_before_public() -> None:
     host = f"[{REVIEWS}]"
     world = World(
         vs("public", host, ROUTE, namespace="prod", created="2024-01-01T00:00:00Z")
-        + vs("named", host, ROUTE, namespace="prod", exportTo="[default, other]", created="2024-01-02T00:00:00Z")
+        + vs(
+            "named",
+            host,
+            ROUTE,
+            namespace="prod",
+            exportTo="[default, other]",
+            created="2024-01-02T00:00:00Z",
+        )
         + vs("private", host, ROUTE, exportTo='["."]', created="2024-01-03T00:00:00Z")
     )
     assert name(world) == "private"
@@ -121,7 +128,9 @@ def test_the_first_with_rules_of_the_asked_kind_wins_among_equal_names() -> None
 def test_a_sidecar_takes_rules_only_of_namespaces_and_hosts_that_it_imports() -> None:
     world = World(
         vs("near", f"[{REVIEWS}]", ROUTE, created="2024-01-02T00:00:00Z")
-        + vs("far", f"[{REVIEWS}, other.example.com]", ROUTE, namespace="prod", created="2024-01-01T00:00:00Z")
+        + vs(
+            "far", f"[{REVIEWS}, other.example.com]", ROUTE, namespace="prod", created="2024-01-01T00:00:00Z"
+        )
         + """
 apiVersion: networking.istio.io/v1
 kind: Sidecar
@@ -163,7 +172,8 @@ def test_alike_for_all_only_if_all_candidates_are_public() -> None:
 
 
 def test_source_selectors_are_distinct_and_known_by_layer() -> None:
-    match = "[{match: [{sourceLabels: {app: a}}, {sourceLabels: {b: b, a: a}}], route: [{destination: {host: r}}]}]"
+    to = "route: [{destination: {host: r}}]"
+    match = f"[{{match: [{{sourceLabels: {{app: a}}}}, {{sourceLabels: {{b: b, a: a}}}}], {to}}}]"
     tcp = "[{match: [{sourceLabels: {app: t}}], route: [{destination: {host: r}}]}]"
     world = World(vs("a", "[reviews]", match) + vs("b", "[ratings]", match, tcp=tcp))
     a, both, t = (("app", "a"),), (("a", "a"), ("b", "b")), (("app", "t"),)

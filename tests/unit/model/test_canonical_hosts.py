@@ -28,6 +28,7 @@ def test_fqdn_is_canonical(written: str, known: str) -> None:
 def test_a_service_entry_is_known_by_the_canonical_host() -> None:
     world = World(
         "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: a, namespace: default}\n"
-        "spec: {hosts: [WWW.Example.com.], resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}]}"
+        "spec: {hosts: [WWW.Example.com.], resolution: DNS, "
+        "ports: [{number: 80, name: http, protocol: HTTP}]}"
     )
     assert world.read(service, ServiceId("www.example.com", "default")) is not None

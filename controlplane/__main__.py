@@ -2,7 +2,7 @@
 
 import sys
 
-from controlplane.commands import main
+from controlplane.app.commands import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,6 +2,7 @@
 
     compose   build(settings) -> App; reads like a wiring list
     serve     an App's life: start, sources synced, drain, stop
+    commands  the command line
     observe   the xDS server's events become traces, metrics and log lines
     debug     what /debug shows
 """

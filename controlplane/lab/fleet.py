@@ -1,0 +1,226 @@
+"""Synthetic xDS clients: light enough that a thousand run in one process, and true to Envoy.
+
+A client subscribes as Envoy does: all clusters and listeners, then the endpoints that the clusters
+name and the routes that the listeners name; it answers every response.  It keeps the bytes of what
+it was given, so that two clients, or a client and the control plane, can be compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import grpc
+from google.protobuf import json_format
+
+from controlplane.envoy import pb
+from controlplane.envoy.bootstrap import Node
+from controlplane.envoy.types import BY_URL, CLUSTER, ENDPOINT, LISTENER, ROUTE
+
+Protocol = Literal["GRPC", "DELTA_GRPC"]
+
+_SERVICE = "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
+_METHODS = {"GRPC": "StreamAggregatedResources", "DELTA_GRPC": "DeltaAggregatedResources"}
+_FOLLOWS = {CLUSTER: ENDPOINT, LISTENER: ROUTE}
+_OPTIONS = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+@dataclass(slots=True)
+class Received:
+    """One response as its client saw it; `at` is monotonic seconds of the event loop."""
+
+    type_url: str
+    at: float
+    size: int
+    names: tuple[str, ...]
+    removed: tuple[str, ...]
+    nonce: str
+
+
+@dataclass(slots=True)
+class Client:
+    """One synthetic proxy; `state` is name -> (version, bytes) by type URL.
+
+    `on_response` may be replaced to measure; `verdict` gives the text of a NACK, None accepts.
+    """
+
+    node: Node
+    protocol: Protocol = "DELTA_GRPC"
+    state: dict[str, dict[str, tuple[str, bytes]]] = field(
+        default_factory=lambda: {url: {} for url in (CLUSTER, ENDPOINT, LISTENER, ROUTE)}
+    )
+    log: list[Received] = field(default_factory=list)
+    on_response: Callable[[Received], None] | None = None
+    verdict: Callable[[Received], str | None] | None = None
+    ack_delay: float = 0.0
+    stalled: bool = False
+    keep_bytes: bool = True
+    _wanted: dict[str, frozenset[str]] = field(default_factory=dict)
+    _refs: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+    _introduced: bool = False
+    _versions: dict[str, str] = field(default_factory=dict)
+    _nonces: dict[str, str] = field(default_factory=dict)
+
+    async def run(self, channel: grpc.aio.Channel) -> None:
+        """One stream, from the first request until it ends; raises grpc.aio.AioRpcError when it breaks."""
+        call = channel.stream_stream(_SERVICE + _METHODS[self.protocol])()
+        self._introduced = False
+        self._nonces.clear()
+        send: Callable[[bytes], Awaitable[None]] = call.write
+        try:
+            for url in (CLUSTER, LISTENER):
+                await send(self._request(url, first=True))
+            for url in (ENDPOINT, ROUTE):
+                if self._wanted.get(url):
+                    await send(self._request(url, subscribe=self._wanted[url], first=True))
+            while True:
+                if self.stalled:
+                    await asyncio.Event().wait()
+                data = await call.read()
+                if data is grpc.aio.EOF:
+                    return
+                for request in self._take(data):
+                    if self.ack_delay:
+                        await asyncio.sleep(self.ack_delay)
+                    await send(request)
+        finally:
+            call.cancel()
+
+    def views(self) -> dict[str, dict[str, bytes]]:
+        """What the client has, without versions, by type and name."""
+        return {url: {name: body for name, (_, body) in found.items()} for url, found in self.state.items()}
+
+    # -- taking in ------------------------------------------------------------------------------
+
+    def _take(self, data: bytes) -> list[bytes]:
+        delta = self.protocol == "DELTA_GRPC"
+        kind = pb.discovery.DeltaDiscoveryResponse if delta else pb.discovery.DiscoveryResponse
+        message = kind.FromString(data)
+        url = message.type_url
+        if delta:
+            found = {r.name: (r.version, r.resource.value) for r in message.resources}
+            removed = tuple(message.removed_resources)
+        else:
+            found = {_name(url, r.value): ("", r.value) for r in message.resources}
+            removed = ()
+        at = asyncio.get_running_loop().time()
+        received = Received(url, at, len(data), tuple(found), removed, message.nonce)
+        if self.keep_bytes:
+            self.log.append(received)
+        error = self.verdict(received) if self.verdict is not None else None
+        follow: list[bytes] = []
+        if error is None:
+            self._apply(url, found, removed, complete=not delta and url in _FOLLOWS)
+            if not delta:
+                self._versions[url] = message.version_info
+            if url in _FOLLOWS:
+                follow = self._follow(url)
+        self._nonces[url] = message.nonce
+        answer = self._request(url, subscribe=None if delta else self._wanted.get(url), error=error)
+        if self.on_response is not None:
+            self.on_response(received)
+        return [answer, *follow]
+
+    def _apply(
+        self, url: str, found: dict[str, tuple[str, bytes]], removed: tuple[str, ...], *, complete: bool
+    ) -> None:
+        state = self.state[url]
+        if complete:
+            removed = tuple(name for name in state if name not in found)
+        refs = self._refs.setdefault(url, {})
+        for name, (version, body) in found.items():
+            state[name] = (version, body if self.keep_bytes else b"")
+            if url in _FOLLOWS:
+                refs[name] = _references(url, body)
+        for name in removed if url in _FOLLOWS else ():
+            state.pop(name, None)
+            refs.pop(name, None)
+
+    def _follow(self, url: str) -> list[bytes]:
+        """Subscribe to what is referred to now, as Envoy does once it has taken the response in."""
+        target = _FOLLOWS[url]
+        wanted = frozenset(name for names in self._refs[url].values() for name in names)
+        before = self._wanted.get(target, frozenset())
+        if wanted == before:
+            return []
+        self._wanted[target] = wanted
+        for name in before - wanted:
+            self.state[target].pop(name, None)
+        if self.protocol == "GRPC":
+            return [self._request(target, subscribe=wanted)]
+        return [self._request(target, subscribe=wanted - before, drop=before - wanted, follow=True)]
+
+    # -- giving out -----------------------------------------------------------------------------
+
+    def _request(
+        self,
+        url: str,
+        subscribe: frozenset[str] | None = None,
+        drop: frozenset[str] = frozenset(),
+        error: str | None = None,
+        first: bool = False,
+        follow: bool = False,
+    ) -> bytes:
+        delta = self.protocol == "DELTA_GRPC"
+        message: Any = pb.discovery.DeltaDiscoveryRequest() if delta else pb.discovery.DiscoveryRequest()
+        message.type_url = url
+        # In delta a change of subscription is a message of its own and answers nothing.
+        message.response_nonce = "" if first or follow else self._nonces.get(url, "")
+        if not self._introduced:
+            self._introduced = True
+            node = self.node.as_json()
+            json_format.ParseDict(node, message.node)
+        if error is not None:
+            message.error_detail.code = 13
+            message.error_detail.message = error
+        if delta:
+            message.resource_names_subscribe.extend(sorted(subscribe or ()))
+            message.resource_names_unsubscribe.extend(sorted(drop))
+            if first:
+                for name, (version, _) in self.state[url].items():
+                    message.initial_resource_versions[name] = version
+        else:
+            message.resource_names.extend(sorted(subscribe or ()))
+            message.version_info = self._versions.get(url, "")
+        data: bytes = message.SerializeToString()
+        return data
+
+
+def channel(address: str) -> grpc.aio.Channel:
+    """A connection of its own to "unix:/path" or "host:port"."""
+    return grpc.aio.insecure_channel(address, options=_OPTIONS)
+
+
+def short(url: str) -> str:
+    """ "cds" for a type URL."""
+    return BY_URL[url].short
+
+
+def _name(url: str, body: bytes) -> str:
+    message: Any = pb.parse(url, body)
+    return str(message.cluster_name if url == ENDPOINT else message.name)
+
+
+def _references(url: str, body: bytes) -> tuple[str, ...]:
+    """The EDS name of a cluster, or the RDS names of a listener."""
+    message: Any = pb.parse(url, body)
+    if url == CLUSTER:
+        if message.type != pb.cluster.Cluster.EDS:
+            return ()
+        return (message.eds_cluster_config.service_name or message.name,)
+    names = []
+    chains = [*message.filter_chains, message.default_filter_chain]
+    for chain in chains:
+        for network_filter in chain.filters:
+            config = network_filter.typed_config
+            if config.type_url.endswith("HttpConnectionManager"):
+                manager: Any = pb.parse(config.type_url, config.value)
+                if manager.HasField("rds"):
+                    names.append(manager.rds.route_config_name)
+    return tuple(dict.fromkeys(names))

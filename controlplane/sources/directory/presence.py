@@ -26,7 +26,12 @@ class Presence:
         self._root = root
         self._grace = grace
         self._identity: tuple[int, int] | None = None
+        self._ended = False
         self._grace_until = float("-inf")
+
+    def end(self) -> None:
+        """The directory of the last check is known to be gone, whatever stands in its place now."""
+        self._ended = True
 
     def check(self, now: float) -> bool:
         """Look at the directory itself; true when it is another one than last time, the first time too.
@@ -38,9 +43,11 @@ class Presence:
             remedy = "bring it back; until then everything that was read from it stays in use"
             self.trouble = Trouble(found, remedy)
             return False
-        returned = self._identity is not None and (self.trouble is not None or found != self._identity)
+        changed = found != self._identity or self._ended
+        returned = self._identity is not None and (self.trouble is not None or changed)
         another = returned or self._identity is None
         self.trouble = None
+        self._ended = False
         self._identity = found
         if returned:
             self.hollow = True

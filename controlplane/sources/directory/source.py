@@ -1,10 +1,13 @@
 """The directory source: a loop that looks where something moved and delivers what changed.
 
-What it promises: the latency from a rename to the sink is that of the watch plus about a millisecond
-per file (9 ms in total, measured); a file's change re-reads that file alone; losses and breakages are
-told `settle` (100 ms) later, when they are still true; nothing that fails empties anything.  A sweep
-every `sweep` seconds compares signatures of all files, for what no event tells: links to files outside
-the tree, network file systems, overflowing event queues.
+What it promises: a rename reaches the sink in 9 ms at the median and 11 ms at the 90th percentile, of
+which 7 are the watch's (measured, 200 files, 2 shared cores); a file's change re-reads that file alone;
+losses and breakages are told `settle` (100 ms) later, when they are still true; nothing that fails
+empties anything.  A sweep every `sweep` seconds compares the signatures of all files, for what no event
+tells: links to files outside the tree, network file systems, overflowing event queues.
+
+Reading happens in a thread that lets go of the interpreter between documents: while 3000 objects are
+read (0.2 s), the loop is late by 6 ms to 20 ms.
 """
 
 from __future__ import annotations
@@ -74,6 +77,9 @@ class DirectorySource:
         next_sweep = 0.0
         while True:
             begin = loop.time()
+            if watch.ended:
+                watch.ended = False
+                self._follower.end()
             outcome = await loop.run_in_executor(worker, self._follower.examine, places, self._moment())
             if EVERYTHING in places:
                 next_sweep = loop.time() + max(self._sweep, SWEEP_SHARE * (loop.time() - begin))

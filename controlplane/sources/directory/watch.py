@@ -16,7 +16,7 @@ import os
 from contextlib import aclosing
 from pathlib import Path
 
-from watchfiles import awatch
+from watchfiles import Change, awatch
 
 # The only error of its own; the package does not export it.
 from watchfiles._rust_notify import WatchfilesRustInternalError
@@ -42,10 +42,13 @@ class Watch:
     """Collects places below `root` until somebody takes them.
 
     `refused` is why the system gives no events though the directory is there, None when it does.
+    `ended` turns true when the directory itself was removed or moved; the reader resets it.  It tells
+    what looking cannot: a directory made anew may get the old one's inode.
     """
 
     def __init__(self, root: Path) -> None:
         self.refused: str | None = None
+        self.ended = False
         self._root = root
         # Never resolved: links in the path may be turned while we watch.
         self._prefix = os.path.normpath(root.absolute())
@@ -98,6 +101,10 @@ class Watch:
                     self._add(EVERYTHING)
                 for _, path in changes:
                     self._event(path)
+                # The watch follows a directory that moved, and dies with one that was removed.
+                if (Change.deleted, self._prefix) in changes:
+                    self.ended = True
+                    return
                 if identity(self._root) != present:
                     return
 

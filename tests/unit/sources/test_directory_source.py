@@ -216,6 +216,28 @@ def test_the_directory_vanishes_and_returns(tmp_path: Path) -> None:
     run(test)
 
 
+def test_a_directory_made_anew_in_a_moment_is_watched_again(tmp_path: Path) -> None:
+    root = tmp_path / "config"
+    root.mkdir()
+    (root / "a.yaml").write_text(service("a"))
+    (root / "b.yaml").write_text(service("b"))
+
+    async def test() -> None:
+        async with following(root, sweep=3600.0) as inbox:
+            await asyncio.sleep(2 * watch.TICK / 1000)
+            # The new directory often gets the inode of the old one.
+            shutil.rmtree(root)
+            root.mkdir()
+            await asyncio.sleep(0.5)
+            assert len(inbox.ports) == 2
+            (root / "a.yaml").write_text(service("a", 81))
+            await inbox.until(lambda: inbox.ports == {("a", "a.yaml"): 81})
+            (root / "a.yaml").write_text(service("a", 82))
+            await inbox.until(lambda: inbox.ports["a", "a.yaml"] == 82)
+
+    run(test)
+
+
 def test_it_waits_for_a_directory_that_does_not_exist(tmp_path: Path) -> None:
     root = tmp_path / "config"
 

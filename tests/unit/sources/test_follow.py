@@ -364,6 +364,15 @@ def test_a_directory_that_returns_file_by_file_loses_only_what_stays_away(world:
     assert world.complaints == ""
 
 
+def test_a_directory_made_anew_may_look_like_the_old_one(world: World) -> None:
+    # The same inode, but the watch saw the old one go.
+    (world.root / "a.yaml").unlink()
+    world.follower.end()
+    assert world.look("") == []
+    assert world.look("", after=60) == []
+    assert "came back empty" in world.complaints
+
+
 def test_a_turned_link_to_the_directory(tmp_path: Path, world: World) -> None:
     (tmp_path / "v1").mkdir()
     (tmp_path / "v2").mkdir()
@@ -386,11 +395,11 @@ def test_a_directory_that_does_not_exist_yet(tmp_path: Path) -> None:
     world = World(tmp_path / "config")
     world.root.rmdir()
     assert world.look("") == []
-    assert not world.follower.started
+    before = world.follower.started
     assert "cannot be read" in world.complaints
     world.write("a.yaml", service("a"))
     assert world.look("") == ["+a"]
-    assert world.follower.started
+    assert (before, world.follower.started) == (False, True)
     assert world.complaints == ""
 
 

@@ -1,90 +1,87 @@
-"""The mesh configuration as one file: a plain MeshConfig document, as istiod's --meshConfig takes it.
+"""The mesh's settings from one file, as `--mesh-config` names it: a bare MeshConfig document.
 
-It has no kind and no metadata, so it cannot stand in the watched directory; here it becomes the one
-MeshConfig object.  A file that breaks or goes keeps its last content in force, with a Problem.
+It is looked at twice a second and not watched: such a file lies in directories like /etc, and a
+recursive watch there would cost more than it tells.  Links are followed, so a mounted ConfigMap works.
+What cannot be read, parsed or found leaves the last settings in force.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from controlplane.base.clock import Clock, SystemClock
-from controlplane.model.kinds.kind import MESH
+from controlplane.model.kinds import MESH
 from controlplane.model.problem import Origin, Problem
 from controlplane.sources.change import Change, Sink
 from controlplane.sources.directory import yaml_value
 from controlplane.sources.directory.reading import Trouble, load
-from controlplane.sources.directory.text import MalformedError, decode, pieces
-from controlplane.sources.directory.watch import Watch
+from controlplane.sources.directory.text import MalformedError, decode
 
-SWEEP = 2.0
-"""Seconds after which the file is looked at though no event told so."""
+EVERY = 0.5
+"""Seconds between two looks; a fault is told when two looks in a row see it."""
+
+_KIND = "MeshConfig"
+_MAX_BYTES = 1024 * 1024
 
 
 class MeshFileSource:
-    """Follows one file; see `controlplane.sources.change.Source`."""
+    """One object: the MeshConfig.  Synced when the file was read for the first time."""
 
-    def __init__(self, path: Path, *, clock: Clock | None = None, ids: Iterator[int] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock | None = None,
+        ids: Iterator[int] | None = None,
+        every: float = EVERY,
+    ) -> None:
         self.name = "mesh-config"
         self.path = path
         self._clock = clock or SystemClock()
         self._ids = ids or itertools.count(1)
-        self._content: bytes | None = None
+        self._every = every
 
     async def run(self, sink: Sink) -> None:
-        """Deliver the configuration, then `synced`, then every change of it; until cancelled."""
-        watch = Watch(self.path.parent)
-        async with asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(watch.run(), name="mesh configuration watch")
-            try:
-                await self._look(sink)
-                sink.synced(self.name)
-                while True:
-                    await watch.take(SWEEP)
-                    await self._look(sink)
-            finally:
-                watching.cancel()
+        """Deliver the settings, then `synced`, then every change; until cancelled."""
+        told: Mapping[str, Any] | None = None
+        suspect: Problem | None = None
+        while True:
+            found = await asyncio.to_thread(self._read)
+            if isinstance(found, Problem):
+                # Once may be a file that is just being saved.
+                if found == suspect:
+                    sink.report(f"{self.name}:", (found,))
+                suspect = found
+            else:
+                suspect = None
+                sink.report(f"{self.name}:", ())
+                if found != told:
+                    await sink.apply((self._change(found),))
+                if told is None:
+                    sink.synced(self.name)
+                told = found
+            await self._clock.sleep(self._every)
 
-    async def _look(self, sink: Sink) -> None:
-        at = self._clock.monotonic()
-        found = await asyncio.to_thread(load, self.path)
-        if isinstance(found, Trouble):
-            sink.report(self.name, (self._problem(None, found.reason, found.remedy),))
-            return
-        content = found[1]
-        if content == self._content:
-            sink.report(self.name, self._standing)
-            return
+    def _change(self, raw: Mapping[str, Any]) -> Change:
+        origin = Origin(str(self.path), 1)
+        return Change(_KIND, MESH, raw, origin, next(self._ids), self._clock.monotonic())
+
+    def _read(self) -> Mapping[str, Any] | Problem:
+        loaded = load(self.path, _MAX_BYTES)
+        if isinstance(loaded, Trouble):
+            return self._problem(None, f"cannot be read: {loaded.reason}", loaded.remedy)
         try:
-            value = await asyncio.to_thread(_parse, content)
+            value = yaml_value.parse(decode(loaded[1])).value
         except MalformedError as error:
-            self._standing: tuple[Problem, ...] = (self._problem(error.line, error.message, error.remedy),)
-        else:
-            self._standing = ()
-            origin = Origin(self.path.name, 1)
-            await sink.apply((Change("MeshConfig", MESH, value, origin, next(self._ids), at),))
-        self._content = content
-        sink.report(self.name, self._standing)
+            return self._problem(error.line, error.message, error.remedy)
+        if not isinstance(value, dict):
+            return self._problem(1, "expected the fields of MeshConfig", "write it as a mapping")
+        return value
 
     def _problem(self, line: int | None, message: str, remedy: str) -> Problem:
-        message = f"{message}; what was read before stays in use" if self._content else message
-        return Problem("error", "MeshConfig", "", MESH.name, self.path.name, line, "", message, remedy)
-
-
-def _parse(content: bytes) -> dict[str, Any]:
-    """The one document of the file; an empty file is an empty configuration."""
-    documents = [
-        (piece.line, document)
-        for piece in pieces(decode(content))
-        if (document := yaml_value.parse(piece.text)).present
-    ]
-    if len(documents) > 1:
-        raise MalformedError(documents[1][0], "a second document", "write one MeshConfig in the file")
-    value = documents[0][1].value if documents else {}
-    if not isinstance(value, dict):
-        raise MalformedError(1, "not a mapping", "write fields of MeshConfig: accessLogFile: /dev/stdout")
-    return value
+        kept = f"{message}; the settings in force stay as they are"
+        return Problem("error", _KIND, MESH.namespace, MESH.name, str(self.path), line, "", kept, remedy)

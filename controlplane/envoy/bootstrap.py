@@ -185,7 +185,8 @@ def _xds_cluster(control_plane: ControlPlane) -> Json:
 def _endpoint(address: str) -> tuple[Json, str]:
     """The address of an endpoint and the discovery type that suits it."""
     if address.startswith("unix:"):
-        return {"pipe": {"path": address.removeprefix("unix:").replace("//", "/", 1)}}, "STATIC"
+        # As gRPC has it, unix:///path is unix:/path.
+        return {"pipe": {"path": address.removeprefix("unix:").removeprefix("//")}}, "STATIC"
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit():
         raise ValueError(f"the control plane's address is unix:/path or host:port, not {address!r}")

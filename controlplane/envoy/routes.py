@@ -84,16 +84,8 @@ def port_routes(q: Q, scope: RouteScope, port: int) -> Resource:
     if scope.scope.sidecar is None:
         frames += (frame for homes, frame in q(far_frames, port) if scope.scope.namespace not in homes)
     frames += q.values(particular_frames, scope, port)
-    if not _answers_all(q, scope, port):
-        frames.append(q(_fallback_frame, q(fallback, scope.scope)))
+    frames.append(q(_fallback_frame, q(fallback, scope.scope)))
     return _join(str(port), frames)
-
-
-def _answers_all(q: Q, scope: RouteScope, port: int) -> bool:
-    """Whether somebody has the host "*"; it sorts before all others."""
-    far = q.keys(q.map(far_hosts, port)) if scope.scope.sidecar is None else ()
-    own = q.keys(q.map(particular_frames, scope, port))
-    return any(keys[0].host == "*" for keys in (far, own) if keys)
 
 
 class FarHost(NamedTuple):

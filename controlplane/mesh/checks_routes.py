@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.graph import Q, query
-from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.mesh.checks_finding import Finding, warning, without_effect
 from controlplane.mesh.checks_rules import unknown_host, unknown_port
 from controlplane.mesh.imports import nearest_service
 from controlplane.mesh.projections import Scope
 from controlplane.mesh.routing import Layer, attachment, virtual_service
+from controlplane.mesh.routing_unsupported import unsupported
 from controlplane.mesh.rules import destination_rule
 from controlplane.mesh.service import alias_target, service_ports
 from controlplane.model.hosts import fqdn
@@ -35,6 +36,8 @@ def virtual_service_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     ]
     findings += _hosts(q, route)
     findings += _delegates(q, route)
+    # What is wrong with a delegate is told better by itself.
+    findings += (without_effect(path) for path in unsupported(route) if not path.endswith(".delegate"))
     return tuple(warning("VirtualService", key, finding) for finding in findings)
 
 
@@ -112,10 +115,9 @@ def _delegates(q: Q, route: VirtualService) -> Iterator[Finding]:
             continue
         key = Key(rule.delegate.namespace or route.meta.namespace, rule.delegate.name)
         found: VirtualService | None = q.get(virtual_services, key)
-        if found is None or found.hosts:
-            said = "there is no VirtualService" if found is None else "hosts are named by VirtualService"
-            yield Finding(
-                f"spec.http[{index}].delegate",
-                f"{said} {key.namespace}/{key.name}; this rule is left out",
-                "delegate to a VirtualService without hosts",
-            )
+        why, remedy = "delegates are not followed yet", "write the delegate's rules here"
+        if found is None:
+            why = f"there is no VirtualService {key.namespace}/{key.name}"
+        elif found.hosts:
+            why = f"hosts are named by VirtualService {key.namespace}/{key.name}"
+        yield Finding(f"spec.http[{index}].delegate", f"{why}; this rule is left out", remedy)

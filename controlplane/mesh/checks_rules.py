@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.graph import Q, query
-from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.mesh.checks_finding import Finding, warning, without_effect
 from controlplane.mesh.imports import nearest_service
 from controlplane.mesh.rules import merged_rule, rule_keys, unsupported
 from controlplane.mesh.service import ServiceId, service, services_of_host
@@ -22,7 +22,7 @@ def destination_rule_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     rule: DestinationRule | None = q.get(destination_rules, key)
     if rule is None:
         return ()
-    findings = [*_host(q, rule), *_joined(q, rule), *_without_effect(rule)]
+    findings = [*_host(q, rule), *_joined(q, rule), *map(without_effect, unsupported(rule))]
     return tuple(warning("DestinationRule", key, finding) for finding in findings)
 
 
@@ -75,11 +75,6 @@ def _joined(q: Q, rule: DestinationRule) -> Iterator[Finding]:
                 f"an older DestinationRule for the host has a subset {subset.name!r}; this one is dropped",
                 "use another name",
             )
-
-
-def _without_effect(rule: DestinationRule) -> Iterator[Finding]:
-    for path in unsupported(rule):
-        yield Finding(f"spec.{path}", "is not supported yet and has no effect", "remove it, or expect none")
 
 
 def unknown_host(q: Q, field: str, host: str, namespace: str) -> Finding:

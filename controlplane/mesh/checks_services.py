@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from controlplane.graph import Plan, Q, group, keyed, query
-from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.mesh.checks_finding import Finding, warning, without_effect
 from controlplane.mesh.hosts import kubernetes_host
 from controlplane.mesh.imports import visible_to
 from controlplane.mesh.service import Port, Service, ServiceId, service, services_of_host
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import service_entries, services, sidecars
+from controlplane.model.kinds.service import Service as KubernetesService
 from controlplane.model.kinds.service_entry import ServiceEntry
 from controlplane.model.kinds.sidecar import Sidecar
 from controlplane.model.problem import Problem
@@ -73,8 +74,13 @@ def service_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     found = q(service, ServiceId(kubernetes_host(key), key.namespace))
     if found is None:
         return ()
-    numbers = [port.port for port in q.get(services, key).ports]
-    return tuple(warning("Service", key, finding) for finding in _clashes(q, found, numbers))
+    declared: KubernetesService = q.get(services, key)
+    findings = list(_clashes(q, found, [port.port for port in declared.ports]))
+    if declared.internal_traffic_policy != "Cluster":
+        findings.append(without_effect("internalTrafficPolicy"))
+    if declared.traffic_distribution is not None:
+        findings.append(without_effect("trafficDistribution"))
+    return tuple(warning("Service", key, finding) for finding in findings)
 
 
 @query
@@ -157,7 +163,7 @@ def sidecar_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     found: Sidecar | None = q.get(sidecars, key)
     if found is None:
         return ()
-    findings = [*_selectorless(q, found), *_imports(q, found)]
+    findings = [*_selectorless(q, found), *_imports(q, found), *map(without_effect, _untranslated(found))]
     return tuple(warning("Sidecar", key, finding) for finding in findings)
 
 
@@ -194,3 +200,16 @@ def _imports(q: Q, found: Sidecar) -> Iterator[Finding]:
                     f"there is no service {host}{of}",
                     "use the full host name, or remove it",
                 )
+
+
+def _untranslated(found: Sidecar) -> Iterator[str]:
+    """The paths of the fields that are set and have no effect yet."""
+    for side, listeners in (("ingress", found.ingress), ("egress", found.egress)):
+        for n, listener in enumerate(listeners):
+            if listener.bind is not None:
+                yield f"{side}[{n}].bind"
+            if listener.capture_mode != "DEFAULT":
+                yield f"{side}[{n}].captureMode"
+    for n, ingress in enumerate(found.ingress):
+        if ingress.tls is not None:
+            yield f"ingress[{n}].tls"

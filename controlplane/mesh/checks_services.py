@@ -14,7 +14,7 @@ from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import service_entries, services, sidecars
 from controlplane.model.kinds.service import Service as KubernetesService
 from controlplane.model.kinds.service_entry import ServiceEntry
-from controlplane.model.kinds.sidecar import Sidecar
+from controlplane.model.kinds.sidecar import IstioIngressListener, Sidecar
 from controlplane.model.problem import Problem
 
 _OPAQUE = frozenset({"TCP", "MONGO", "REDIS", "MYSQL"})
@@ -204,12 +204,12 @@ def _imports(q: Q, found: Sidecar) -> Iterator[Finding]:
 
 def _untranslated(found: Sidecar) -> Iterator[str]:
     """The paths of the fields that are set and have no effect yet."""
-    for side, listeners in (("ingress", found.ingress), ("egress", found.egress)):
-        for n, listener in enumerate(listeners):
-            if listener.bind is not None:
-                yield f"{side}[{n}].bind"
-            if listener.capture_mode != "DEFAULT":
-                yield f"{side}[{n}].captureMode"
-    for n, ingress in enumerate(found.ingress):
-        if ingress.tls is not None:
-            yield f"ingress[{n}].tls"
+    ingress = ((f"ingress[{n}]", one) for n, one in enumerate(found.ingress))
+    egress = ((f"egress[{n}]", one) for n, one in enumerate(found.egress))
+    for path, listener in (*ingress, *egress):
+        if listener.bind is not None:
+            yield f"{path}.bind"
+        if listener.capture_mode != "DEFAULT":
+            yield f"{path}.captureMode"
+        if isinstance(listener, IstioIngressListener) and listener.tls is not None:
+            yield f"{path}.tls"

@@ -249,8 +249,8 @@ spec:
         f"Service/reviews spec.trafficDistribution: {without}",
         f"Sidecar/side spec.ingress[0].bind: {without}",
         f"Sidecar/side spec.ingress[0].captureMode: {without}",
-        f"Sidecar/side spec.egress[0].bind: {without}",
         f"Sidecar/side spec.ingress[0].tls: {without}",
+        f"Sidecar/side spec.egress[0].bind: {without}",
         "VirtualService/shop spec.http[0].delegate: delegates are not followed yet; this rule is left out",
         f"VirtualService/web spec.tcp[0].match[0].sourceSubnet: {without}",
     ]

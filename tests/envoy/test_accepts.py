@@ -78,13 +78,17 @@ def test_listeners_and_routes(envoy: Path, case: str, tmp_path: Path) -> None:
     config = {
         "node": {"id": "test", "cluster": "test"},
         "static_resources": {
-            "listeners": [json_format.MessageToDict(one, preserving_proto_field_name=True) for one in listeners]
+            "listeners": [
+                json_format.MessageToDict(one, preserving_proto_field_name=True) for one in listeners
+            ]
         },
     }
     check(envoy, config, tmp_path)
 
 
-@pytest.mark.parametrize("address", ["unix:/run/control.sock", "127.0.0.1:15010", "istiod.mesh:15012", "[::1]:1"])
+@pytest.mark.parametrize(
+    "address", ["unix:/run/control.sock", "127.0.0.1:15010", "istiod.mesh:15012", "[::1]:1"]
+)
 @pytest.mark.parametrize("protocol", ["GRPC", "DELTA_GRPC"])
 def test_bootstrap(envoy: Path, address: str, protocol: Any, tmp_path: Path) -> None:
     node = Node("10.0.0.1", "a-1", "default", labels={"app": "a"}, locality="eu/eu-1/rack")

@@ -14,7 +14,7 @@ from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import service_entries, services, sidecars
 from controlplane.model.kinds.service import Service as KubernetesService
 from controlplane.model.kinds.service_entry import ServiceEntry
-from controlplane.model.kinds.sidecar import IstioIngressListener, Sidecar
+from controlplane.model.kinds.sidecar import IstioEgressListener, IstioIngressListener, Sidecar
 from controlplane.model.problem import Problem
 
 _OPAQUE = frozenset({"TCP", "MONGO", "REDIS", "MYSQL"})
@@ -204,9 +204,10 @@ def _imports(q: Q, found: Sidecar) -> Iterator[Finding]:
 
 def _untranslated(found: Sidecar) -> Iterator[str]:
     """The paths of the fields that are set and have no effect yet."""
-    ingress = ((f"ingress[{n}]", one) for n, one in enumerate(found.ingress))
-    egress = ((f"egress[{n}]", one) for n, one in enumerate(found.egress))
-    for path, listener in (*ingress, *egress):
+    listeners: list[tuple[str, IstioIngressListener | IstioEgressListener]] = []
+    listeners += ((f"ingress[{n}]", one) for n, one in enumerate(found.ingress))
+    listeners += ((f"egress[{n}]", one) for n, one in enumerate(found.egress))
+    for path, listener in listeners:
         if listener.bind is not None:
             yield f"{path}.bind"
         if listener.capture_mode != "DEFAULT":

@@ -25,6 +25,7 @@ from controlplane.mesh.routing import l4_selectors
 from controlplane.mesh.routing_hosts import ANYWHERE
 from controlplane.mesh.routing_l4 import L4, is_l4_uniform, l4_rules
 from controlplane.mesh.routing_match import ANYONE, Client
+from controlplane.mesh.routing_names import own_addresses
 from controlplane.mesh.rules import common_rule, rule_of
 from controlplane.mesh.scope import common_services, particular_services
 from controlplane.mesh.service import Port, Service, ServiceId, service
@@ -216,7 +217,7 @@ def _claims(
         claim = _connections(q, scope, found, port, policy)
         own += ((Bind(address, port.number), claim) for address in _addresses(q, found, port))
         subnets = tuple(address for address in found.addresses if "/" in address)
-        if subnets or not (found.addresses or found.headless):
+        if subnets or not (own_addresses(found) or found.headless):
             shared.append((wildcard, claim._replace(subnets=subnets)))
     return Claims(tuple(one for one in shared if one[0].port not in _TAKEN), tuple(own))
 
@@ -226,7 +227,7 @@ def _addresses(q: Q, found: Service, port: Port) -> Iterator[str]:
     if found.headless:
         yield from sorted({one.address for one in q(endpoints, found.id, port.number) if one.healthy})
     else:
-        yield from (address for address in found.addresses if "/" not in address)
+        yield from own_addresses(found)
 
 
 def _connections(q: Q, scope: RouteScope, found: Service, port: Port, policy: tuple[Key, ...]) -> Claim:

@@ -15,6 +15,7 @@ from controlplane.mesh.imports import offer
 from controlplane.mesh.projections import Scope
 from controlplane.mesh.protocols import AUTO
 from controlplane.mesh.routing_hosts import host_facts, is_uniform
+from controlplane.mesh.routing_names import own_addresses
 from controlplane.mesh.routing_unregistered import unregistered
 from controlplane.mesh.scope import common_services, particular_services
 from controlplane.mesh.service import ServiceId, service, service_ports
@@ -92,7 +93,7 @@ def _sniffed(q: Q, id: ServiceId) -> tuple[tuple[str, SniffedPort], ...]:
 def sniffed_ports(q: Q, id: ServiceId) -> tuple[int, ...]:
     """The ports of a service whose protocol is found out where nobody else is: at addresses of its own."""
     found = q(service, id)
-    if found is None or not (found.headless or any("/" not in address for address in found.addresses)):
+    if found is None or not (found.headless or own_addresses(found)):
         return ()
     return tuple(port.number for port in found.ports if port.protocol == AUTO)
 

@@ -28,6 +28,9 @@ ROUTED = HTTP_LIKE | {AUTO}
 """Protocols whose ports have virtual hosts."""
 
 
+_UNSPECIFIED = frozenset({"0.0.0.0", "::"})
+
+
 class Contest(NamedTuple):
     """A derived name that others may have too: `hosts` are services of that very host, `older` are
     services that derive it as well; `routed`: a VirtualService names it."""
@@ -51,8 +54,13 @@ def _derivations(found: Service, namespace: str) -> dict[str, str]:
         if found.headless:
             forms += [f"*.{form}" for form in forms]
         names.update((form, host) for form in forms if form != found.id.host)
-    names.update((address, found.id.host) for address in found.addresses if "/" not in address)
+    names.update((address, found.id.host) for address in own_addresses(found))
     return names
+
+
+def own_addresses(found: Service) -> tuple[str, ...]:
+    """The addresses that are the service's alone to dial: no networks, and not "any address" spelled out."""
+    return tuple(one for one in found.addresses if "/" not in one and one not in _UNSPECIFIED)
 
 
 def home_namespaces(found: Service) -> tuple[str, ...]:
@@ -178,4 +186,4 @@ def _entry_addresses_of(q: Q, key: Key) -> tuple[tuple[str, ServiceId], ...]:
 
 
 def _addresses(found: Service | None) -> tuple[tuple[str, ServiceId], ...]:
-    return () if found is None else tuple((address, found.id) for address in found.addresses)
+    return () if found is None else tuple((address, found.id) for address in own_addresses(found))

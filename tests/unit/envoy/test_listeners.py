@@ -122,6 +122,13 @@ class TestTcp:
         )
         assert to(world.listeners()["0.0.0.0_5432"].default_filter_chain) == "outbound|5432||a.example.com"
 
+    def test_any_address_is_no_address(self) -> None:
+        port = "[{number: 5432, name: tcp, protocol: TCP}, {number: 80, name: http, protocol: HTTP}]"
+        world = Traffic(entry("e", "[a.example.com]", port, resolution="NONE", addresses="[0.0.0.0, '::']"))
+        assert set(world.listeners()) == {"0.0.0.0_5432", "0.0.0.0_80", "virtualOutbound"}
+        assert to(world.listeners()["0.0.0.0_5432"].default_filter_chain) == "outbound|5432||a.example.com"
+        assert list(world.host("80", "a.example.com").domains) == ["a.example.com", "a.example.com."]
+
     def test_the_oldest_without_an_address_has_the_port(self) -> None:
         port = "[{number: 5432, name: tcp, protocol: TCP}]"
         world = Traffic(

@@ -39,8 +39,11 @@ def withhold(subs: Mapping[str, Subscription], sub: Subscription, made: Plan, un
     emptied = []
     for change in made.withheld:
         old = has(sub.rejected.pop(change.name, None), change.old)
-        if old is None or change.name in sub.leaving:
+        if old is None or change.old is None or change.name in sub.leaving:
             continue
+        if sub.complete and not old.body:
+            # To keep what we do not know we list what it rejected.
+            old = change.old
         if sub.spec.url == ENDPOINT and _takes(subs, change.name):
             # A living cluster without endpoints is one with none, not one that keeps its last.
             old = Resource(ENDPOINT, change.name, wire.string(_CLUSTER_NAME, change.name))

@@ -7,7 +7,7 @@ by one change the first plans and the others look it up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
@@ -19,17 +19,18 @@ from controlplane.xds.names import NOBODY, Interest
 from controlplane.xds.variant import REMOVALS, Removal, Variant, complete
 
 
+def unknown(type_url: str, name: str) -> Resource:
+    """Stands for a version that the client has from an earlier stream, whose bytes we do not have."""
+    return Resource(type_url, name, b"")
+
+
 class Rejection(NamedTuple):
     """A version that this client refused, and what it has instead."""
 
     version: str
     good: Resource | None
-    """The bytes it accepted before; None when it has none, or none that we know of."""
-    keep: bool
-    """Go on listing the refused bytes: leaving the name out would delete a version we never saw."""
+    """What it accepted before: None when it has no such resource; without a body when it is unknown."""
     error: str
-    group: tuple[str, ...] = ()
-    """All that was suspected with it, when the client named nobody; empty when it did."""
 
 
 class Exceptions(NamedTuple):
@@ -132,82 +133,84 @@ def _changes(ledger: Ledger, ask: Ask) -> Iterator[Change]:
             yield Change(change.name, still, change.new)
 
 
-def _increment(ledger: Ledger, spec: TypeSpec, ask: Ask) -> Plan:
-    """Only what changed: all types in the incremental variant, EDS, RDS and SDS in the other."""
-    rejected = dict(ask.exceptions.rejected)
-    delta = ask.variant is Variant.DELTA
-    news: dict[str, Change] = {}
-    withheld: list[Change] = []
-    removed = set(ask.exceptions.drop)
+def _sort_out(
+    ledger: Ledger, spec: TypeSpec, ask: Ask, rejected: Mapping[str, Rejection]
+) -> tuple[dict[str, Change], tuple[Change, ...]]:
+    """The changes that can be told, by name, and the removals that have to wait."""
+    news, withheld = {}, []
     for change in _changes(ledger, ask):
         if change.new is None:
             match REMOVALS[spec.url]:
                 case Removal.AT_ONCE:
                     news[change.name] = change
-                    removed.add(change.name)
                 case Removal.AFTER_ROUTES | Removal.LATE:
                     withheld.append(change)
-        elif not _refused(rejected, change.new):
+        elif has(rejected.get(change.name), change.new) is change.new:
             news[change.name] = change
+    return news, tuple(withheld)
+
+
+def _increment(ledger: Ledger, spec: TypeSpec, ask: Ask) -> Plan:
+    """Only what changed: all types in the incremental variant, EDS, RDS and SDS in the other."""
+    rejected = dict(ask.exceptions.rejected)
+    news, withheld = _sort_out(ledger, spec, ask, rejected)
     upserts = {name: change.new for name, change in news.items() if change.new is not None}
+    removed = {*ask.exceptions.drop, *(name for name, change in news.items() if change.new is None)}
+    # What is gone from the feed while the client has it can still be asked for.
+    gone = {change.name: change.old for change in withheld}
+    gone.update((name, one) for name, one in ask.exceptions.leaving if name not in ask.exceptions.drop)
     stood_in = set()
-    leaving = {name: one for name, one in ask.exceptions.leaving if name not in ask.exceptions.drop}
     for name in ask.owed:
-        found = ledger.get(name) or leaving.get(name)
-        if found is None or not found.body:
+        found = ledger.get(name) or gone.get(name)
+        sent = has(rejected.get(name), found)
+        if found is None or sent is None:
+            # It is not there; or not for a client that rejected it and never had another version.
             removed.add(name)
-            continue
-        good = rejected[name].good if _refused(rejected, found) else None
-        if good is not None:
-            stood_in.add(name)
-        elif name not in news:
-            news[name] = Change(name, None, found)
-        upserts[name] = good or found
+        elif sent.body:
+            upserts[name] = sent
+            if sent is not found:
+                stood_in.add(name)
+            elif name not in news:
+                news[name] = Change(name, None, found)
     echoed = [
-        rejected[found.name].good or found if _refused(rejected, found) else found
+        sent
         for name in ask.echo
         if name not in upserts and ask.interest.covers(name)
-        if (found := ledger.get(name) or leaving.get(name)) is not None and found.body
+        if (sent := has(rejected.get(name), ledger.get(name) or gone.get(name))) is not None and sent.body
     ]
-    upserts.update((found.name, found) for found in echoed)
+    upserts.update((sent.name, sent) for sent in echoed)
+    told = tuple(sorted(removed)) if ask.variant is Variant.DELTA else ()
     return Plan(
         type_url=spec.url,
         variant=ask.variant,
         upserts=tuple(upserts[name] for name in sorted(upserts)),
-        removed=tuple(sorted(removed)) if delta else (),
+        removed=told,
         news=tuple(news[name] for name in sorted(news)),
-        withheld=tuple(withheld),
+        withheld=withheld,
         refs=_refs(news.values()),
         echoes=len(echoed),
         stood_in=frozenset(stood_in),
-        due=bool(upserts or (removed and delta)),
+        due=bool(upserts or told),
     )
 
 
 def _complete(ledger: Ledger, spec: TypeSpec, ask: Ask) -> Plan:
     """Everything: CDS and LDS in the state-of-the-world variant."""
     rejected = dict(ask.exceptions.rejected)
-    news, withheld = [], []
-    for change in _changes(ledger, ask):
-        if change.new is None and REMOVALS[spec.url] is not Removal.AT_ONCE:
-            withheld.append(change)
-        elif change.new is None or not _refused(rejected, change.new):
-            news.append(change)
-    known = {change.name for change in news}
-    news += [
-        Change(name, None, found)
-        for name in sorted(ask.owed)
-        if name not in known and (found := ledger.get(name)) and not _refused(rejected, found)
-    ]
+    news, withheld = _sort_out(ledger, spec, ask, rejected)
+    for name in ask.owed:
+        found = ledger.get(name)
+        if found is not None and name not in news and has(rejected.get(name), found) is found:
+            news[name] = Change(name, None, found)
     upserts, stood_in = _everything(ledger, ask, rejected, withheld)
     return Plan(
         type_url=spec.url,
         variant=ask.variant,
         upserts=upserts,
         removed=(),
-        news=tuple(news),
-        withheld=tuple(withheld),
-        refs=_refs(news),
+        news=tuple(news[name] for name in sorted(news)),
+        withheld=withheld,
+        refs=_refs(news.values()),
         echoes=0,
         stood_in=stood_in,
         due=bool(news or ask.owed or ask.exceptions.drop),
@@ -215,37 +218,28 @@ def _complete(ledger: Ledger, spec: TypeSpec, ask: Ask) -> Plan:
 
 
 def _everything(
-    ledger: Ledger, ask: Ask, rejected: dict[str, Rejection], withheld: list[Change]
+    ledger: Ledger, ask: Ask, rejected: Mapping[str, Rejection], withheld: tuple[Change, ...]
 ) -> tuple[tuple[Resource, ...], frozenset[str]]:
     """All that the client is to have, and for which names it gets last good bytes."""
-    found = {name: one for name in ledger.names() if ask.interest.covers(name) and (one := ledger.get(name))}
+    feed = {name: one for name in ledger.names() if ask.interest.covers(name) and (one := ledger.get(name))}
+    gone = {change.name: change.old for change in withheld}
+    gone.update((name, one) for name, one in ask.exceptions.leaving if name not in ask.exceptions.drop)
+    found = {**gone, **feed}
     stood_in = set()
-    for name, refusal in rejected.items():
-        if name not in found or found[name].version != refusal.version or refusal.keep:
-            continue
-        if refusal.good is None:
+    for name in rejected.keys() & found.keys():
+        sent = has(rejected[name], found[name])
+        if sent is None:
             del found[name]
-        else:
-            found[name] = refusal.good
+        elif sent.body and sent is not found[name]:
+            found[name] = sent
             stood_in.add(name)
-    for change in withheld:
-        still_there = has(rejected.get(change.name), change.old)
-        if still_there is not None:
-            found[change.name] = still_there
-    for name, still in ask.exceptions.leaving:
-        if name not in ask.exceptions.drop:
-            found.setdefault(name, still)
-    return tuple(found[name] for name in sorted(found)), frozenset(stood_in)
-
-
-def _refused(rejected: dict[str, Rejection], found: Resource) -> bool:
-    refusal = rejected.get(found.name)
-    return refusal is not None and refusal.version == found.version
+        # Else its version is unknown: to leave the name out would delete it, rejected bytes do not.
+    return tuple(one for name in sorted(found) if (one := found[name]) is not None), frozenset(stood_in)
 
 
 def has(refusal: Rejection | None, sent: Resource | None) -> Resource | None:
     """What a client has of a resource that it was sent, given what it refused."""
-    if refusal is None or sent is None or refusal.version != sent.version or refusal.keep:
+    if refusal is None or sent is None or refusal.version != sent.version:
         return sent
     return refusal.good
 

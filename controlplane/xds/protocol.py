@@ -17,7 +17,7 @@ from controlplane.envoy.resource import Resource
 from controlplane.envoy.types import TypeSpec
 from controlplane.xds.ledger import Change, Checkpoint, Ledger
 from controlplane.xds.names import NO_INTEREST, NOBODY, Interest, intern_names
-from controlplane.xds.plan import NO_EXCEPTIONS, Exceptions, Plan, Rejection
+from controlplane.xds.plan import NO_EXCEPTIONS, Exceptions, Plan, Rejection, unknown
 from controlplane.xds.variant import Variant, complete, resumable
 
 WILDCARD = "*"
@@ -99,9 +99,10 @@ class Subscription:
     error: str = ""
     """Why the newest answered response was rejected; "" when it was not."""
     rejected: dict[str, Rejection] = field(default_factory=dict)
+    retry: list[tuple[str, ...]] = field(default_factory=list)
+    """Names that were rejected together, to be sent anew group by group."""
     refused: bool = False
-    """A response was rejected whole, of which no part is known to be good: with the next change, all
-    of it is tried again."""
+    """A complete response was rejected that cannot be taken apart; the next change sends it anew."""
     leaving: dict[str, Leaving] = field(default_factory=dict)
     blocked_since: float | None = None
     sent_at: float = 0.0
@@ -188,11 +189,10 @@ class Subscription:
         for name in self.ledger.names():
             found = self.ledger.get(name)
             if found is not None and known.get(name) != found.version:
-                before[name] = None
+                before[name] = unknown(self.spec.url, name) if name in known else None
         for name in known:
             if self.ledger.get(name) is None:
-                # Its bytes are unknown, and will not be needed: it can only go.
-                before[name] = Resource(self.spec.url, name, b"")
+                before[name] = unknown(self.spec.url, name)
         self.point = self.ledger.diverge(before)
 
     def ask_all(self, names: tuple[str, ...]) -> None:

@@ -29,7 +29,7 @@ from controlplane.xds.options import Pace
 from controlplane.xds.plan import Ask, Plan, plan
 from controlplane.xds.protocol import Push, Request, Subscription
 from controlplane.xds.variant import Variant
-from controlplane.xds.verdict import Verdict, answered, awaiting, lift
+from controlplane.xds.verdict import Verdict, answered, awaiting, retry
 
 
 class Shared(NamedTuple):
@@ -130,7 +130,7 @@ class Session:
         """Whether `next` may have something, now or later."""
         for sub in self.subscriptions.values():
             sub.ledger.refresh()
-            if sub.stirred or sub.leaving:
+            if sub.stirred or sub.leaving or sub.retry:
                 return True
         return False
 
@@ -170,7 +170,8 @@ class Session:
         drop = order.ripe(self.subscriptions, sub, now)
         if not sub.stirred and not drop:
             sub.revision = ledger.revision
-            return None
+            if sub.pending or not retry(sub):
+                return None
         if sub.busy(now, self._pace.ack_deadline) or self._gated(sub, now):
             return None
         made = self._plan(sub, drop)
@@ -183,8 +184,6 @@ class Session:
         return None
 
     def _plan(self, sub: Subscription, drop: tuple[str, ...]) -> Plan:
-        if sub.rejected:
-            lift(sub)
         made = plan(sub.ledger, sub.spec, self._ask(sub, drop))
         if sub.refused and any(change.name not in sub.owed for change in made.news):
             # Something changed since the whole response was refused: perhaps for the better.
@@ -217,9 +216,11 @@ class Session:
         sub.owed = sub.echo = NOBODY
         sub.revision = sub.ledger.revision
         if sub.leaving:
-            back = [name for name in sub.leaving if sub.ledger.get(name) is not None]
-            for name in back:
+            for name in [name for name in sub.leaving if sub.ledger.get(name) is not None]:
                 del sub.leaving[name]
+        if sub.rejected:
+            for name in [name for name in sub.rejected if sub.ledger.get(name) is None]:
+                del sub.rejected[name]
 
     def _gated(self, sub: Subscription, now: float) -> bool:
         """Whether routes or listeners must wait for clusters that they may point at."""

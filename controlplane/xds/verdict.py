@@ -7,7 +7,8 @@ that the client's next ACK confirms a state that we know.
 Envoy answers in two ways (https://github.com/envoyproxy/envoy/blob/main/source/common/upstream/cds_api_helper.cc
 and lds_api.cc).  A semantic error in clusters or listeners names the offenders, and the rest of the
 response is in force.  Anything else drops the response whole, or leaves open how far it got, and the
-text is no evidence: then all that was new in the response is suspect.
+text is no evidence: then all that was new in the response is suspect.  All of it goes back to its
+last good bytes, and is tried anew by halves until the offenders are found.
 """
 
 from __future__ import annotations
@@ -16,13 +17,11 @@ import re
 from dataclasses import dataclass
 
 from controlplane.envoy.resource import Resource
-from controlplane.xds.plan import Rejection
+from controlplane.xds.plan import Rejection, unknown
 from controlplane.xds.protocol import MAX_PENDING, Push, Subscription
 
 MAX_DETAIL = 2000
 """Characters of an error that are kept."""
-MAX_BLAMED = 64
-"""Suspects beyond this number are not held one by one: the response counts as refused whole."""
 LIFTED = ""
 """The version of a rejection that only remembers what the client has."""
 
@@ -71,13 +70,18 @@ def _accept(sub: Subscription, index: int) -> None:
     del sub.pending[: index + 1]
     sub.acked = accepted[-1].nonce
     sub.error = ""
+    _redeem(sub, accepted)
+
+
+def _redeem(sub: Subscription, accepted: list[Push], but: frozenset[str] = frozenset()) -> None:
+    """Forget the rejections of resources that the client has accepted another version of."""
     if not sub.rejected:
         return
     again = set()
     for push in accepted:
         for resource in push.plan.upserts:
             refusal = sub.rejected.get(resource.name)
-            if refusal is None or resource.name in push.plan.stood_in:
+            if refusal is None or resource.name in push.plan.stood_in or resource.name in but:
                 continue
             del sub.rejected[resource.name]
             now = sub.ledger.get(resource.name)
@@ -85,7 +89,7 @@ def _accept(sub: Subscription, index: int) -> None:
                 # It went back to what was refused while this was on its way: let the client judge anew.
                 again.add(resource.name)
     if again:
-        sub.owed = frozenset(sub.owed | again)
+        sub.owed = sub.owed.union(again)
 
 
 def _reject(sub: Subscription, index: int, error: str) -> tuple[str, ...]:
@@ -94,31 +98,74 @@ def _reject(sub: Subscription, index: int, error: str) -> tuple[str, ...]:
     del sub.pending[: index + 1]
     sub.error = error
     suspects = _suspects(sub, rejected)
-    named = offenders(error, suspects.keys() | sub.rejected.keys())
-    blamed = sorted(named & suspects.keys() if named else suspects)
-    if len(blamed) > MAX_BLAMED:
+    # An offender may be an old acquaintance that a complete response had to list once more.
+    named = offenders(error, {one.name for push in rejected for one in push.plan.upserts})
+    if named:
+        _redeem(sub, rejected, but=named)
+    blamed = tuple(sorted(named & suspects.keys() if named else suspects))
+    if not named and sub.complete and any(good and not good.body for good, _ in suspects.values()):
+        # What the client has of these we do not know, so none of them can be left out to find the one.
         sub.refused = True
-        return tuple(blamed)
+        return blamed
     again = set()
-    group = () if named else tuple(blamed)
     for name in blamed:
         good, bad = suspects[name]
-        keep = good is None and sub.complete and sub.resumed
-        sub.rejected[name] = Rejection(bad.version, good, keep, error, group)
         now = sub.ledger.get(name)
-        if now is None or now.version != bad.version or keep:
+        if now is None and sub.point is sub.ledger.head:
+            # It is gone meanwhile, and the client was told so or will be.
+            if not any(change.name == name for push in sub.pending for change in push.news):
+                _correct_leaving(sub, bad, good)
+            continue
+        sub.rejected[name] = Rejection(bad.version, good, error)
+        if now is None or now.version != bad.version or (good is not None and not good.body):
             continue
         if sub.complete:
             sub.answer = True
         elif good is not None:
             again.add(name)
     if again:
-        sub.owed = frozenset(sub.owed | again)
-    return tuple(blamed)
+        sub.owed = sub.owed.union(again)
+    if not named and len(blamed) > 1:
+        half = len(blamed) // 2
+        sub.retry += [blamed[:half], blamed[half:]]
+    return blamed
+
+
+def retry(sub: Subscription) -> bool:
+    """Send suspects anew, some of those that were rejected together; False when there is nothing to try.
+
+    They go without other news, so that a NACK says something about them and harms nobody else.
+    """
+    while sub.retry:
+        names = [name for name in sub.retry.pop(0) if _still_suspect(sub, name)]
+        for name in names:
+            sub.rejected[name] = sub.rejected[name]._replace(version=LIFTED)
+        if names:
+            sub.owed = sub.owed.union(names)
+            return True
+    return False
+
+
+def _still_suspect(sub: Subscription, name: str) -> bool:
+    refusal, now = sub.rejected.get(name), sub.ledger.get(name)
+    return refusal is not None and now is not None and now.version == refusal.version
+
+
+def _correct_leaving(sub: Subscription, bad: Resource, good: Resource | None) -> None:
+    """What is about to be taken from the client is not the version that it rejected."""
+    leaving = sub.leaving.get(bad.name)
+    if leaving is None or leaving.resource.version != bad.version:
+        return
+    if good is None:
+        del sub.leaving[bad.name]
+    elif good.body or not sub.complete:
+        sub.leaving[bad.name] = leaving._replace(resource=good)
 
 
 def _suspects(sub: Subscription, rejected: list[Push]) -> dict[str, tuple[Resource | None, Resource]]:
     """What was new in these responses: name -> (what the client had, what it was sent)."""
+    # A complete listing after a reconnect may meet resources of an earlier stream.
+    resumed = sub.complete and sub.resumed
     suspects: dict[str, tuple[Resource | None, Resource]] = {}
     for push in rejected:
         for change in push.news:
@@ -127,26 +174,15 @@ def _suspects(sub: Subscription, rejected: list[Push]) -> dict[str, tuple[Resour
             had = suspects[change.name][0] if change.name in suspects else change.old
             if change.name in sub.rejected:
                 had = sub.rejected[change.name].good
-            suspects[change.name] = (had if had and had.body else None, change.new)
+            if had is None and resumed:
+                had = unknown(sub.spec.url, change.name)
+            suspects[change.name] = (had, change.new)
     return suspects
 
 
-def lift(sub: Subscription) -> None:
-    """Give the co-suspects of a resource that has changed another chance: they may be innocent."""
-    for name in sorted(sub.rejected):
-        refusal = sub.rejected[name]
-        now = sub.ledger.get(name)
-        if not refusal.group or (now is not None and now.version == refusal.version):
-            continue
-        fellows = [fellow for fellow in refusal.group if fellow in sub.rejected]
-        for fellow in fellows:
-            sub.rejected[fellow] = sub.rejected[fellow]._replace(version=LIFTED, group=())
-        sub.owed = frozenset(sub.owed.union(fellow for fellow in fellows if sub.ledger.get(fellow)))
-
-
-def offenders(error: str, candidates: set[str]) -> set[str]:
+def offenders(error: str, candidates: set[str]) -> frozenset[str]:
     """Those of the candidates that the error names as the ones that failed, where it does that."""
     if _NAMES_OFFENDERS not in error:
-        return set()
+        return frozenset()
     words = {word.rstrip(":.") for word in _SEPARATORS.split(error)}
-    return words & candidates
+    return frozenset(words & candidates)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.xds.verdict import MAX_BLAMED, offenders
+from controlplane.xds.verdict import offenders
 from tests.unit.xds.world import DELTA, SOTW, Peer, World, resource
 
 both = pytest.mark.parametrize("variant", [SOTW, DELTA], ids=["sotw", "delta"])
@@ -68,6 +68,17 @@ def test_sotw_a_named_listener_is_replaced_and_its_neighbours_stay_new(world: Wo
     assert peer.flush() == []
 
 
+def converse(peer: Peer, *names: str) -> list[dict[str, str]]:
+    """Answer everything, rejecting what has a bad resource without naming it; what was sent."""
+    sent = []
+    while (response := peer.one()) is not None:
+        bad = any("bad" in content for content in response.bodies.values())
+        peer.ack(response, *names, error="nobody is named" if bad else None)
+        sent.append(response.bodies)
+        assert len(sent) < 100
+    return sent
+
+
 @both
 def test_without_a_name_all_that_changed_is_suspect(world: World, variant) -> None:
     peer = listening(world, variant)
@@ -75,6 +86,64 @@ def test_without_a_name_all_that_changed_is_suspect(world: World, variant) -> No
     verdict = peer.nack(peer.one(), "missing ]: [", "a", "b", "c").verdict
     assert verdict.blamed == ("a", "b")
     assert peer.one().bodies == {"a": "1", "b": "1"}
+
+
+@both
+def test_suspects_are_tried_by_halves_and_the_innocent_go_through(variant) -> None:
+    world = World()
+    names = [f"r{number}" for number in range(8)]
+    world.commit(("rds", name, resource("rds", name, "1")) for name in names)
+    peer = Peer(world, variant)
+    peer.start(("rds", *names))
+    world.commit(("rds", name, resource("rds", name, "bad" if name == "r5" else "2")) for name in names)
+    sent = converse(peer, *names)
+    assert {name: content for bodies in sent for name, content in bodies.items()}["r5"] == "1"
+    accepted = {}
+    for bodies in sent:
+        if "bad" not in bodies.values():
+            accepted.update(bodies)
+    assert accepted == {name: "1" if name == "r5" else "2" for name in names}
+    assert peer.sub("rds").rejected.keys() == {"r5"}
+    # All, back, four good, four, back, two, back, one, the other one, back, two good.
+    assert len(sent) == 11
+
+
+def test_sotw_listeners_of_a_new_client_are_tried_by_halves() -> None:
+    world = World()
+    names = [f"l{number}" for number in range(4)]
+    world.commit(("lds", name, resource("lds", name, "bad" if name == "l2" else "1")) for name in names)
+    peer = Peer(world, SOTW)
+    peer.ask("lds")
+    assert converse(peer)[-1] == {"l0": "1", "l1": "1", "l3": "1"}
+
+
+@both
+def test_other_changes_do_not_travel_with_suspects(world: World, variant) -> None:
+    peer = listening(world, variant)
+    change(world, "rds", "ab", "bad")
+    peer.nack(peer.one(), "one of them", "a", "b", "c")
+    change(world, "rds", "c", "2")
+    assert converse(peer, "a", "b", "c")[0] == {"a": "1", "b": "1", "c": "2"}
+    assert peer.sub("rds").rejected.keys() == {"a", "b"}
+
+
+@both
+def test_suspects_that_changed_meanwhile_are_not_tried_again(world: World, variant) -> None:
+    peer = listening(world, variant)
+    change(world, "rds", "ab", "bad")
+    peer.nack(peer.one(), "one of them", "a", "b", "c")
+    change(world, "rds", "ab", "2")
+    assert converse(peer, "a", "b", "c") == [{"a": "2", "b": "2"}]
+
+
+@both
+def test_a_client_that_rejects_everything_is_not_asked_forever(variant) -> None:
+    world = World()
+    names = [f"r{number}" for number in range(8)]
+    world.commit(("rds", name, resource("rds", name, "bad")) for name in names)
+    peer = Peer(world, variant)
+    peer.ask("rds", *names)
+    assert len(converse(peer, *names)) == 15
 
 
 @both
@@ -169,16 +238,6 @@ def test_a_resource_that_went_back_to_the_rejected_bytes_is_tried_again(world: W
     assert peer.one().bodies == {"a": "bad"}
 
 
-@both
-def test_a_mended_resource_takes_its_fellow_suspects_along(world: World, variant) -> None:
-    peer = listening(world, variant)
-    change(world, "rds", "ab", "2")
-    peer.nack(peer.one(), "somebody is bad", "a", "b", "c")
-    peer.flush(ack=True)
-    change(world, "rds", "a", "3")
-    assert peer.one().bodies == {"a": "3", "b": "2"}
-
-
 def test_delta_a_new_resource_that_is_rejected_is_left_out(world: World) -> None:
     peer = listening(world, DELTA)
     world.put("lds", "d", "bad")
@@ -224,30 +283,33 @@ def test_a_rejected_resource_that_is_deleted_is_forgotten(world: World, variant)
     assert peer.one().bodies["a"] == "anew"
 
 
-@both
-def test_a_large_response_refused_whole_is_tried_again_with_the_next_change(variant) -> None:
-    world = World()
-    names = [f"r{number:03}" for number in range(MAX_BLAMED + 1)]
-    world.commit(("rds", name, resource("rds", name, "1")) for name in names)
-    peer = Peer(world, variant)
-    peer.ask("rds", *names)
-    peer.nack(peer.one(), "one of them", *names)
+def test_sotw_what_cannot_be_taken_apart_is_tried_again_with_the_next_change(world: World) -> None:
+    peer = Peer(world, SOTW)
+    peer.ask("lds", version="of-an-earlier-stream")
+    peer.nack(peer.one(), "constraint violation somewhere")
     assert peer.flush() == []
-    assert peer.sub("rds").rejected == {}
-    world.put("rds", names[0], "2")
-    assert peer.one().names == names
+    assert peer.sub("lds").rejected == {}
+    change(world, "lds", "a", "2")
+    assert peer.one().bodies == {"a": "2", "b": "1", "c": "1"}
+
+
+def test_delta_a_rejected_resource_without_a_good_version_does_not_exist(world: World) -> None:
+    peer = Peer(world, DELTA)
+    peer.ask("rds", "a")
+    peer.nack(peer.one(), "bad")
+    peer.ask("rds", "a", "b")
+    response = peer.one()
+    assert (response.bodies, response.removed) == ({"b": "1"}, ("a",))
 
 
 @both
-def test_another_name_is_served_after_everything_was_refused(variant) -> None:
-    world = World()
-    names = [f"r{number:03}" for number in range(MAX_BLAMED + 1)]
-    world.commit(("rds", name, resource("rds", name, "1")) for name in [*names, "other"])
-    peer = Peer(world, variant)
-    peer.ask("rds", *names)
-    peer.nack(peer.one(), "one of them", *names)
-    peer.ask("rds", *names, "other") if variant is SOTW else peer.ask("rds", "other")
-    assert peer.one().names == ["other"]
+def test_rejected_bytes_are_not_echoed(world: World, variant) -> None:
+    peer = listening(world, variant)
+    change(world, "rds", "a", "bad")
+    peer.nack(peer.one(), "bad", "a", "b", "c")
+    peer.flush(ack=True)
+    world.put("lds", "a", "2", ["a", "b"])
+    assert [response.bodies for response in peer.flush() if response.short == "rds"] == [{"a": "1", "b": "1"}]
 
 
 @both

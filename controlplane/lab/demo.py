@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 from controlplane.base.errors import MiniIstiodError
+from controlplane.lab import pushes
 from controlplane.lab.forward import Forward
 from controlplane.lab.pods import Lab, Sidecar
 from controlplane.lab.screen import Screen
@@ -59,7 +60,11 @@ def run(options: argparse.Namespace) -> int:
         screen.verdict("demo: FAIL: interrupted")
         return 130
     except MiniIstiodError as error:
-        problems = (str(error),)
+        # The verdict is one line, the last; what more there is to say (the end of a log) comes before it.
+        problem, *details = str(error).splitlines()
+        for line in details:
+            screen.line(line)
+        problems = (problem.rstrip(":"),)
     if problems:
         screen.verdict("demo: FAIL: " + "; ".join(problems))
         return 1
@@ -116,9 +121,10 @@ def _open(lab: Lab, protocol: str, screen: Screen) -> Shop:
 
 
 def _play(shop: Shop, step: Step, requests: int, screen: Screen) -> list[str]:
-    for push in shop.route(step):
+    pushed = shop.route(step)
+    for push in pushed:
         screen.push(push)
-    problems: list[str] = []
+    problems = list(pushes.wrong(pushed))
     for visit in step.visits:
         results = screen.watch(visit, shop.visit(visit, visit.requests(requests)))
         problems += failures(visit, results)

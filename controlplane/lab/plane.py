@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import socket
 import subprocess
@@ -44,9 +45,13 @@ class Plane:
         self.socket.chmod(0o666)
 
     def get(self, path: str) -> Any:
-        """The JSON at `path` of the monitoring address."""
+        """The JSON at `path` of the monitoring address; PlaneError when there is none."""
         self.check()
-        return fetch(self.monitoring, path).json()
+        try:
+            return fetch(self.monitoring, path).json()
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            self.check()
+            raise PlaneError(f"the control plane does not answer {path}: {error}") from error
 
     def check(self) -> None:
         """Raise PlaneError when it has ended."""

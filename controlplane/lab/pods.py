@@ -7,6 +7,7 @@ no proxy, and the two share one network namespace with one address.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
@@ -111,6 +112,13 @@ class Pod:
             return False
         port = None if self.spec.app is None else self.spec.app.port
         return port is None or answers(Target(self.netns, "127.0.0.1", port), "/healthz")
+
+    def rejected(self) -> dict[str, int]:
+        """The updates that its Envoy refused, by statistic; PodError when Envoy does not answer."""
+        try:
+            return self.admin.rejected()
+        except (OSError, http.client.HTTPException) as error:
+            raise PodError(f"Envoy of pod {self.spec.name}: {error}:\n{self._tail('envoy')}") from error
 
     def _tail(self, name: str) -> str:
         return "\n".join((self.directory / f"{name}.log").read_text(errors="replace").splitlines()[-15:])

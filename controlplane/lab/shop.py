@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -76,12 +77,13 @@ class Shop:
 
     def push(self, name: str, objects: Sequence[cluster.Object]) -> tuple[pushes.Push, ...]:
         """Write a file and wait until every proxy has answered all of it.  ShopError if one does not."""
-        last = max((push.id for push in self._pushes()), default=0)
+        last = max((push.id for push in self._pushes(0.0)), default=0)
+        written = time.time()
         targets = self.write(name, objects)
         found: dict[pushes.Target, pushes.Push] = {}
 
         def arrived() -> bool:
-            found.update(pushes.newest(self._pushes(), last))
+            found.update(pushes.newest(self._pushes(written), last))
             return all(target in found and found[target].complete for target in targets)
 
         if not wait_until(arrived, _PUSH_TIMEOUT):
@@ -117,11 +119,11 @@ class Shop:
         return tuple(
             f"{name} refused {count} updates ({statistic})"
             for name, pod in sorted(self.lab.pods.items())
-            for statistic, count in pod.admin.rejected().items()
+            for statistic, count in pod.rejected().items()
         )
 
-    def _pushes(self) -> tuple[pushes.Push, ...]:
-        return pushes.parse(self.plane.get("/debug/traces"))
+    def _pushes(self, written: float) -> tuple[pushes.Push, ...]:
+        return pushes.parse(self.plane.get("/debug/traces"), written)
 
 
 def _target(found: cluster.Object) -> pushes.Target:

@@ -70,7 +70,7 @@ def test_all_steps_with_delta() -> None:
     for acked, touched, _, stages in pushes:
         assert acked == touched
         assert [part.split()[0] for part in stages.strip().split(", ")] == [
-            *("notice", "debounce", "compute", "plan", "write", "ack")
+            *("watch", "notice", "debounce", "compute", "plan", "write", "ack")
         ]
 
 

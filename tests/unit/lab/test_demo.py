@@ -96,3 +96,18 @@ def test_a_push_is_told_with_its_stages() -> None:
         out.getvalue()
         == "  pushed Service a/b: 6 of 7 proxies in 106.0 ms  (notice 1.0, debounce 100.0, ack 5.0)\n"
     )
+
+
+def test_the_verdict_is_the_last_line_even_if_there_is_more_to_say(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*args: object) -> None:
+        raise demo.DemoError("the control plane ended (1):\nTraceback\nValueError: 7")
+
+    monkeypatch.setattr(demo, "Lab", fail)
+    assert demo.run(options()) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "  Traceback",
+        "  ValueError: 7",
+        "demo: FAIL: the control plane ended (1)",
+    ]

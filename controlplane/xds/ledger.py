@@ -68,17 +68,23 @@ class Ledger:
 
     # -- now ------------------------------------------------------------------------------------
 
-    def refresh(self) -> None:
-        """Catch up with the feed; costs a comparison of integers when there is nothing new."""
+    def refresh(self) -> bool:
+        """Catch up with the feed; False when it is not settled, and the ledger shows what it last was.
+
+        Costs a comparison of integers when there is nothing new.
+        """
         revision = self.feed.revision
+        if revision == UNSETTLED:
+            return False
         if revision == self.revision:
-            return
+            return True
         delta = None if self.revision == UNSETTLED else self.feed.since(self.revision)
         if delta is None:
             self._record({*self.feed.names(), *self._resources})
         else:
             self._record((*delta.upserts, *delta.removed))
         self.revision = revision
+        return True
 
     def reconsider(self, names: Iterable[str]) -> None:
         """Ask again what stands in for these resources; what differs counts as changed now."""

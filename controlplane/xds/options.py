@@ -35,6 +35,8 @@ class XdsOptions:
     """New streams admitted in a second, evenly; 0 is no limit."""
     admission_wait: float = 1.0
     """A stream that would have to wait longer than this for admission is refused."""
+    introduction_timeout: float = 30.0
+    """A stream whose first request does not come in this time is ended."""
     max_streams: int = 100_000
     """On one connection at a time."""
     max_receive: int = 64 * 2**20

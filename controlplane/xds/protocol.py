@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from controlplane.envoy.resource import Resource
 from controlplane.envoy.types import TypeSpec
+from controlplane.xds.feed import UNSETTLED
 from controlplane.xds.ledger import Change, Checkpoint, Ledger
 from controlplane.xds.names import NO_INTEREST, NOBODY, Interest, intern_names
 from controlplane.xds.plan import NO_EXCEPTIONS, Exceptions, Plan, Rejection, unknown
@@ -149,7 +150,11 @@ class Subscription:
     def rebase(self, ledger: Ledger) -> Ledger:
         """Read another ledger from now on; gives back the old one, for the caller to close."""
         past = self.ledger
-        if self.point is not None:
+        if past.revision == UNSETTLED:
+            # Nothing was sent yet: what is owed is owed from the other ledger.
+            self.move(None)
+            self.point = None if self.interest.wildcard else ledger.hold(ledger.head)
+        elif self.point is not None:
             had = past.at(self.point)
             past.release(self.point)
             differing = {

@@ -31,6 +31,9 @@ from controlplane.xds.protocol import Push, Request, Subscription
 from controlplane.xds.variant import Variant
 from controlplane.xds.verdict import Verdict, answered, awaiting, retry
 
+_IMPATIENT, _PATIENT = 0.001, 0.25
+"""Seconds.  A stream is told when its feeds change; this is for what was asked in the middle of a settle."""
+
 
 class Shared(NamedTuple):
     """What all sessions of a server have in common."""
@@ -58,7 +61,17 @@ class Session:
     All times are seconds of one monotonic clock.
     """
 
-    __slots__ = ("_codec", "_count", "_feeds", "_ledgers", "_pace", "_salt", "subscriptions", "variant")
+    __slots__ = (
+        "_codec",
+        "_count",
+        "_feeds",
+        "_ledgers",
+        "_pace",
+        "_patience",
+        "_salt",
+        "subscriptions",
+        "variant",
+    )
 
     def __init__(self, variant: Variant, feeds: Mapping[str, Feed], shared: Shared, salt: str = "") -> None:
         self.variant = variant
@@ -67,6 +80,8 @@ class Session:
         self._ledgers, self._codec, self._pace = shared
         self._salt = salt
         self._count = 0
+        # Seconds until a feed that was not settled is looked at again; 0 when all are.
+        self._patience = 0.0
 
     # -- what the client says -------------------------------------------------------------------
 
@@ -111,6 +126,8 @@ class Session:
 
     def next(self, now: float) -> tuple[Push, bytes] | None:
         """The response that is to be written now, if any."""
+        if not self._settled():
+            return None
         # Twice: what the first round finds settled may let the second remove something.
         for _ in range(2):
             for spec in TYPES:
@@ -120,6 +137,15 @@ class Session:
             if not any(sub.leaving for sub in self.subscriptions.values()):
                 break
         return None
+
+    def _settled(self) -> bool:
+        """Whether all feeds show one revision.  Half of a change is not planned from."""
+        for sub in self.subscriptions.values():
+            if not sub.ledger.refresh():
+                self._patience = min(max(2 * self._patience, _IMPATIENT), _PATIENT)
+                return False
+        self._patience = 0.0
+        return True
 
     def written(self, push: Push, now: float) -> None:
         """The transport has taken it: the ACK deadline runs from here."""
@@ -149,7 +175,7 @@ class Session:
     def deadline(self, now: float) -> float | None:
         """When `next` may have something although nothing happened; None when that cannot be."""
         wait = self._pace.ack_deadline
-        times = []
+        times = [now + self._patience]
         for sub in self.subscriptions.values():
             if sub.stirred and sub.pending:
                 times.append(sub.pending[-1].at + wait)
@@ -162,9 +188,6 @@ class Session:
     def _advance(self, sub: Subscription, now: float) -> Plan | None:
         """The response of this type that is due and may go, if any."""
         ledger = sub.ledger
-        ledger.refresh()
-        if ledger.revision == UNSETTLED:
-            return None
         if sub.known:
             sub.resume()
         drop = order.ripe(self.subscriptions, sub, now)

@@ -110,6 +110,9 @@ def _reject(sub: Subscription, index: int, error: str) -> tuple[str, ...]:
     again = set()
     for name in blamed:
         good, bad = suspects[name]
+        unclear = good is not None and not good.body
+        # A listing restores certainty, also about what the client did with the rest of this one.
+        sub.answer = sub.answer or (sub.complete and not unclear)
         now = sub.ledger.get(name)
         if now is None and sub.point is sub.ledger.head:
             # It is gone meanwhile, and the client was told so or will be.
@@ -117,11 +120,7 @@ def _reject(sub: Subscription, index: int, error: str) -> tuple[str, ...]:
                 _correct_leaving(sub, bad, good)
             continue
         sub.rejected[name] = Rejection(bad.version, good, error)
-        if now is None or now.version != bad.version or (good is not None and not good.body):
-            continue
-        if sub.complete:
-            sub.answer = True
-        elif good is not None:
+        if not (sub.complete or unclear) and good and now and now.version == bad.version:
             again.add(name)
     if again:
         sub.owed = sub.owed.union(again)

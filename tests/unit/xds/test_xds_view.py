@@ -45,7 +45,7 @@ class Rig:
 
     def _settled(self, outcome: Settled) -> None:
         self.outcomes.append(outcome)
-        self.views.announce()
+        self.views.tell()
 
     async def apply(self, text: str) -> None:
         changes = []
@@ -73,7 +73,9 @@ class Rig:
 
 
 def proxy(name: str, namespace: str, ip: str) -> Proxy:
-    return parse_node(f"sidecar~{ip}~{name}.{namespace}~{namespace}.svc.cluster.local", {"NAMESPACE": namespace})
+    return parse_node(
+        f"sidecar~{ip}~{name}.{namespace}~{namespace}.svc.cluster.local", {"NAMESPACE": namespace}
+    )
 
 
 def drive(test: Callable[[Rig], Awaitable[None]], grace: float = 0.0) -> None:

@@ -1,0 +1,75 @@
+"""The push throttle: how many streams plan and write at a time, and who comes first.
+
+Everything runs on one loop, so the throttle does not make pushes faster.  It keeps the responses that
+exist at a time few, and when there is a queue it decides who waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from typing import NamedTuple
+
+
+class Priority(NamedTuple):
+    """Smaller goes first: the oldest change; then removals, endpoints, the rest."""
+
+    since: float
+    urgency: int
+
+
+class Slot:
+    """The right to push; giving it back twice does no harm."""
+
+    __slots__ = ("_throttle",)
+
+    def __init__(self, throttle: Throttle) -> None:
+        self._throttle: Throttle | None = throttle
+
+    def release(self) -> None:
+        throttle, self._throttle = self._throttle, None
+        if throttle is not None:
+            throttle.free += 1
+            throttle.serve()
+
+
+class Throttle:
+    """`limit` slots; `free` of them are not taken."""
+
+    def __init__(self, limit: int) -> None:
+        self.free = limit
+        self._order = itertools.count()
+        self._waiting: list[tuple[Priority, int, asyncio.Future[Slot]]] = []
+
+    def try_take(self) -> Slot | None:
+        """A slot at once, if nobody has to wait."""
+        if self.free <= 0 or self._waiting:
+            return None
+        self.free -= 1
+        return Slot(self)
+
+    async def take(self, priority: Priority) -> Slot:
+        """A slot, when it is this priority's turn."""
+        turn: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (priority, next(self._order), turn))
+        self.serve()
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                turn.result().release()
+            raise
+
+    def serve(self) -> None:
+        """Give free slots to who waits."""
+        while self.free > 0 and self._waiting:
+            _, _, turn = heapq.heappop(self._waiting)
+            if not turn.done():
+                self.free -= 1
+                turn.set_result(Slot(self))
+
+    @property
+    def queued(self) -> int:
+        """How many wait."""
+        return sum(not turn.done() for _, _, turn in self._waiting)

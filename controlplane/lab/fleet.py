@@ -96,6 +96,13 @@ class Client:
         """What the client has, without versions, by type and name."""
         return {url: {name: body for name, (_, body) in found.items()} for url, found in self.state.items()}
 
+    @property
+    def lacks(self) -> frozenset[str]:
+        """Names that its clusters and listeners refer to and that it was not given yet."""
+        return frozenset(
+            name for url, names in self._wanted.items() for name in names if name not in self.state[url]
+        )
+
     # -- taking in ------------------------------------------------------------------------------
 
     def _take(self, data: bytes) -> list[bytes]:
@@ -125,7 +132,8 @@ class Client:
         answer = self._request(url, subscribe=None if delta else self._wanted.get(url), error=error)
         if self.on_response is not None:
             self.on_response(received)
-        return [answer, *follow]
+        # Envoy asks for the endpoints of a new cluster before it acknowledges the cluster.
+        return [*follow, answer]
 
     def _apply(
         self, url: str, found: dict[str, tuple[str, bytes]], removed: tuple[str, ...], *, complete: bool
@@ -137,7 +145,7 @@ class Client:
         for name, (version, body) in found.items():
             state[name] = (version, body if self.keep_bytes else b"")
             if url in _FOLLOWS:
-                refs[name] = _references(url, body)
+                refs[name] = references(url, body)
         for name in removed if url in _FOLLOWS else ():
             state.pop(name, None)
             refs.pop(name, None)
@@ -207,7 +215,7 @@ def _name(url: str, body: bytes) -> str:
     return str(message.cluster_name if url == ENDPOINT else message.name)
 
 
-def _references(url: str, body: bytes) -> tuple[str, ...]:
+def references(url: str, body: bytes) -> tuple[str, ...]:
     """The EDS name of a cluster, or the RDS names of a listener."""
     message: Any = pb.parse(url, body)
     if url == CLUSTER:

@@ -7,10 +7,11 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 
 from controlplane import __version__
 from controlplane.app.compose import App, build
-from controlplane.base.errors import EnvironmentUnfit, MiniIstiodError
+from controlplane.base.errors import EnvironmentUnfit
 from controlplane.settings import Settings, ignored_variables
 from controlplane.telemetry import logs
 
@@ -22,31 +23,33 @@ def run(settings: Settings) -> int:
     logs.configure(settings.log_level, settings.log_format)
     for name in ignored_variables(os.environ):
         _log.warning("a variable of istiod's has no meaning here", extra={"variable": name})
-    try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(serve(settings))
-    except* EnvironmentUnfit as errors:
-        for error in _leaves(errors):
-            print(f"mini-istiod: {error}", file=sys.stderr)
-        return 2
+    unfit: list[str] = []
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        try:
+            runner.run(serve(settings))
+        except* EnvironmentUnfit as errors:
+            unfit = _texts(errors)
+    for text in unfit:
+        print(f"mini-istiod: {text}", file=sys.stderr)
+    return 2 if unfit else 0
 
 
-def _loop_factory():  # type: ignore[no-untyped-def]
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
         import uvloop
     except ImportError:
         return None
-    return uvloop.new_event_loop
+    new: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return new
 
 
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    found: list[BaseException] = []
-    for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return found
+def _texts(error: BaseException) -> list[str]:
+    if isinstance(error, BaseExceptionGroup):
+        return [text for inner in error.exceptions for text in _texts(inner)]
+    return [str(error)]
 
 
-async def serve(settings: Settings) -> int:
+async def serve(settings: Settings) -> None:
     """Build an App and run it until SIGTERM or SIGINT."""
     app = build(settings)
     stop = asyncio.Event()
@@ -58,7 +61,6 @@ async def serve(settings: Settings) -> int:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-    return 0
 
 
 def _on_signal(stop: asyncio.Event) -> None:
@@ -110,6 +112,3 @@ async def _become_ready(app: App) -> None:
     await app.debouncer.settled()
     app.views.ready = True
     _log.info("ready", extra={"objects": len(app.graph.tables()), "revision": app.graph.revision})
-
-
-__all__ = ["MiniIstiodError", "live", "run", "serve"]

@@ -114,6 +114,7 @@ class GraphView:
     def __init__(self, views: GraphViews, proxy: Proxy) -> None:
         self.proxy = proxy
         self.feeds: Mapping[str, Any] = _PENDING
+        self.fresh = False
         self._views = views
         self._callback: Callable[[], None] | None = None
         self._lease = views.settler.graph.lease(proxy_view, proxy)
@@ -123,6 +124,11 @@ class GraphView:
 
     def on_change(self, callback: Callable[[], None]) -> None:
         self._callback = callback
+
+    def settled(self) -> bool:
+        """Whether all feeds can be read; asked only of views that have new feeds."""
+        self.fresh = any(feed.revision == UNSETTLED for feed in self.feeds.values())
+        return not self.fresh
 
     def changed(self) -> None:
         """A feed of this view changed, or became ready."""
@@ -147,6 +153,7 @@ class GraphView:
         self.feeds = {url: self._views.take(self, (url, maps)) for url, maps in wanted.items()}
         kept = set(map(id, self.feeds.values()))
         self._views.give_back(self, {url: feed for url, feed in old.items() if id(feed) not in kept})
+        self.fresh = True
         self._views.mark(self)
 
 
@@ -207,16 +214,25 @@ class GraphViews:
         """Tell the marked views' streams, at the next turn of the loop."""
         if self._stirred and not self._announced:
             self._announced = True
-            asyncio.get_running_loop().call_soon(self._flush)
+            asyncio.get_running_loop().call_soon(self._announce)
+
+    def tell(self) -> None:
+        """Tell the marked views' streams now; they only take note, and plan in their own time."""
+        stirred, self._stirred = self._stirred, {}
+        for view in stirred:
+            if view.fresh and not view.settled():
+                self._stirred[view] = None  # its new feeds are being computed; that settle tells it
+            else:
+                view.changed()
 
     def stir_all(self) -> None:
         """Tell every stream: some may have asked while nothing could be read."""
         for view in self.views:
             self.mark(view)
 
-    def stirred(self) -> tuple[GraphView, ...]:
-        """The views that will be told of the settle that just ended."""
-        return tuple(self._stirred)
+    def feeds(self) -> tuple[MapFeed, ...]:
+        """All feeds that are kept, read or warm."""
+        return tuple(self._feeds.values())
 
     def close(self) -> None:
         """Let all leases go."""
@@ -231,13 +247,10 @@ class GraphViews:
         for view in feed.readers:
             self.mark(view)
 
-    def _flush(self) -> None:
+    def _announce(self) -> None:
         self._announced = False
-        if self.settler.settling:
-            return  # a commit came in between: the end of its settle announces again
-        stirred, self._stirred = self._stirred, {}
-        for view in stirred:
-            view.changed()
+        if not self.settler.settling:
+            self.tell()  # otherwise a commit came in between, and the end of its settle tells
 
     def _expire(self, where: _Where) -> None:
         self._idle.pop(where, None)

@@ -1,0 +1,145 @@
+"""`build(settings) -> App`: every part is made here, once, and handed what it needs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from controlplane import __version__
+from controlplane.app import debug
+from controlplane.app.observe import Observer
+from controlplane.base.clock import SystemClock
+from controlplane.graph import Graph
+from controlplane.mesh.checks import checks
+from controlplane.settings import Settings
+from controlplane.sources.change import Source
+from controlplane.sources.directory import DirectorySource
+from controlplane.sources.mesh_file import MeshFileSource
+from controlplane.store.debounce import Batch, Debouncer, Timing
+from controlplane.store.ingest import Ingest
+from controlplane.telemetry.http import Base, Monitoring
+from controlplane.telemetry.metrics import Metrics
+from controlplane.telemetry.runtime import GcPauses, watch_loop
+from controlplane.telemetry.trace import Trace
+from controlplane.telemetry.trace_report import traces
+from controlplane.xds.options import Pace, XdsOptions
+from controlplane.xds.server import XdsServer
+from controlplane.xds.settle import Settler
+from controlplane.xds.view import GraphViews
+
+
+@dataclass(slots=True)
+class App:
+    """A control plane, made but not started; see `controlplane.app.serve`."""
+
+    settings: Settings
+    clock: SystemClock
+    metrics: Metrics
+    trace: Trace
+    graph: Graph
+    settler: Settler
+    views: GraphViews
+    ingest: Ingest
+    debouncer: Debouncer
+    sources: tuple[Source, ...]
+    xds: XdsServer
+    monitoring: Monitoring
+    gc_pauses: GcPauses
+    mesh: debug.Mesh
+    draining: bool = field(default=False)
+
+    def watch_loop(self) -> Coroutine[Any, Any, None]:
+        """Measure how late the event loop wakes, until cancelled."""
+        return watch_loop(self.clock, self.metrics.loop_lag.of().observe)
+
+    def unready(self) -> str:
+        """Why proxies may not be served now; "" when they may."""
+        if self.draining:
+            return "draining"
+        waiting = ", ".join(self.ingest.waiting_for)
+        if waiting:
+            return f"waiting for {waiting}"
+        return "" if self.views.ready else "computing the first configuration"
+
+    def close(self) -> None:
+        """Let all leases go."""
+        self.views.close()
+        self.mesh.checks.release()
+        for shelf in self.mesh.shelves:
+            shelf.release()
+
+
+def build(settings: Settings) -> App:
+    """Make all parts of a control plane; nothing runs and no port is open yet."""
+    clock = SystemClock()
+    started = clock.monotonic()
+    metrics = Metrics(__version__, lambda: clock.monotonic() - started)
+    trace = Trace(epoch=clock.wall() - clock.monotonic(), spans=metrics.spans())
+
+    graph = Graph(paranoid=settings.paranoid)
+    settler = Settler(graph, clock)
+    views = GraphViews(settler)
+    observer = Observer(clock, metrics, trace, settler, views)
+    settler.on_settled = observer.settled
+
+    async def commit(batch: Batch) -> None:
+        revision = settler.commit(batch.writes)
+        observer.committed(revision, batch)
+        await settler.settled(revision)
+
+    timing = Timing(
+        after=settings.debounce_after,
+        max=settings.debounce_max,
+        endpoints_wait=settings.eds_debounce,
+        adaptive=settings.debounce_adaptive,
+    )
+    debouncer = Debouncer(clock, commit, timing)
+    sources = _sources(settings, clock)
+    ingest = Ingest(debouncer, expected=[source.name for source in sources], clock=clock)
+
+    xds = XdsServer(views, settings.grpc_addr, _xds_options(settings), observer=observer, clock=clock)
+    mesh = debug.Mesh(graph, ingest, views, graph.lease(checks), debug.shelf_leases(graph))
+    app = App(
+        settings=settings,
+        clock=clock,
+        metrics=metrics,
+        trace=trace,
+        graph=graph,
+        settler=settler,
+        views=views,
+        ingest=ingest,
+        debouncer=debouncer,
+        sources=sources,
+        xds=xds,
+        monitoring=Monitoring(Base(lambda: "", metrics.text, _version)),
+        gc_pauses=GcPauses(lambda generation, seconds: metrics.gc_pause.of(generation).observe(seconds)),
+        mesh=mesh,
+    )
+    routes = (*debug.routes(mesh, lambda query: traces(trace, query)), *debug.xds_routes(xds))
+    base = Base(app.unready, metrics.text, _version)
+    app.monitoring = Monitoring(base, routes, remote_debug=settings.debug_allow_remote)
+    return app
+
+
+def _sources(settings: Settings, clock: SystemClock) -> tuple[Source, ...]:
+    ids = itertools.count(1)
+    directory = DirectorySource(settings.config_dir, clock=clock, ids=ids)
+    if settings.mesh_config is None:
+        return (directory,)
+    return (directory, MeshFileSource(settings.mesh_config, clock=clock, ids=ids))
+
+
+def _xds_options(settings: Settings) -> XdsOptions:
+    return XdsOptions(
+        pace=Pace(ack_deadline=settings.ack_deadline),
+        push_throttle=settings.push_throttle,
+        streams_per_second=settings.max_requests_per_second,
+        max_receive=settings.max_request_bytes,
+        max_connection_age=settings.max_connection_age,
+    )
+
+
+def _version() -> dict[str, str]:
+    return {"version": __version__, "component": "mini-istiod"}

@@ -221,7 +221,7 @@ class Trace:
 
     def acked(self, proxy: str, type_name: str, at: float) -> None:
         """The proxy accepted its newest response of that type."""
-        sent = self._answered(proxy, type_name)
+        sent = self._answered(proxy, type_name, at)
         if sent is None:
             return
         if sent.written is not None:
@@ -236,7 +236,7 @@ class Trace:
 
     def nacked(self, proxy: str, type_name: str, at: float) -> None:
         """The proxy refused its newest response of that type: it does not have the change."""
-        sent = self._answered(proxy, type_name)
+        sent = self._answered(proxy, type_name, at)
         for group in sent.groups if sent else ():
             group.open -= 1
             group.failed = True
@@ -244,8 +244,12 @@ class Trace:
                 for wave in group.waves:
                     wave.finish(proxy, at, failed=True)
 
-    def _answered(self, proxy: str, type_name: str) -> _Sent | None:
+    def _answered(self, proxy: str, type_name: str, at: float) -> _Sent | None:
         known = self._proxies.get(proxy)
+        sent = known.sent.get(type_name) if known else None
+        if sent is not None and sent.written is None:
+            # Near proxies answer before the writer gets its turn again.
+            self.written(proxy, type_name, at)
         return known.sent.pop(type_name, None) if known else None
 
     def gone(self, proxy: str) -> None:

@@ -318,6 +318,17 @@ def test_waiting_proxies_are_named_up_to_a_bound() -> None:
     assert (proxies["waiting"], proxies["pending"]) == (100, [f"p{n:03}" for n in range(NAMED)])
 
 
+def test_an_answer_may_overtake_the_news_of_the_writing() -> None:
+    trace = Trace()
+    commit(trace, 1)
+    trace.woken(1, ["a"])
+    trace.planned("a", response("rds", 1, 10.2))
+    trace.acked("a", "rds", 10.25)
+    trace.written("a", "rds", 10.3)
+    stages = newest(trace)["stages"]
+    assert (stages["plan"], stages["write"], stages["ack"]) == (0.2, 0.25, 0.25)
+
+
 def test_unknown_events_are_ignored() -> None:
     trace = Trace()
     trace.settled(5, 1.0)

@@ -64,7 +64,7 @@ def test_all_steps_with_delta() -> None:
     for number, step in enumerate(STEPS, 1):
         assert f"{number}/{len(STEPS)} {step.name}" in out
     pushes = re.findall(
-        r"pushed VirtualService bookstore/reviews: (\d+) of (\d+) proxies in ([\d.]+) ms \((.*)\)", out
+        r"pushed VirtualService bookstore/reviews: (\d+) of (\d+) proxies in ([\d.]+) ms +\((.*)\)", out
     )
     assert pushes, out
     for acked, touched, _, stages in pushes:

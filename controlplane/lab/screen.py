@@ -13,7 +13,7 @@ from rich.table import Table
 from controlplane.lab.pushes import Push
 from controlplane.lab.steps import Result, Visit
 
-_BAR = 24  # characters for 100 %
+_BAR = 20  # characters for 100 %
 _FRAMES = 20  # per second
 
 

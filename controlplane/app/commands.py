@@ -83,6 +83,10 @@ def _bootstrap(args: argparse.Namespace) -> int:
         workload=args.workload,
         locality=args.locality,
     )
-    made = bootstrap(node, ControlPlane(args.xds_address, args.protocol), ports=Ports(admin=args.admin_port))
+    plane, ports = ControlPlane(args.xds_address, args.protocol), Ports(admin=args.admin_port)
+    try:
+        made = bootstrap(node, plane, ports=ports)
+    except ValueError as error:
+        raise MiniIstiodError(f"--xds-address: {error}") from error
     print(json.dumps(made, indent=2))
     return 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, get_args
 
 from controlplane import __version__
 from controlplane.app import debug
@@ -13,6 +14,7 @@ from controlplane.app.observe import Observer
 from controlplane.base.clock import SystemClock
 from controlplane.graph import Graph
 from controlplane.mesh.checks import checks
+from controlplane.model.problem import Level
 from controlplane.settings import Settings
 from controlplane.sources.change import Source
 from controlplane.sources.directory import DirectorySource
@@ -117,10 +119,21 @@ def build(settings: Settings) -> App:
         gc_pauses=GcPauses(lambda generation, seconds: metrics.gc_pause.of(generation).observe(seconds)),
         mesh=mesh,
     )
+    _count_when_asked(metrics, mesh)
     routes = (*debug.routes(mesh, lambda query: traces(trace, query)), *debug.xds_routes(xds))
     base = Base(app.unready, metrics.text, _version)
     app.monitoring = Monitoring(base, routes, remote_debug=settings.debug_allow_remote)
     return app
+
+
+def _count_when_asked(metrics: Metrics, mesh: debug.Mesh) -> None:
+    metrics.graph_nodes.set_function(mesh.graph.size)
+    for level in get_args(Level):
+        metrics.problems.labels(level).set_function(partial(_standing, mesh, level))
+
+
+def _standing(mesh: debug.Mesh, level: str) -> int:
+    return sum(problem.level == level for problem in debug.problems(mesh))
 
 
 def _sources(settings: Settings, clock: SystemClock) -> tuple[Source, ...]:

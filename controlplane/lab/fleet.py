@@ -8,7 +8,7 @@ it was given, so that two clients, or a client and the control plane, can be com
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ _OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.use_local_subchannel_pool", 1),
 )
+_STALL = 0.05  # seconds
 
 
 @dataclass(slots=True)
@@ -47,7 +48,8 @@ class Received:
 class Client:
     """One synthetic proxy; `state` is name -> (version, bytes) by type URL.
 
-    `on_response` may be replaced to measure; `verdict` gives the text of a NACK, None accepts.
+    `on_response` may be replaced to measure; `verdict`, given type URL and resources by name, gives the
+    text of a NACK, None accepts.  While it is `stalled` the client reads nothing.
     """
 
     node: Node
@@ -57,7 +59,7 @@ class Client:
     )
     log: list[Received] = field(default_factory=list)
     on_response: Callable[[Received], None] | None = None
-    verdict: Callable[[Received], str | None] | None = None
+    verdict: Callable[[str, Mapping[str, bytes]], str | None] | None = None
     ack_delay: float = 0.0
     stalled: bool = False
     keep_bytes: bool = True
@@ -80,8 +82,8 @@ class Client:
                 if self._wanted.get(url):
                     await send(self._request(url, subscribe=self._wanted[url], first=True))
             while True:
-                if self.stalled:
-                    await asyncio.Event().wait()
+                while self.stalled:  # noqa: ASYNC110 - a flag is what a test can set at any time
+                    await asyncio.sleep(_STALL)
                 data = await call.read()
                 if data is grpc.aio.EOF:
                     return
@@ -120,7 +122,9 @@ class Client:
         received = Received(url, at, len(data), tuple(found), removed, message.nonce)
         if self.keep_bytes:
             self.log.append(received)
-        error = self.verdict(received) if self.verdict is not None else None
+        error = None
+        if self.verdict is not None:
+            error = self.verdict(url, {name: body for name, (_, body) in found.items()})
         follow: list[bytes] = []
         if error is None:
             self._apply(url, found, removed, complete=not delta and url in _FOLLOWS)

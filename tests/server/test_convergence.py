@@ -1,0 +1,22 @@
+"""After any edits, state of the world, incremental and a cold start give the same, to the byte.
+
+The full number of edits is in tests/slow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.support.convergence import converge
+
+EDITS = 150
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_random_edits(tmp_path: Path, seed: int) -> None:
+    responses = asyncio.run(converge(tmp_path, seed, EDITS))
+    # Otherwise nothing was compared with anything.
+    assert min(responses.values()) > EDITS / 25

@@ -1,0 +1,1 @@
+"""What tests of the running control plane share: files, a mesh, servers, clients, Envoys."""

@@ -1,0 +1,91 @@
+"""Edit, wait, compare: clients that followed every edit against each other and against newcomers."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from controlplane.app.debug import problems
+from controlplane.envoy.types import BY_URL
+from controlplane.lab.fleet import Client, Protocol
+from tests.support.edits import Editor
+from tests.support.files import MeshFiles
+from tests.support.plane import Served, client, serving_files
+
+PROTOCOLS: tuple[Protocol, ...] = ("DELTA_GRPC", "GRPC")
+WORKLOADS = (("web", "front"), ("api", "front"), ("web", "back"), ("ledger", "vault"))
+
+
+async def converge(directory: Path, seed: int, edits: int, burst: int = 25) -> dict[str, int]:
+    """Make random edits over the real server and compare; AssertionError names seed, client and resource.
+
+    After every burst of edits the two variants' clients of each workload must agree; in the end they
+    must agree with clients of a control plane that is started on the files as they are then.
+    Returns how many responses each client was sent.
+    """
+    files = MeshFiles(directory / "config")
+    editor = Editor(files, seed)
+    editor.begin()
+    rng = random.Random(seed)
+    async with serving_files(files, directory / "xds.sock") as served:
+        await _connect(served)
+        await served.quiet()
+        done = 0
+        while done < edits:
+            size = min(rng.randrange(1, 2 * burst), edits - done)
+            for _ in range(size):
+                editor.edit()
+            done += size
+            editor.mend()
+            with _told(seed, editor, size):
+                await served.quiet()
+                _agree(served.clients)
+        async with serving_files(files, directory / "cold.sock") as cold:
+            await _connect(cold)
+            await cold.quiet()
+            with _told(seed, editor, 0):
+                _agree(cold.clients)
+                assert problems(served.app.mesh) == problems(cold.app.mesh)
+                for name, old in served.clients.items():
+                    assert difference(old.views(), cold.clients[name].views()) == []
+        return {name: len(one.log) for name, one in served.clients.items()}
+
+
+def difference(left: dict[str, dict[str, bytes]], right: dict[str, dict[str, bytes]]) -> list[str]:
+    """What two clients' states differ in, a line each."""
+    lines = []
+    for url, spec in BY_URL.items():
+        ours, theirs = left.get(url, {}), right.get(url, {})
+        for name in sorted(ours.keys() | theirs.keys()):
+            if ours.get(name) != theirs.get(name):
+                has = ["left" * (name in ours), "right" * (name in theirs)]
+                lines.append(f"{spec.short} {name} ({' and '.join(filter(None, has))})")
+    return lines
+
+
+async def _connect(served: Served) -> None:
+    for number, (name, namespace) in enumerate(WORKLOADS):
+        for protocol in PROTOCOLS:
+            one = client(f"{name}-1", namespace, protocol, number=number + 2, app=name, version="v1", pod="a")
+            await served.connect(one, f"{name}.{namespace} {protocol}")
+
+
+def _agree(clients: dict[str, Client]) -> None:
+    for name, namespace in WORKLOADS:
+        delta, sotw = (clients[f"{name}.{namespace} {protocol}"].views() for protocol in PROTOCOLS)
+        assert difference(delta, sotw) == [], f"{name}.{namespace}: delta (left) and sotw (right) differ"
+
+
+@contextmanager
+def _told(seed: int, editor: Editor, size: int) -> Iterator[Any]:
+    """Adds to a failure what is needed to see it again."""
+    try:
+        yield
+    except AssertionError as error:
+        last = "\n  ".join(editor.history[-size:] if size else ())
+        raise AssertionError(
+            f"{error}\nseed {seed}, after {len(editor.history)} edits; the last {size}:\n  {last}"
+        ) from error

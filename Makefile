@@ -15,7 +15,7 @@ export DEBIAN_FRONTEND := noninteractive
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-FAST := $(wildcard tests/unit tests/golden tests/property)
+FAST := $(wildcard tests/unit tests/golden tests/property tests/server)
 FAST_MARKS := not slow and not envoy and not netns
 
 .PHONY: help install system envoy run check lint types layers fast test slow bench clean distclean
@@ -57,7 +57,7 @@ layers: $(READY)
 	echo "lint-imports: $$(tail -n 1 <<<"$$report")"
 
 fast: $(READY)
-	$(BIN)/pytest -q -m '$(FAST_MARKS)' $(FAST) $(ARGS)
+	$(BIN)/pytest -q -n 2 --dist worksteal -m '$(FAST_MARKS)' $(FAST) $(ARGS)
 
 test: check ## check, and the tests with real Envoys that this machine can run
 	@$(MAKE) --keep-going system envoy || true

@@ -118,7 +118,9 @@ def _why(mesh: Mesh, query: Query) -> Any:
     spec = BY_SHORT.get(query.get("type", ""))
     if view is None or spec is None:
         known = ", ".join(sorted(v.proxy.id for v in mesh.views.views)[:20])
-        return Response(404, body=f"give proxyID (connected: {known}), type ({', '.join(BY_SHORT)})\n".encode())
+        return Response(
+            404, body=f"give proxyID (connected: {known}), type ({', '.join(BY_SHORT)})\n".encode()
+        )
     name = query.get("name", "")
     feed = view.feeds[spec.url]
     for lease in feed.leases() if isinstance(feed, MapFeed) else ():
@@ -126,7 +128,9 @@ def _why(mesh: Mesh, query: Query) -> Any:
             steps = explain.why(mesh.graph, lease, name)
             return {
                 "path": [{"node": step.node, "revision": step.revision} for step in steps],
-                "sources": [{"table": table, "key": plain(key)} for table, key in explain.sources(lease, name)],
+                "sources": [
+                    {"table": table, "key": plain(key)} for table, key in explain.sources(lease, name)
+                ],
             }
     return Response(404, body=f"{view.proxy.id} is served no {spec.short} resource {name!r}\n".encode())
 

@@ -89,7 +89,9 @@ async def live(app: App, stop: asyncio.Event) -> None:
 async def _until_stopped(app: App, stop: asyncio.Event) -> None:
     app.gc_pauses.start()
     try:
-        host, port = await app.monitoring.start(app.settings.monitoring_addr.host, app.settings.monitoring_addr.port)
+        host, port = await app.monitoring.start(
+            app.settings.monitoring_addr.host, app.settings.monitoring_addr.port
+        )
         await app.xds.start()
         bound = ", ".join(map(str, app.settings.grpc_addr))
         _log.info("listening", extra={"xds": bound, "monitoring": f"{host}:{port}", "version": __version__})

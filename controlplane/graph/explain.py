@@ -19,7 +19,7 @@ from controlplane.graph.table import Bucket, Cell
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One link of an explanation: a node and the revision in which it last changed."""
+    """One link of an explanation: a node, and the revision of the newest input below it."""
 
     node: str
     revision: int
@@ -30,14 +30,37 @@ def why(graph: Graph, what: Lease | Node, key: Hashable = None) -> tuple[Step, .
 
     The first step is the node itself, the last one the input.
     """
-    node: Node | None = _start(what, key)
-    steps: list[Step] = []
-    seen: set[Node] = set()
-    while node is not None and node not in seen:
+    node = _start(what, key)
+    newest = _newest_inputs(node)
+    steps = [Step(node.describe(), graph.revision_of(newest[node]))]
+    seen = {node}
+    while below := [n for n in _below(node) if n not in seen]:
+        node = max(below, key=lambda n: newest[n])
         seen.add(node)
-        steps.append(Step(node.describe(), graph.revision_of(node.changed)))
-        node = max(_below(node), key=lambda n: n.changed, default=None)
+        steps.append(Step(node.describe(), graph.revision_of(newest[node])))
     return tuple(steps)
+
+
+def _newest_inputs(start: Node) -> dict[Node, int]:
+    """For each node below `start`, the tick of the newest input that it was computed from.
+
+    A node's own tick will not do: what is computed for the first time is new, its inputs may be old.
+    """
+    newest: dict[Node, int] = {}
+    stack = [(start, False)]
+    open_nodes: set[Node] = set()
+    while stack:
+        node, done = stack.pop()
+        below = _below(node)
+        if done:
+            # What is still open here closes a circle and adds nothing.
+            own = node.changed if isinstance(node, Cell | Bucket) else 0
+            newest[node] = max((newest.get(n, 0) for n in below), default=own)
+        elif node not in open_nodes:
+            open_nodes.add(node)
+            stack.append((node, True))
+            stack.extend((n, False) for n in below if n not in open_nodes)
+    return newest
 
 
 def sources(what: Lease | Node, key: Hashable = None) -> tuple[tuple[str, Any], ...]:

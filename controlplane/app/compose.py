@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from controlplane import __version__
 from controlplane.app import debug
+from controlplane.app.findings import Findings
 from controlplane.app.observe import Observer
 from controlplane.base.clock import SystemClock
 from controlplane.graph import Graph
@@ -68,7 +69,7 @@ class App:
     def close(self) -> None:
         """Let all leases go."""
         self.views.close()
-        self.mesh.checks.release()
+        self.mesh.findings.close()
         for shelf in self.mesh.shelves:
             shelf.release()
 
@@ -102,7 +103,8 @@ def build(settings: Settings) -> App:
     ingest = Ingest(debouncer, expected=[source.name for source in sources], clock=clock)
 
     xds = XdsServer(views, settings.grpc_addr, _xds_options(settings), observer=observer, clock=clock)
-    mesh = debug.Mesh(graph, ingest, views, graph.lease(checks), debug.shelf_leases(graph))
+    findings = Findings(graph.lease(checks), ingest)
+    mesh = debug.Mesh(graph, ingest, views, findings, debug.shelf_leases(graph))
     app = App(
         settings=settings,
         clock=clock,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
+from controlplane.app.findings import Findings
 from controlplane.envoy.types import BY_SHORT
 from controlplane.graph import Graph, Lease, explain
 from controlplane.mesh.endpoints import endpoints
@@ -21,28 +22,18 @@ Query = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
-    """What the views below are made of; `checks` and `shelves` are leased for as long as the app lives."""
+    """What the views below are made of; `shelves` are leased for as long as the app lives."""
 
     graph: Graph
     ingest: Ingest
     views: GraphViews
-    checks: Lease
+    findings: Findings
     shelves: tuple[Lease, ...]
 
 
 def problems(mesh: Mesh) -> list[Problem]:
     """Everything wrong with the input: files, objects, and what objects say of each other."""
-    origins = {
-        (stored.name.kind, *stored.name.key): stored.origin for stored in mesh.ingest.objects() if stored.used
-    }
-    found = mesh.ingest.problems()
-    for ref in mesh.checks.keys():
-        origin = origins.get((ref.kind, ref.namespace, ref.name))
-        file, line = origin or ("", None)
-        found += [
-            Problem(p.level, p.kind, p.namespace, p.name, file, line, p.field, p.message, p.remedy)
-            for p in mesh.checks.get(ref)
-        ]
+    found = [*mesh.ingest.problems(), *mesh.findings.problems()]
     return sorted(found, key=lambda p: (p.file, p.line or 0, p.kind, p.namespace, p.name, p.field, p.message))
 
 

@@ -139,6 +139,12 @@ class Ingest:
                 copy = copies[place]
                 yield Stored(name, copy.origin, copy.value, copy.current, place == winner)
 
+    def origin(self, name: Name) -> Origin | None:
+        """Where the copy of an object stands that is used; None when it has none, or no place."""
+        copies = self._copies.get(name, {})
+        winner = _winner(copies)
+        return None if winner is None else copies[winner].origin
+
     # -- taking in ------------------------------------------------------------------------------
 
     def _take(self, change: Change) -> None:

@@ -113,4 +113,5 @@ async def _become_ready(app: App) -> None:
     await app.ingest.wait_synced()
     await app.debouncer.settled()
     app.views.ready = True
-    _log.info("ready", extra={"objects": len(app.graph.tables()), "revision": app.graph.revision})
+    objects = sum(len(rows.values) for rows in app.graph.tables().values())
+    _log.info("ready", extra={"objects": objects, "revision": app.graph.revision})

@@ -24,8 +24,8 @@ from controlplane.base.parse import Address
 class Settings:
     """All settings of `mini-istiod discovery`; durations in seconds, sizes in bytes.
 
-    `config_dir` exists.  `push_throttle` is resolved: never 0.  `max_requests_per_second` 0 means without limit.
-    `max_connection_age` 0 means without end.
+    `config_dir` exists.  `push_throttle` is resolved: never 0.  `max_requests_per_second` 0 means
+    without limit, `max_connection_age` 0 without end.
     """
 
     config_dir: Path

@@ -1,17 +1,19 @@
 """Requests and responses as bytes.
 
-A response is joined from the frames of its resources, which are serialized once.  The bytes are the
-same for all streams but for the nonce at their end, and equal responses of different scopes are
-the same object: they are found by a hash of their content.
+A response is joined from the frames of its resources, which are serialized once, and equal responses of
+all streams are the same bytes: they are found by a hash of their content.  That hash is their version
+and, because a nonce need only be new on its stream, their nonce too.  So the ACKs of a thousand clients to
+one change are equal as well, and are decoded once.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
 from google.protobuf.json_format import MessageToDict
@@ -21,6 +23,7 @@ from controlplane.base import wire
 from controlplane.base.errors import ProtocolError
 from controlplane.envoy import pb
 from controlplane.model.locality import Locality
+from controlplane.xds.names import intern_names
 from controlplane.xds.plan import Body, Plan
 from controlplane.xds.protocol import Request
 from controlplane.xds.variant import Variant
@@ -30,6 +33,8 @@ _VERSION, _TYPE_URL, _NONCE = 1, 4, 5
 _SOTW_CONTROL_PLANE = 6
 _DELTA_REMOVED, _DELTA_CONTROL_PLANE = 6, 7
 _IDENTIFIER = 1
+_HEARD = 4
+"""Requests remembered: the answers to what is being pushed now, of a few types."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,37 +51,32 @@ def identifier(component: str, instance: str, version: str) -> str:
     return json.dumps({"Component": component, "ID": instance, "Info": {"version": version}})
 
 
-def decode(variant: Variant, data: bytes) -> tuple[Request, NodeClaim | None]:
-    """A request, and the node where it names one; ProtocolError when the bytes are none."""
-    try:
-        if variant is Variant.SOTW:
-            return _decode_sotw(pb.discovery.DiscoveryRequest.FromString(data))
-        return _decode_delta(pb.discovery.DeltaDiscoveryRequest.FromString(data))
-    except DecodeError as error:
-        raise ProtocolError(f"not a discovery request: {error}") from error
-
-
-def _decode_sotw(message: Any) -> tuple[Request, NodeClaim | None]:
+def _decode_sotw(data: bytes) -> tuple[Request, NodeClaim | None]:
+    message = pb.discovery.DiscoveryRequest.FromString(data)
     request = Request(
         type_url=message.type_url,
         nonce=message.response_nonce,
-        names=tuple(message.resource_names),
+        names=intern_names(message.resource_names),
         version=message.version_info,
         error=_error(message),
     )
     return request, _node(message)
 
 
-def _decode_delta(message: Any) -> tuple[Request, NodeClaim | None]:
+def _decode_delta(data: bytes) -> tuple[Request, NodeClaim | None]:
+    message = pb.discovery.DeltaDiscoveryRequest.FromString(data)
     request = Request(
         type_url=message.type_url,
         nonce=message.response_nonce,
-        names=tuple(message.resource_names_subscribe),
-        unsubscribe=tuple(message.resource_names_unsubscribe),
+        names=intern_names(message.resource_names_subscribe),
+        unsubscribe=intern_names(message.resource_names_unsubscribe),
         known=dict(message.initial_resource_versions),
         error=_error(message),
     )
     return request, _node(message)
+
+
+_DECODERS = {Variant.SOTW: _decode_sotw, Variant.DELTA: _decode_delta}
 
 
 def _error(message: Any) -> str | None:
@@ -97,6 +97,10 @@ def _node(message: Any) -> NodeClaim | None:
     )
 
 
+_Key: TypeAlias = tuple[Variant, str, str]
+"""Variant, type and version of a response."""
+
+
 class Codec:
     """Makes the bytes of responses, and remembers as many of them as fit in `limit` bytes."""
 
@@ -108,16 +112,38 @@ class Codec:
             Variant.DELTA: wire.length_delimited(_DELTA_CONTROL_PLANE, inner),
         }
         self._limit = limit
+        self._repeats = itertools.count(1)
         self._held = 0
-        self._bodies: WeakValueDictionary[tuple[Variant, str, str], Body] = WeakValueDictionary()
+        # The requests decoded last, newest first; those with a node are not kept.
+        self._heard: dict[Variant, list[tuple[bytes, Request]]] = {variant: [] for variant in Variant}
+        self._bodies: WeakValueDictionary[_Key, Body] = WeakValueDictionary()
         # The plans are held too: they are what the next stream will look for.
-        self._recent: OrderedDict[tuple[Variant, str, str], tuple[Body, Plan]] = OrderedDict()
+        self._recent: OrderedDict[_Key, tuple[Body, Plan]] = OrderedDict()
 
-    def response(self, plan: Plan, nonce: str, introduce: bool) -> bytes:
-        """The response with this nonce; `introduce` adds who we are."""
+    def decode(self, variant: Variant, data: bytes) -> tuple[Request, NodeClaim | None]:
+        """A request, and the node where it names one; ProtocolError when the bytes are none."""
+        heard = self._heard[variant]
+        for known, request in heard:
+            if known == data:
+                return request, None
+        try:
+            request, node = _DECODERS[variant](data)
+        except DecodeError as error:
+            raise ProtocolError(f"not a discovery request: {error}") from error
+        if node is None:
+            heard.insert(0, (data, request))
+            del heard[_HEARD:]
+        return request, node
+
+    def response(self, plan: Plan, used: Collection[str], introduce: bool) -> tuple[str, bytes]:
+        """A nonce that is none of the `used` ones, and the response with it; `introduce` adds who we are."""
         body = plan.body or self._share(plan)
-        end = wire.string(_NONCE, nonce)
-        return body.data + end + self._introduction[plan.variant] if introduce else body.data + end
+        nonce, data = plan.version, body.data
+        if nonce in used:
+            # The same again on one stream, as with echoes.  Of two nonce fields the last one counts.
+            nonce = f"{nonce}.{next(self._repeats):x}"
+            data += wire.string(_NONCE, nonce)
+        return nonce, data + self._introduction[plan.variant] if introduce else data
 
     @property
     def held(self) -> int:
@@ -133,7 +159,7 @@ class Codec:
         self._remember(key, body, plan)
         return body
 
-    def _remember(self, key: tuple[Variant, str, str], body: Body, plan: Plan) -> None:
+    def _remember(self, key: _Key, body: Body, plan: Plan) -> None:
         if len(body.data) > self._limit:
             return
         if key in self._recent:
@@ -153,5 +179,6 @@ def _join(plan: Plan) -> bytes:
     else:
         parts += [one.delta_frame for one in plan.upserts]
     parts.append(wire.string(_TYPE_URL, plan.type_url))
+    parts.append(wire.string(_NONCE, plan.version))
     parts += [wire.string(_DELTA_REMOVED, name) for name in plan.removed]
     return b"".join(parts)

@@ -53,7 +53,7 @@ def withhold(subs: Mapping[str, Subscription], sub: Subscription, made: Plan, un
             continue
         sub.leaving[change.name] = Leaving(old, sub.ledger.revision, until)
     if emptied:
-        sub.owed = frozenset(sub.owed.union(emptied))
+        sub.owed = sub.owed.union(emptied)
     return bool(emptied)
 
 

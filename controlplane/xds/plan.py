@@ -54,7 +54,9 @@ class Ask(NamedTuple):
     """What the client was sent last; None when it has nothing of the wildcard."""
     interest: Interest
     owed: frozenset[str]
-    """Asked for by name: to be sent whether or not they changed."""
+    """To be sent by name, whether or not they changed."""
+    fresh: frozenset[str]
+    """Of those owed: what the client asks for the first time, and so does not have."""
     echo: frozenset[str]
     """Unchanged, but Envoy waits for them because what points at them changed."""
     exceptions: Exceptions = NO_EXCEPTIONS
@@ -62,7 +64,7 @@ class Ask(NamedTuple):
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Body:
-    """The bytes of a response without its nonce."""
+    """The bytes of a response, nonce included."""
 
     data: bytes
 
@@ -123,6 +125,10 @@ def _changes(ledger: Ledger, ask: Ask) -> Iterator[Change]:
                 yield Change(name, None, ledger.get(name))
         return
     for change in ledger.changes(ask.since):
+        if change.name in ask.fresh:
+            if change.new is not None:
+                yield Change(change.name, None, change.new)
+            continue
         if not ask.interest.covers(change.name):
             continue
         still = leaving.get(change.name)
@@ -171,7 +177,7 @@ def _increment(ledger: Ledger, spec: TypeSpec, ask: Ask) -> Plan:
             if sent is not found:
                 stood_in.add(name)
             elif name not in news:
-                news[name] = Change(name, None, found)
+                news[name] = Change(name, None if name in ask.fresh else unknown(spec.url, name), found)
     echoed = [
         sent
         for name in ask.echo
@@ -201,7 +207,7 @@ def _complete(ledger: Ledger, spec: TypeSpec, ask: Ask) -> Plan:
     for name in ask.owed:
         found = ledger.get(name)
         if found is not None and name not in news and has(rejected.get(name), found) is found:
-            news[name] = Change(name, None, found)
+            news[name] = Change(name, None if name in ask.fresh else unknown(spec.url, name), found)
     upserts, stood_in = _everything(ledger, ask, rejected, withheld)
     return Plan(
         type_url=spec.url,

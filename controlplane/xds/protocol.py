@@ -31,9 +31,9 @@ class Request(NamedTuple):
 
     type_url: str
     nonce: str = ""
-    names: tuple[str, ...] = ()
+    names: frozenset[str] = NOBODY
     """State of the world: all names asked for.  Incremental: names subscribed to."""
-    unsubscribe: tuple[str, ...] = ()
+    unsubscribe: frozenset[str] = NOBODY
     known: Mapping[str, str] = {}
     """Incremental, after a reconnect: the versions the client has, by name."""
     version: str = ""
@@ -91,6 +91,9 @@ class Subscription:
     answer: bool = False
     """A request waits for an answer, even an empty one."""
     owed: frozenset[str] = NOBODY
+    """Names that are to be sent whether or not they changed."""
+    fresh: frozenset[str] = NOBODY
+    """Of those: what the client asked for the first time."""
     echo: frozenset[str] = NOBODY
     nonce: str = ""
     """Of the newest response."""
@@ -174,10 +177,9 @@ class Subscription:
     def begin(self, request: Request) -> None:
         """The first request of this type on the stream: always answered."""
         self.ledger.refresh()
-        names = [name for name in request.names if name != WILDCARD]
         self.explicit = bool(request.names)
         wildcard = WILDCARD in request.names or (self.spec.wildcard and not self.explicit)
-        self.interest = Interest(wildcard, intern_names(names))
+        self.interest = Interest(wildcard, _proper(request.names))
         self.resumed = bool(request.version or request.known)
         self.answer = True
         if wildcard and resumable(self.spec):
@@ -186,6 +188,11 @@ class Subscription:
             # Nothing but the names is owed: the client has, as it were, all the rest.
             self.move(self.ledger.head)
         self.owed = self.interest.names
+        # What it has from an earlier stream it does not lose by rejecting ours.
+        if not self.resumed:
+            self.fresh = self.owed
+        elif request.known:
+            self.fresh = intern_names(self.owed - request.known.keys())
 
     def resume(self) -> None:
         """Take the client's word for what it has; called once the feed is settled."""
@@ -200,11 +207,11 @@ class Subscription:
                 before[name] = unknown(self.spec.url, name)
         self.point = self.ledger.diverge(before)
 
-    def ask_all(self, names: tuple[str, ...]) -> None:
+    def ask_all(self, names: frozenset[str]) -> None:
         """State of the world, not stale: these are all the names that the client wants now."""
         self.explicit = self.explicit or bool(names)
         wildcard = WILDCARD in names or (self.spec.wildcard and not self.explicit)
-        wanted = Interest(wildcard, intern_names(name for name in names if name != WILDCARD))
+        wanted = Interest(wildcard, _proper(names))
         if wanted == self.interest:
             return
         before, self.interest = self.interest, wanted
@@ -213,33 +220,35 @@ class Subscription:
             self.answer = True
         elif not wildcard and (grown := wanted.names - before.names):
             # Newly asked for names are sent even if they were sent before, when nobody had asked.
-            self.owed = frozenset(self.owed | grown)
+            self.owed |= grown
+            self.fresh |= grown
             self.answer = True
         self._forget_uncovered()
 
-    def subscribe(self, names: tuple[str, ...], unsubscribe: tuple[str, ...]) -> None:
+    def subscribe(self, names: frozenset[str], unsubscribe: frozenset[str]) -> None:
         """Incremental: more names, then fewer.  What is subscribed to is answered even when it is known."""
+        if not names and not unsubscribe:
+            return
         self.explicit = self.explicit or bool(names)
         wildcard, wanted = self.interest
-        owed = set(self.owed)
         if names:
             self.answer = True
             if WILDCARD in names:
-                owed.update(self.ledger.names())
+                self.owed |= frozenset(self.ledger.names())
                 wildcard = True
-            more = {name for name in names if name != WILDCARD}
-            owed |= more
-            wanted = intern_names(wanted | more)
+            named = _proper(names)
+            self.owed |= named
+            self.fresh |= frozenset(name for name in named if not self.interest.covers(name))
+            wanted = intern_names(wanted | named)
         if unsubscribe:
-            fewer = wanted & set(unsubscribe)
+            fewer = wanted & unsubscribe
             wildcard = wildcard and WILDCARD not in unsubscribe
             wanted = intern_names(wanted - fewer)
             if wildcard and fewer:
                 # The client cannot know whether the wildcard still gives it these.
-                owed |= fewer
+                self.owed |= fewer
                 self.answer = True
         self.interest = Interest(wildcard, wanted)
-        self.owed = frozenset(owed) if owed else NOBODY
         self._forget_uncovered()
 
     def _forget_uncovered(self) -> None:
@@ -249,5 +258,10 @@ class Subscription:
         covers = self.interest.covers
         if not all(map(covers, self.owed)):
             self.owed = frozenset(filter(covers, self.owed))
+            self.fresh &= self.owed
         self.rejected = {name: one for name, one in self.rejected.items() if covers(name)}
         self.leaving = {name: one for name, one in self.leaving.items() if covers(name)}
+
+
+def _proper(names: frozenset[str]) -> frozenset[str]:
+    return intern_names(names - {WILDCARD}) if WILDCARD in names else names

@@ -22,7 +22,7 @@ from controlplane.base.errors import EnvironmentUnfit, ProtocolError
 from controlplane.base.parse import Address
 from controlplane.model.proxy import Proxy, parse_node
 from controlplane.xds.admission import Admission
-from controlplane.xds.codec import Codec, NodeClaim, decode, identifier
+from controlplane.xds.codec import Codec, NodeClaim, identifier
 from controlplane.xds.feed import Views
 from controlplane.xds.ledger import Ledgers, StandIn
 from controlplane.xds.listen import channel_options, opened, prepare
@@ -30,7 +30,7 @@ from controlplane.xds.observer import Connection, PushObserver
 from controlplane.xds.options import XdsOptions
 from controlplane.xds.protocol import Request
 from controlplane.xds.session import Session, Shared
-from controlplane.xds.stream import Around, Stream
+from controlplane.xds.stream import Around, Call, Stream
 from controlplane.xds.throttle import Throttle
 from controlplane.xds.variant import Variant
 
@@ -38,29 +38,16 @@ _log = logging.getLogger(__name__)
 
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 _Context: TypeAlias = Any
+"""gRPC's context of one call: reads, writes (it is a `Call`), aborts and knows its peer."""
 
 
-class _Refused(Exception):  # noqa: N818 - not an error of ours
+class _Refused(Exception):
     """A stream that is to end with this status."""
 
     def __init__(self, code: grpc.StatusCode, reason: str) -> None:
         super().__init__(reason)
         self.code = code
         self.reason = reason
-
-
-class _GrpcCall:
-    """A `Call` over gRPC."""
-
-    __slots__ = ("_context", "write")
-
-    def __init__(self, context: _Context) -> None:
-        self._context = context
-        self.write = context.write
-
-    async def read(self) -> bytes | None:
-        data = await self._context.read()
-        return None if data is grpc.aio.EOF else data
 
 
 class XdsServer:
@@ -161,8 +148,7 @@ class XdsServer:
 
     async def _serve(self, variant: Variant, context: _Context) -> None:
         await self._admit()
-        call = _GrpcCall(context)
-        introduced = await self._introduction(variant, call)
+        introduced = await self._introduction(variant, context)
         if introduced is None:
             return
         request, proxy = introduced
@@ -171,8 +157,8 @@ class XdsServer:
             f"{proxy.id}-{number}", proxy, variant, context.peer(), self._clock.monotonic()
         )
         view = self._views.open(proxy)
-        session = Session(variant, view.feeds, self._shared, f"{number:x}.")
-        stream = self._streams[connection.id] = Stream(call, connection, view, session, self._around)
+        session = Session(variant, view.feeds, self._shared)
+        stream = self._streams[connection.id] = Stream(context, connection, view, session, self._around)
         self._observer.connected(connection)
         try:
             await stream.run(request)
@@ -193,7 +179,7 @@ class XdsServer:
         if wait > 0:
             await self._clock.sleep(wait)
 
-    async def _introduction(self, variant: Variant, call: _GrpcCall) -> tuple[Request, Proxy] | None:
+    async def _introduction(self, variant: Variant, call: Call) -> tuple[Request, Proxy] | None:
         """The first request, and who sent it; None when the client leaves without a word."""
         try:
             async with asyncio.timeout(self.options.introduction_timeout):
@@ -202,10 +188,10 @@ class XdsServer:
             raise _Refused(
                 grpc.StatusCode.DEADLINE_EXCEEDED, "the stream's first request did not come"
             ) from None
-        if data is None:
+        if not isinstance(data, bytes):
             return None
         self._observer.received(len(data))
-        request, claim = decode(variant, data)
+        request, claim = self._shared.codec.decode(variant, data)
         return request, _proxy(claim)
 
 

@@ -62,24 +62,20 @@ class Session:
     """
 
     __slots__ = (
-        "_codec",
-        "_count",
         "_feeds",
         "_ledgers",
         "_pace",
         "_patience",
-        "_salt",
+        "codec",
         "subscriptions",
         "variant",
     )
 
-    def __init__(self, variant: Variant, feeds: Mapping[str, Feed], shared: Shared, salt: str = "") -> None:
+    def __init__(self, variant: Variant, feeds: Mapping[str, Feed], shared: Shared) -> None:
         self.variant = variant
         self.subscriptions: dict[str, Subscription] = {}
         self._feeds = feeds
-        self._ledgers, self._codec, self._pace = shared
-        self._salt = salt
-        self._count = 0
+        self._ledgers, self.codec, self._pace = shared
         # Seconds until a feed that was not settled is looked at again; 0 when all are.
         self._patience = 0.0
 
@@ -216,12 +212,19 @@ class Session:
         return made
 
     def _ask(self, sub: Subscription, drop: tuple[str, ...]) -> Ask:
-        return Ask(self.variant, sub.point, sub.interest, sub.owed, sub.echo, sub.exceptions(drop))
+        return Ask(
+            variant=self.variant,
+            since=sub.point,
+            interest=sub.interest,
+            owed=sub.owed,
+            fresh=sub.fresh,
+            echo=sub.echo,
+            exceptions=sub.exceptions(drop),
+        )
 
     def _send(self, sub: Subscription, made: Plan, now: float) -> tuple[Push, bytes]:
-        self._count += 1
-        introduce, sub.nonce = not sub.nonce, f"{self._salt}{self._count:x}"
-        data = self._codec.response(made, sub.nonce, introduce)
+        used = [sub.nonce, *(push.nonce for push in sub.pending)]
+        sub.nonce, data = self.codec.response(made, used, introduce=not sub.nonce)
         previous = sub.revision
         self._brought_to_now(sub)
         push = Push(sub.spec, sub.nonce, made, sub.revision, previous, now, made.news, len(data))
@@ -236,7 +239,7 @@ class Session:
 
     def _brought_to_now(self, sub: Subscription) -> None:
         sub.move(sub.ledger.head)
-        sub.owed = sub.echo = NOBODY
+        sub.owed = sub.fresh = sub.echo = NOBODY
         sub.revision = sub.ledger.revision
         if sub.leaving:
             for name in [name for name in sub.leaving if sub.ledger.get(name) is not None]:

@@ -1,7 +1,7 @@
 """One stream: a task that reads and a task that writes, with a session between them.
 
-The reader takes in requests whatever the writer does.  The writer sleeps until something may be due,
-waits for its turn at the push throttle, and only then plans: what it sends is the newest state.
+The reader takes in requests whatever the writer does.  The writer sleeps until it is its turn at the push
+throttle, and only then plans: what it sends is the newest state.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ import logging
 from typing import NamedTuple, Protocol
 
 from controlplane.base.clock import Clock
-from controlplane.xds.codec import decode
 from controlplane.xds.feed import View
 from controlplane.xds.observer import Connection, PushObserver
 from controlplane.xds.options import XdsOptions
 from controlplane.xds.protocol import Push, Request
 from controlplane.xds.session import Session
-from controlplane.xds.throttle import Priority, Slot, Throttle
+from controlplane.xds.throttle import Priority, Slot, Throttle, Turn
 
 _log = logging.getLogger(__name__)
 
@@ -25,8 +24,8 @@ _log = logging.getLogger(__name__)
 class Call(Protocol):
     """The transport of one stream."""
 
-    async def read(self) -> bytes | None:
-        """The next request; None when the client has said its last."""
+    async def read(self) -> object:
+        """The bytes of the next request; anything else when the client has said its last."""
         ...
 
     async def write(self, data: bytes) -> None:
@@ -54,12 +53,13 @@ class Stream:
         self._call = call
         self._view = view
         self._clock, self._options, self._throttle, self._observer = around
-        self._wake = asyncio.Event()
         self._ending = False
-        # When the oldest event came that is not served yet; None when all are.
-        self._since: float | None = None
+        # What the writer sleeps on, and whether it stands in the throttle's queue already.
+        self._turn: Turn | None = None
+        self._queued = False
+        # Whether the view changed since the last response, or since it was found not to matter.
         self._woken = False
-        self._timer: asyncio.TimerHandle
+        self._timer: asyncio.TimerHandle | None = None
         self._unknown: set[str] = set()
         view.on_change(self._changed)
 
@@ -81,34 +81,31 @@ class Stream:
     def end(self) -> None:
         """Let the stream end well, after the response that is being written."""
         self._ending = True
-        self._wake.set()
+        if self._turn is not None and not self._turn.done():
+            self._turn.set_result(None)
 
     # -- reading --------------------------------------------------------------------------------
 
     async def _read(self) -> None:
+        read, codec, variant = self._call.read, self.session.codec, self.session.variant
         try:
-            while (data := await self._call.read()) is not None:
+            while isinstance(data := await read(), bytes):
                 self._observer.received(len(data))
-                request, _ = decode(self.session.variant, data)
-                self._hear(request)
+                self._hear(codec.decode(variant, data)[0])
         finally:
             self.end()
 
     def _hear(self, request: Request) -> None:
         heard = self.session.receive(request)
-        now = self._clock.monotonic()
-        if heard.unknown:
-            self._warn_once(request.type_url)
-            return
+        verdict = heard.verdict
+        if verdict is not None:
+            tell = self._observer.acked if verdict.error is None else self._observer.nacked
+            tell(self.connection, verdict, self._clock.monotonic())
         if heard.expired:
             self._observer.expired(self.connection, request.type_url)
-        verdict = heard.verdict
-        if verdict is not None and verdict.error is None:
-            self._observer.acked(self.connection, verdict, now)
-        elif verdict is not None:
-            self._observer.nacked(self.connection, verdict, now)
-        if self.session.stirred:
-            self._stir(now)
+        elif heard.unknown:
+            self._warn_once(request.type_url)
+        self._queue()
 
     def _warn_once(self, type_url: str) -> None:
         if type_url not in self._unknown and len(self._unknown) < 10:
@@ -122,28 +119,57 @@ class Stream:
 
     def _changed(self) -> None:
         """The view has something new."""
-        now = self._clock.monotonic()
         self.session.rebind(self._view.feeds)
         self._woken = True
-        self._observer.woken(self.connection, self.session.revision, now)
-        self._stir(now)
+        self._observer.woken(self.connection, self.session.revision, self._clock.monotonic())
+        if self._turn is not None and not self._queue():
+            self._is_idle()
 
-    def _stir(self, now: float) -> None:
-        if self._since is None:
-            self._since = now
-        self._wake.set()
+    def _queue(self) -> bool:
+        """Stand in the queue for a push slot, if the writer sleeps and something may be due."""
+        if self._turn is None or self._turn.done() or not self.session.stirred:
+            return False
+        if self._queued:
+            return True
+        self._queued = True
+        slot = self._throttle.try_take()
+        if slot is not None:
+            self._turn.set_result(slot)
+        else:
+            urgency = self.session.urgency(self._clock.monotonic())
+            self._throttle.wait(Priority(self.session.revision, urgency), self._turn)
+        return True
 
     async def _write(self) -> None:
+        blocked = False
         while not self._ending:
-            self._wake.clear()
-            slot = self._throttle.try_take()
-            if slot is None and self.session.stirred:
-                now = self._clock.monotonic()
-                since = now if self._since is None else self._since
-                slot = await self._throttle.take(Priority(since, self.session.urgency(now)))
-            if slot is None or not await self._push(slot):
-                self._is_idle()
-                await self._rest()
+            slot = await self._sleep(blocked)
+            if slot is not None:
+                blocked = not await self._push(slot)
+
+    async def _sleep(self, blocked: bool) -> Slot | None:
+        """Sleep until it is this stream's turn; `blocked` if what may be due has to wait for something."""
+        loop = asyncio.get_running_loop()
+        turn: Turn = loop.create_future()
+        self._turn = turn
+        self._queued = False
+        timer = None
+        if not self.session.stirred:
+            self._is_idle()
+        elif not blocked:
+            self._queue()
+        elif (deadline := self.session.deadline(now := self._clock.monotonic())) is not None:
+            timer = loop.call_later(deadline - now, self._queue)
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and (slot := turn.result()) is not None:
+                slot.release()
+            raise
+        finally:
+            self._turn = None
+            if timer is not None:
+                timer.cancel()
 
     async def _push(self, slot: Slot) -> bool:
         """Plan and write one response; False when nothing is due.  Gives the slot back."""
@@ -173,26 +199,11 @@ class Stream:
         """The client's window is closed, or the machine is busy: nobody else is to wait for that."""
         slot.release()
         rest = max(self._options.write_timeout - self._options.slot_time, 0.0)
-        self._timer = asyncio.get_running_loop().call_later(rest, self._is_stalled, push)
-
-    def _is_stalled(self, push: Push) -> None:
-        self._observer.stalled(self.connection, push)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(rest, self._observer.stalled, self.connection, push)
 
     def _is_idle(self) -> None:
         """Nothing is due.  What woke the stream, if anything, did not concern it or is done with."""
-        self._since = None
         if self._woken and not self.session.stirred:
             self._woken = False
             self._observer.untouched(self.connection, self.session.revision, self._clock.monotonic())
-
-    async def _rest(self) -> None:
-        """Sleep until something may be due."""
-        deadline = self.session.deadline(now := self._clock.monotonic())
-        if deadline is None:
-            await self._wake.wait()
-        else:
-            timer = asyncio.get_running_loop().call_later(deadline - now, self._wake.set)
-            try:
-                await self._wake.wait()
-            finally:
-                timer.cancel()

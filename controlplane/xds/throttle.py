@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 
 class Priority(NamedTuple):
     """Smaller goes first: the oldest change; then removals, endpoints, the rest."""
 
-    since: float
+    revision: int
     urgency: int
 
 
@@ -34,13 +34,17 @@ class Slot:
             throttle.serve()
 
 
+Turn: TypeAlias = "asyncio.Future[Slot | None]"
+"""What a stream waits on; None when it is woken for something else."""
+
+
 class Throttle:
     """`limit` slots; `free` of them are not taken."""
 
     def __init__(self, limit: int) -> None:
         self.free = limit
         self._order = itertools.count()
-        self._waiting: list[tuple[Priority, int, asyncio.Future[Slot]]] = []
+        self._waiting: list[tuple[Priority, int, Turn]] = []
 
     def try_take(self) -> Slot | None:
         """A slot at once, if nobody has to wait."""
@@ -49,17 +53,10 @@ class Throttle:
         self.free -= 1
         return Slot(self)
 
-    async def take(self, priority: Priority) -> Slot:
-        """A slot, when it is this priority's turn."""
-        turn: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
+    def wait(self, priority: Priority, turn: Turn) -> None:
+        """Give `turn` a slot when this priority comes first; a turn that is done by then is passed over."""
         heapq.heappush(self._waiting, (priority, next(self._order), turn))
         self.serve()
-        try:
-            return await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                turn.result().release()
-            raise
 
     def serve(self) -> None:
         """Give free slots to who waits."""

@@ -108,7 +108,7 @@ def _reject(sub: Subscription, index: int, error: str) -> tuple[str, ...]:
         sub.refused = True
         return blamed
     again = set()
-    for name in blamed:
+    for name in filter(sub.interest.covers, blamed):
         good, bad = suspects[name]
         unclear = good is not None and not good.body
         # A listing restores certainty, also about what the client did with the rest of this one.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from controlplane.envoy import pb
 from controlplane.envoy.types import BY_SHORT, TYPES
-from controlplane.xds.codec import decode
+from controlplane.xds.codec import Codec
 from controlplane.xds.variant import Variant
 from tests.unit.xds.world import Response, read
 
@@ -36,6 +36,7 @@ class Envoy:
     down: deque[bytes] = field(default_factory=deque)
     up: deque[bytes] = field(default_factory=deque)
     rejected: int = 0
+    codec: Codec = field(default_factory=lambda: Codec("{}", 0))
 
     def connect(self) -> None:
         """Start a stream, with whatever an earlier one left."""
@@ -141,4 +142,4 @@ class Envoy:
         self.up.append(message.SerializeToString())
 
     def next_request(self):
-        return decode(self.variant, self.up.popleft())[0]
+        return self.codec.decode(self.variant, self.up.popleft())[0]

@@ -455,23 +455,6 @@ def test_a_port_in_use_is_named(world: World) -> None:
     run(test)
 
 
-def test_the_requests_of_a_client_are_read_while_nothing_can_be_written(world: World) -> None:
-    """ACKs and subscriptions are taken in although the writer waits for the client's window."""
-    world.put("rds", "r", "x" * 8_000_000)
-
-    async def test() -> None:
-        async with serving(world) as rig:
-            client = rig.client(DELTA)
-            await client.ask("rds", "r")
-            await rig.until("planned", "rds")
-            await client.ask("eds", "a", nonce="garbage")
-            await client.ask("eds", "a", nonce="garbage")
-            await rig.until("expired", "ClusterLoadAssignment")
-            assert ("written", "rds") not in [told[:2] for told in rig.watcher.told]
-
-    run(test)
-
-
 def test_nodes_with_metadata_become_proxies(world: World) -> None:
     async def test() -> None:
         async with serving(world) as rig:

@@ -9,7 +9,7 @@ from controlplane.envoy import pb
 from controlplane.envoy.resource import Resource
 from controlplane.envoy.types import BY_SHORT, BY_URL
 from controlplane.model.proxy import Proxy
-from controlplane.xds.codec import Codec, decode
+from controlplane.xds.codec import Codec
 from controlplane.xds.feed import UNSETTLED
 from controlplane.xds.ledger import Ledgers
 from controlplane.xds.options import Pace
@@ -199,7 +199,7 @@ class Peer:
         if error is not None:
             message.error_detail.code = 3
             message.error_detail.message = error
-        request, node = decode(self.variant, message.SerializeToString())
+        request, node = self.codec.decode(self.variant, message.SerializeToString())
         assert node is None
         return self.session.receive(request)
 

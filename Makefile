@@ -66,8 +66,8 @@ test: check ## check, and the tests with real Envoys that this machine can run
 slow: install ## the tests that take minutes
 	$(BIN)/pytest -m slow tests $(ARGS)
 
-bench: $(READY) ## the benchmarks, with their plots in docs/
-	$(BIN)/python -m controlplane.lab.bench $(ARGS)
+bench: $(READY) ## the benchmarks in some ten minutes (ARGS="--publish" renews docs/performance.md)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## remove what tests and builds leave behind
 	rm -rf build dist run reports .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,101 @@
+"""One change to a thousand proxies, against a bare gRPC loop that writes the same bytes to them.
+
+Every proxy holds two streams: one of the control plane, one of the bare loop.  A round is one change at the
+control plane, and then the very responses that followed from it written by the bare loop.  So both
+arms see the same machine, the same clients, the same bytes, seconds apart; what is reported is
+the ratio of the two within a round.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import bare, fleet, mesh, plant
+from benchmarks.child import Child, child
+from benchmarks.figures import median, summary, thinned
+
+_PAUSE = 0.05
+
+
+def run(proxies: int = 1000, namespaces: int = 10, rounds: int = 20) -> dict[str, Any]:
+    """Both changes at one size; times in milliseconds."""
+    size = mesh.Mesh(services=1000, namespaces=namespaces)
+    with tempfile.TemporaryDirectory() as folder:
+        plane_at, bare_at = (f"unix:{Path(folder) / name}" for name in ("plane", "bare"))
+        with (
+            child("plane", plant.main, plane_at, size) as plane,
+            child("bare", bare.main, bare_at) as loop,
+            child("fleet", fleet.main, size, tuple(range(proxies))) as peers,
+        ):
+            plane.ask("fill")
+            peers.ask("connect", address=plane_at)
+            peers.ask("connect_bare", address=bare_at)
+            while loop.ask("streams") < proxies:
+                time.sleep(_PAUSE)
+            cases = {
+                "endpoint": ("eds", lambda n: size.slice(5, n)),
+                "route": ("rds", lambda n: size.virtual_service(0, 20 + n)),
+            }
+            arms = _Arms(plane, loop, peers)
+            found = {name: arms.compare(*case, rounds) for name, case in cases.items()}
+            return {"proxies": proxies, "namespaces": namespaces, "cases": found}
+
+
+class _Arms:
+    """The two servers and their common clients."""
+
+    def __init__(self, plane: Child, loop: Child, peers: Child) -> None:
+        self._plane, self._loop, self._peers = plane, loop, peers
+
+    def compare(self, short: str, change: Callable[[int], mesh.Raw], rounds: int) -> dict[str, Any]:
+        """Alternate the arms; the first round warms both up and does not count."""
+        made = [self._round(short, change(n + 1), gather=bool(n % 2)) for n in range(rounds + 1)][1:]
+        plane, bare_ones = [one[0] for one in made], [one[1] for one in made]
+        ratios = [ours["last_ack"] / theirs["last_ack"] for ours, theirs in made]
+        return {
+            "rounds": rounds,
+            "bytes": plane[0]["size"],
+            "responses": sum(plane[0]["sent"].values()),
+            "echoes": sum(one["echoes"] for one in plane),
+            "ratio": summary(ratios),
+            "ratios": ratios,
+            "cpu_ratio": summary(ours["cpu"] / theirs["cpu"] for ours, theirs in made),
+            "plane": _arm(plane),
+            "bare": _arm(bare_ones),
+            "stages": {
+                stage: median(one[stage] * 1000 for one in plane)
+                for stage in ("committed", "settled", "first_write", "last_write", "last_ack")
+            },
+            "planned": median(one["planned"] * 1000 for one in plane),
+            "lag": summary((one["lag"] for one in plane), 1000),
+            "pauses": summary((sum(one["pauses"]) for one in plane), 1000),
+        }
+
+    def _round(self, short: str, raw: mesh.Raw, gather: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+        self._peers.ask("notes")
+        ours = self._plane.ask("change", raw=raw)
+        notes = self._peers.ask("notes")
+        ours["told"] = [at - ours["began"] for _, kind, at, _ in notes["plane"] if kind == short]
+        bodies = self._peers.ask("bodies", short=short)
+        time.sleep(_PAUSE)
+        theirs = self._loop.ask("round", bodies=bodies, gather=gather)
+        notes = self._peers.ask("notes")
+        theirs["told"] = [at - theirs["began"] for at in notes["bare"]]
+        if notes["endings"]:
+            raise RuntimeError(f"a stream ended: {notes['endings'][0]}")
+        time.sleep(_PAUSE)
+        return ours, theirs
+
+
+def _arm(rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    told = [seconds * 1000 for one in rounds for seconds in one["told"]]
+    return {
+        "last_ack": summary((one["last_ack"] for one in rounds), 1000),
+        "told": summary(told),
+        "curve": thinned(told),
+        "cpu": summary((one["cpu"] for one in rounds), 1000),
+    }

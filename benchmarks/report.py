@@ -1,0 +1,197 @@
+"""The results as tables: for a terminal, and for docs/performance.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from benchmarks.figures import Summary, table
+
+_TIMES = ("p50", "p90", "p99", "max")
+_MEASURED = {"told": "each proxy told", "last_ack": "last ACK", "cpu": "server CPU"}
+
+
+def tables(results: dict[str, Any]) -> Iterator[str]:
+    """One block of text per table, in the order of the cases."""
+    machine = results["machine"]
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    yield (
+        f"{machine['cores']} cores, {machine['memory_gb']} GB, Linux {machine['kernel']}, "
+        f"Python {machine['python']}, {packages}; load before the run {machine['load']:.1f}"
+    )
+    writers: dict[str, Callable[[Any], Iterator[str]]] = {
+        "spine": _spine,
+        "fanout": _fanout,
+        "memory": _memory,
+        "storm": _storm,
+    }
+    for name, write in writers.items():
+        if name in results["cases"]:
+            yield from write(results["cases"][name])
+
+
+def _title(text: str, body: str) -> str:
+    return f"### {text}\n\n{body}"
+
+
+def _head(names: str) -> list[str]:
+    return names.split(", ")
+
+
+def _times(found: Summary) -> list[float | None]:
+    return [found.get(name) for name in _TIMES]
+
+
+def _spine(found: dict[str, Any]) -> Iterator[str]:
+    changes = found["changes"]
+    cold = changes["cold"]
+    head = _head("change, queries run, serialised, responses, bytes, of these echoes")
+    yield _title(
+        f"One change among {cold['services']} services, {cold['scopes']} scopes, one proxy each",
+        table(
+            head,
+            (
+                (name, one["runs"], one["serialised"], _sent(one["sent"]), one["size"], one["echoes"])
+                for name, one in changes["sorts"].items()
+            ),
+        ),
+    )
+    head = _head("change, settled p50, p99, last ACK p50, p99, CPU p50, loop lag p50, GC p50")
+    yield _title(
+        "Its time, in ms (settled: the graph has the new bytes)",
+        table(
+            head,
+            (
+                (
+                    name,
+                    one["settled"]["p50"],
+                    one["settled"]["p99"],
+                    one["last_ack"].get("p50"),
+                    one["last_ack"].get("p99"),
+                    one["cpu"]["p50"],
+                    one["lag"]["p50"],
+                    one["pauses"]["p50"],
+                )
+                for name, one in changes["sorts"].items()
+            ),
+        ),
+    )
+    yield _cold([cold, *(row["cold"] for row in found["slope"])])
+    yield _slope(found["slope"])
+
+
+def _cold(builds: list[dict[str, Any]]) -> str:
+    head = _head("services, scopes, objects, queries run, CPU s, sent MB, loop lag p99 ms, GC max ms, RSS MB")
+    rows = (
+        (
+            one["services"],
+            one["scopes"],
+            one["objects"],
+            one["runs"],
+            one["cpu"],
+            one["mb"],
+            one["lag"]["p99"],
+            one["pauses"].get("max"),
+            one["rss"],
+        )
+        for one in builds
+    )
+    return _title("Cold build: from parsed YAML to one warm proxy per scope", table(head, rows))
+
+
+def _slope(rows: list[dict[str, Any]]) -> str:
+    base = rows[0]["endpoint"]["settled"]["p50"]
+    head = _head(
+        "services, queries run, serialised, settled p50 ms, p90, against the smallest, last ACK p50 ms"
+    )
+    shown = (
+        (
+            row["cold"]["services"],
+            row["endpoint"]["runs"],
+            row["endpoint"]["serialised"],
+            row["endpoint"]["settled"]["p50"],
+            row["endpoint"]["settled"]["p90"],
+            row["endpoint"]["settled"]["p50"] / base,
+            row["endpoint"]["last_ack"]["p50"],
+        )
+        for row in rows
+    )
+    return _title("One endpoint change by size of the mesh", table(head, shown))
+
+
+def _fanout(runs: list[dict[str, Any]]) -> Iterator[str]:
+    for run in runs:
+        cases = run["cases"]
+        first = next(iter(cases.values()))
+        times = ["ms", "", *_TIMES]
+        rows = []
+        for name, case in cases.items():
+            for arm in ("plane", "bare"):
+                for what, label in (
+                    ("told", "each proxy told"),
+                    ("last_ack", "last ACK"),
+                    ("cpu", "server CPU"),
+                ):
+                    rows.append((f"{name}, {arm}", label, *_times(case[arm][what])))
+        yield _title(
+            f"One change to {run['proxies']} proxies in {run['namespaces']} scopes, {first['rounds']} rounds",
+            table(times, rows),
+        )
+        head = _head("control plane / bare loop, bytes, echoes, last ACK min, p50, p90, CPU min, p50, p90")
+        yield table(
+            head,
+            (
+                (
+                    name,
+                    case["bytes"],
+                    case["echoes"],
+                    *(case["ratio"][at] for at in ("min", "p50", "p90")),
+                    *(case["cpu_ratio"][at] for at in ("min", "p50", "p90")),
+                )
+                for name, case in cases.items()
+            ),
+        )
+
+
+def _memory(found: dict[str, Any]) -> Iterator[str]:
+    by_namespace = found["namespaces"]
+    counts = [int(step["proxies"]) for step in next(iter(by_namespace.values()))]
+    rows = [
+        (f"{name} namespaces", *(step["rss"] for step in steps), steps[-1]["peak"])
+        for name, steps in by_namespace.items()
+    ]
+    head = ("RSS, MB", *(f"{count} proxies" for count in counts), "peak")
+    yield _title("Memory with 1000 services", table(head, rows))
+    breakdown = found["breakdown"]
+    packages = [(name, size) for name, size in breakdown["packages"].items() if size >= 0.5]
+    yield _title(
+        f"Who allocated it ({breakdown['python']:.0f} MB of Python objects in all)",
+        table(("package", "MB"), packages),
+    )
+    types = [(name, count, size) for name, count, size in breakdown["types"][:12]]
+    yield _title("What it is", table(("type", "objects", "MB"), types))
+
+
+def _storm(found: dict[str, Any]) -> Iterator[str]:
+    head = _head(", warm p50 s, p90, last, CPU s, sent MB, lag p50 ms, p99, max, GC max ms, peak RSS MB")
+    rows = (
+        (
+            name,
+            one["warm"]["p50"],
+            one["warm"]["p90"],
+            one["warm"]["max"],
+            one["cpu"],
+            one["mb"],
+            one["lag"]["p50"],
+            one["lag"]["p99"],
+            one["lag"]["max"],
+            one["pauses"].get("max"),
+            one["peak"],
+        )
+        for name, one in found["storms"].items()
+    )
+    yield _title(f"{found['proxies']} proxies connect at once", table(head, rows))
+
+
+def _sent(sent: dict[str, int]) -> str:
+    return " ".join(f"{count} {short}" for short, count in sorted(sent.items())) or "none"

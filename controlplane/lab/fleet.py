@@ -8,7 +8,8 @@ it was given, so that two clients, or a client and the control plane, can be com
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import contextlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -74,7 +75,12 @@ class Client:
         call = channel.stream_stream(_SERVICE + _METHODS[self.protocol])()
         self._introduced = False
         self._nonces.clear()
-        send: Callable[[bytes], Awaitable[None]] = call.write
+
+        async def send(data: bytes) -> None:
+            # After its end gRPC takes nothing more; how it ended is what reading tells.
+            with contextlib.suppress(asyncio.InvalidStateError):
+                await call.write(data)
+
         try:
             for url in (CLUSTER, LISTENER):
                 await send(self._request(url, first=True))

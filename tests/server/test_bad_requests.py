@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -12,61 +11,15 @@ from typing import Any
 import grpc
 import pytest
 
-from controlplane.envoy import pb
 from controlplane.envoy.types import CLUSTER, LISTENER
-from controlplane.lab.fleet import Client, channel
+from controlplane.lab.fleet import Client
 from tests.support import objects as a
 from tests.support.files import MeshFiles
 from tests.support.plane import Served, client, serving_files
+from tests.support.raw import METHODS, answer, raw, request, status
 from tests.support.stage import Stage, staged
 
-METHODS = {"GRPC": "StreamAggregatedResources", "DELTA_GRPC": "DeltaAggregatedResources"}
 BOTH = tuple(METHODS)
-GOOD_ID = "sidecar~10.0.0.9~web-1.default~default.svc.cluster.local"
-
-
-def request(protocol: str, type_url: str = CLUSTER, *, id: str | None = GOOD_ID, **fields: Any) -> bytes:
-    """A discovery request; `id` None leaves the node out.  `names` are wanted, `metadata` is the node's."""
-    delta = protocol == "DELTA_GRPC"
-    message: Any = pb.discovery.DeltaDiscoveryRequest() if delta else pb.discovery.DiscoveryRequest()
-    message.type_url = type_url
-    message.response_nonce = fields.get("nonce", "")
-    if id is not None:
-        message.node.id = id
-        message.node.metadata.update(fields.get("metadata", {}))
-    names = message.resource_names_subscribe if delta else message.resource_names
-    names.extend(fields.get("names", ()))
-    data: bytes = message.SerializeToString()
-    return data
-
-
-def answer(protocol: str, data: bytes) -> Any:
-    delta = protocol == "DELTA_GRPC"
-    kind = pb.discovery.DeltaDiscoveryResponse if delta else pb.discovery.DiscoveryResponse
-    return kind.FromString(data)
-
-
-@asynccontextmanager
-async def raw(served: Served, protocol: str) -> AsyncIterator[Any]:
-    """A stream of bytes."""
-    async with channel(served.address) as connection:
-        method = f"/envoy.service.discovery.v3.AggregatedDiscoveryService/{METHODS[protocol]}"
-        call = connection.stream_stream(method)()
-        try:
-            yield call
-        finally:
-            call.cancel()
-
-
-async def status(call: Any) -> tuple[grpc.StatusCode, str]:
-    """How the server ends the stream; what it says before that is skipped."""
-    async with asyncio.timeout(10):
-        try:
-            while await call.read() is not grpc.aio.EOF:
-                pass
-        except grpc.aio.AioRpcError as error:
-            return error.code(), str(error.details())
-        return await call.code(), str(await call.details())
 
 
 @asynccontextmanager
@@ -122,7 +75,7 @@ def test_a_stream_that_begins_badly_is_told_why(
     stage: Stage[Served], protocol: str, fields: dict[str, Any], said: str
 ) -> None:
     async def scene() -> None:
-        async with raw(stage.subject, protocol) as call:
+        async with raw(stage.subject.address, protocol) as call:
             await call.write(request(protocol, **fields))
             code, details = await status(call)
             assert code is grpc.StatusCode.INVALID_ARGUMENT
@@ -135,7 +88,7 @@ def test_a_stream_that_begins_badly_is_told_why(
 @pytest.mark.parametrize("when", ["first", "later"])
 def test_bytes_that_are_no_request(stage: Stage[Served], protocol: str, when: str) -> None:
     async def scene() -> None:
-        async with raw(stage.subject, protocol) as call:
+        async with raw(stage.subject.address, protocol) as call:
             if when == "later":
                 await call.write(request(protocol))
                 await call.read()
@@ -151,7 +104,7 @@ def test_bytes_that_are_no_request(stage: Stage[Served], protocol: str, when: st
 @pytest.mark.parametrize("when", ["first", "later"])
 def test_an_oversized_request(stage: Stage[Served], protocol: str, when: str) -> None:
     async def scene() -> None:
-        async with raw(stage.subject, protocol) as call:
+        async with raw(stage.subject.address, protocol) as call:
             if when == "later":
                 await call.write(request(protocol))
                 await call.read()
@@ -165,7 +118,7 @@ def test_an_oversized_request(stage: Stage[Served], protocol: str, when: str) ->
 @pytest.mark.parametrize("protocol", BOTH)
 def test_an_unknown_type_is_ignored(stage: Stage[Served], protocol: str) -> None:
     async def scene() -> None:
-        async with raw(stage.subject, protocol) as call:
+        async with raw(stage.subject.address, protocol) as call:
             await call.write(request(protocol, "type.googleapis.com/no.such.Type", names=["x"]))
             await call.write(request(protocol, id=None))
             found = answer(protocol, await call.read())
@@ -178,7 +131,7 @@ def test_an_unknown_type_is_ignored(stage: Stage[Served], protocol: str) -> None
 @pytest.mark.parametrize("protocol", BOTH)
 def test_a_garbage_nonce_is_ignored(stage: Stage[Served], protocol: str) -> None:
     async def scene() -> None:
-        async with raw(stage.subject, protocol) as call:
+        async with raw(stage.subject.address, protocol) as call:
             # On the first request of a type it is that of an earlier stream: such a client is served.
             await call.write(request(protocol, nonce="of another stream"))
             clusters = answer(protocol, await call.read())
@@ -200,9 +153,9 @@ def test_a_garbage_nonce_is_ignored(stage: Stage[Served], protocol: str) -> None
 def test_a_client_that_hangs_up_at_once(stage: Stage[Served], protocol: str) -> None:
     async def scene() -> None:
         for _ in range(20):
-            async with raw(stage.subject, protocol) as call:
+            async with raw(stage.subject.address, protocol) as call:
                 await call.write(request(protocol))
-        async with raw(stage.subject, protocol) as call:
+        async with raw(stage.subject.address, protocol) as call:
             await call.done_writing()
             assert (await status(call))[0] is grpc.StatusCode.OK
 

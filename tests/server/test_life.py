@@ -16,18 +16,15 @@ from controlplane.lab.fleet import Client, channel
 from tests.support import objects as a
 from tests.support.plane import client
 from tests.support.process import Process, started
+from tests.support.raw import raw, status
 from tests.support.waiting import until
 
 
 async def attempt(process: Process) -> tuple[grpc.StatusCode, str]:
     """What becomes of a stream that the control plane refuses."""
-    async with channel(process.address) as connection:
-        try:
-            async with asyncio.timeout(10):
-                await client("web").run(connection)
-        except grpc.aio.AioRpcError as error:
-            return error.code(), str(error.details())
-    raise AssertionError("the stream ended well")
+    async with raw(process.address, "DELTA_GRPC") as call:
+        # Nothing is written: a refusal does not wait for it, and gRPC loses the status when both meet.
+        return await status(call)
 
 
 async def served(process: Process) -> Client:
@@ -54,7 +51,7 @@ def test_nobody_is_served_before_the_sources_have_synced(tmp_path: Path) -> None
         assert (ready.status, "mesh-config" in ready.text) == (503, True), ready
         code, details = asyncio.run(attempt(process))
         assert code is grpc.StatusCode.UNAVAILABLE
-        assert "synced" in details
+        assert "synced" in details, details
         assert process.get("/ready").status == 503
 
         mesh_config.write_text("rootNamespace: istio-system")
@@ -97,16 +94,21 @@ def test_sigterm_drains_and_ends_well(tmp_path: Path) -> None:
 
 
 def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
-    async def scene(process: Process) -> None:
-        one = client("web")
+    async def stay(process: Process, one: Client) -> None:
         async with channel(process.address) as connection:
-            stream = asyncio.create_task(one.run(connection))
-            await until(lambda: one.state[CLUSTER], "clusters")
-            process.child.send_signal(signal.SIGTERM)
-            await until(lambda: process.get("/ready").status == 503, "unready while draining")
-            process.child.send_signal(signal.SIGTERM)
-            await asyncio.to_thread(process.child.wait, 5)
-            await asyncio.gather(stream, return_exceptions=True)
+            await one.run(connection)
+
+    async def scene(process: Process) -> None:
+        # The drain asks one of two at once, and the other after half of its minute.
+        clients = [client(f"web-{n}", number=n + 2) for n in range(2)]
+        streams = [asyncio.create_task(stay(process, one)) for one in clients]
+        await until(lambda: all(one.state[CLUSTER] for one in clients), "clusters")
+        process.child.send_signal(signal.SIGTERM)
+        await until(lambda: any(stream.done() for stream in streams), "the first stream's end")
+        assert process.get("/ready").status == 503
+        process.child.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(process.child.wait, 5)
+        await asyncio.gather(*streams, return_exceptions=True)
 
     with started(tmp_path, "--drain-duration", "1m") as process:
         process.wait_ready()
@@ -134,10 +136,9 @@ def refused(tmp_path: Path, *flags: str) -> str:
 
 
 def test_plaintext_beyond_this_machine_is_refused(tmp_path: Path) -> None:
-    for address in ("0.0.0.0:15010", "[::]:15010", "192.0.2.1:15010"):
-        said = refused(tmp_path, "--grpc-addr", address)
-        assert "--insecure-allow-remote" in said
-        assert address in said
+    said = refused(tmp_path, "--grpc-addr", "0.0.0.0:15010")
+    assert "0.0.0.0:15010" in said
+    assert "--insecure-allow-remote" in said
 
 
 def test_an_address_in_use_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,61 @@
+"""A client without manners: it writes what bytes it likes, and looks at how the stream ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+
+from controlplane.envoy import pb
+from controlplane.envoy.types import CLUSTER
+from controlplane.lab.fleet import channel
+
+METHODS = {"GRPC": "StreamAggregatedResources", "DELTA_GRPC": "DeltaAggregatedResources"}
+GOOD_ID = "sidecar~10.0.0.9~web-1.default~default.svc.cluster.local"
+
+
+def request(protocol: str, type_url: str = CLUSTER, *, id: str | None = GOOD_ID, **fields: Any) -> bytes:
+    """A discovery request; `id` None leaves the node out.  `names` are wanted, `metadata` is the node's."""
+    delta = protocol == "DELTA_GRPC"
+    message: Any = pb.discovery.DeltaDiscoveryRequest() if delta else pb.discovery.DiscoveryRequest()
+    message.type_url = type_url
+    message.response_nonce = fields.get("nonce", "")
+    if id is not None:
+        message.node.id = id
+        message.node.metadata.update(fields.get("metadata", {}))
+    names = message.resource_names_subscribe if delta else message.resource_names
+    names.extend(fields.get("names", ()))
+    data: bytes = message.SerializeToString()
+    return data
+
+
+def answer(protocol: str, data: bytes) -> Any:
+    delta = protocol == "DELTA_GRPC"
+    kind = pb.discovery.DeltaDiscoveryResponse if delta else pb.discovery.DiscoveryResponse
+    return kind.FromString(data)
+
+
+@asynccontextmanager
+async def raw(address: str, protocol: str) -> AsyncIterator[Any]:
+    """A stream of bytes, ended when it is left."""
+    async with channel(address) as connection:
+        method = f"/envoy.service.discovery.v3.AggregatedDiscoveryService/{METHODS[protocol]}"
+        call = connection.stream_stream(method)()
+        try:
+            yield call
+        finally:
+            call.cancel()
+
+
+async def status(call: Any) -> tuple[grpc.StatusCode, str]:
+    """How the server ends the stream; what it says before that is skipped."""
+    async with asyncio.timeout(10):
+        try:
+            while await call.read() is not grpc.aio.EOF:
+                pass
+        except grpc.aio.AioRpcError as error:
+            return error.code(), str(error.details())
+        return await call.code(), str(await call.details())

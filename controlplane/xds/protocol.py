@@ -18,7 +18,7 @@ from controlplane.envoy.types import TypeSpec
 from controlplane.xds.feed import UNSETTLED
 from controlplane.xds.ledger import Change, Checkpoint, Ledger
 from controlplane.xds.names import NO_INTEREST, NOBODY, Interest, intern_names
-from controlplane.xds.plan import NO_EXCEPTIONS, Exceptions, Plan, Rejection, unknown
+from controlplane.xds.plan import NO_EXCEPTIONS, Exceptions, Plan, Rejection, has, unknown
 from controlplane.xds.variant import Variant, complete, resumable
 
 WILDCARD = "*"
@@ -137,6 +137,17 @@ class Subscription:
             leaving=tuple((name, self.leaving[name].resource) for name in sorted(self.leaving)),
             drop=drop,
         )
+
+    def holds(self) -> dict[str, Resource]:
+        """What the client was sent and has, as far as its answers tell."""
+        sent = {} if self.point is None else self.ledger.at(self.point)
+        held = {name: one.resource for name, one in self.leaving.items()}
+        for name, one in sent.items():
+            if self.interest.covers(name) and name not in self.fresh:
+                has_now = has(self.rejected.get(name), one)
+                if has_now is not None:
+                    held[name] = has_now
+        return {name: one for name, one in held.items() if one.body}
 
     # -- where the client is --------------------------------------------------------------------
 

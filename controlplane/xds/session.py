@@ -147,12 +147,24 @@ class Session:
         """The transport has taken it: the ACK deadline runs from here."""
         push.at = now
 
-    @property
-    def stirred(self) -> bool:
-        """Whether `next` may have something, now or later."""
+    def refresh(self) -> bool:
+        """Look at the feeds; False when there is nothing to send, now or later."""
         for sub in self.subscriptions.values():
             sub.ledger.refresh()
-            if sub.stirred or sub.leaving or sub.retry:
+        return self.stirred
+
+    @property
+    def stirred(self) -> bool:
+        """Whether `next` may have something, now or later, as far as the feeds were looked at."""
+        for sub in self.subscriptions.values():
+            if (
+                sub.point is not sub.ledger.head
+                or sub.answer
+                or sub.owed
+                or sub.echo
+                or sub.leaving
+                or sub.retry
+            ):
                 return True
         return False
 
@@ -223,7 +235,7 @@ class Session:
         )
 
     def _send(self, sub: Subscription, made: Plan, now: float) -> tuple[Push, bytes]:
-        used = [sub.nonce, *(push.nonce for push in sub.pending)]
+        used = [sub.nonce, sub.acked, *(push.nonce for push in sub.pending)]
         sub.nonce, data = self.codec.response(made, used, introduce=not sub.nonce)
         previous = sub.revision
         self._brought_to_now(sub)

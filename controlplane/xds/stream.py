@@ -119,10 +119,14 @@ class Stream:
 
     def _changed(self) -> None:
         """The view has something new."""
-        self.session.rebind(self._view.feeds)
+        session = self.session
+        session.rebind(self._view.feeds)
+        stirred = session.refresh()
         self._woken = True
-        self._observer.woken(self.connection, self.session.revision, self._clock.monotonic())
-        if self._turn is not None and not self._queue():
+        self._observer.woken(self.connection, session.revision, self._clock.monotonic())
+        if stirred:
+            self._queue()
+        elif self._turn is not None:
             self._is_idle()
 
     def _queue(self) -> bool:

@@ -69,14 +69,14 @@ class Settler:
             await self._work.wait()
             self._work.clear()
             sliced = False
-            while not self.graph.settle(_SLICE, self._clock.monotonic):  # noqa: ASYNC110 - it works, not waits
+            while not self.graph.settle(_SLICE, self._clock.monotonic):
                 sliced = True
                 await asyncio.sleep(0)
             committed, self.settling = self.settling, False
             self.on_settled(Settled(self.graph.settled, committed, sliced))
             self._wake()
             # What is not swept when new work comes is swept after that.
-            while not self.graph.sweep(_SWEEP) and not self._work.is_set():
+            while not self.graph.sweep(_SWEEP) and not self._work.is_set():  # noqa: ASYNC110 - it sweeps
                 await asyncio.sleep(0)
             self._freeze()
 

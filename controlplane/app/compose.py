@@ -122,7 +122,7 @@ def build(settings: Settings) -> App:
         mesh=mesh,
     )
     _count_when_asked(metrics, mesh)
-    routes = (*debug.routes(mesh, lambda query: traces(trace, query)), *debug.xds_routes(xds))
+    routes = (*debug.routes(mesh, lambda query: traces(trace, query)), *debug.xds_routes(xds, trace.epoch))
     base = Base(app.unready, metrics.text, _version)
     app.monitoring = Monitoring(base, routes, remote_debug=settings.debug_allow_remote)
     return app

@@ -15,6 +15,8 @@ from controlplane.mesh.visibility import entry_shelves, kubernetes_shelves
 from controlplane.model.problem import Problem
 from controlplane.store.ingest import Ingest
 from controlplane.telemetry.http import Response, Route
+from controlplane.xds import status
+from controlplane.xds.server import XdsServer
 from controlplane.xds.view import GraphViews, MapFeed
 
 Query = Mapping[str, str]
@@ -146,5 +148,24 @@ def shelf_leases(graph: Graph) -> tuple[Lease, ...]:
     return (graph.lease(kubernetes_shelves), graph.lease(entry_shelves))
 
 
-def xds_routes(xds: Any) -> tuple[Route, ...]:
-    return ()
+def xds_routes(xds: XdsServer, epoch: float) -> tuple[Route, ...]:
+    """The debug paths about the streams; `epoch` is wall clock minus monotonic clock, in seconds."""
+    return (
+        Route("/debug/syncz", "how far each proxy is", lambda q: status.syncz(xds.streams, epoch)),
+        Route("/debug/adsz", "who watches what", lambda q: status.adsz(xds.streams, epoch)),
+        Route("/debug/connections", "who is connected", lambda q: status.connections(xds.streams, epoch)),
+        Route("/debug/push_status", "all proxies together", lambda q: status.push_status(xds.streams)),
+        Route("/debug/config_dump", "what a proxy has (proxyID, types=cds,rds)", lambda q: _dump(xds, q)),
+    )
+
+
+def _dump(xds: XdsServer, query: Query) -> Any:
+    found = status.find(xds.streams, query.get("proxyID", ""))
+    if found is None:
+        known = ", ".join(sorted({stream.connection.proxy.id for stream in xds.streams})[:20])
+        return Response(404, body=f"give proxyID (connected: {known})\n".encode())
+    types = [name for name in query.get("types", "").split(",") if name]
+    unknown = sorted(set(types) - set(BY_SHORT))
+    if unknown:
+        return Response(400, body=f"types {unknown} are not among {', '.join(BY_SHORT)}\n".encode())
+    return status.config_dump(found, types)

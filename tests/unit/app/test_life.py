@@ -100,6 +100,12 @@ def test_from_a_file_to_the_trace(tmp_path: Path) -> None:
             assert list(stages.values()) == sorted(stages.values())
             assert traced["proxies"]["touched"] == traced["proxies"]["acked"] == 1
             assert traced["origin"] == "web.yaml:2"
+            [synced] = await get(f"{url}/debug/syncz")
+            assert synced["proxy"] == "a-1.default"
+            assert synced["cluster_sent"] == synced["cluster_acked"] != ""
+            dump = await get(f"{url}/debug/config_dump?proxyID=a-1.default&types=cds")
+            clusters = dump["configs"][0]["dynamic_active_clusters"]
+            assert wanted in {item["cluster"]["name"] for item in clusters}
             why = await get(f"{url}/debug/why?proxyID=a-1.default&type=cds&name={wanted}")
             assert why["path"][-1] == {"node": "services[default/web]", "revision": 1}
             assert ["services", "default", "web"] in [

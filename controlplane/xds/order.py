@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from controlplane.base import wire
 from controlplane.envoy.resource import Resource
 from controlplane.envoy.types import CLUSTER, ENDPOINT
-from controlplane.xds.feed import NOTHING
 from controlplane.xds.plan import Plan, has
 from controlplane.xds.protocol import Leaving, Push, Subscription
 from controlplane.xds.variant import GATED, REMOVALS, Removal, Variant
@@ -34,7 +33,9 @@ def unconfirmed(subs: Mapping[str, Subscription]) -> list[Push]:
     return [push for push in clusters.pending if push.plan.adds] if clusters is not None else []
 
 
-def withhold(subs: Mapping[str, Subscription], sub: Subscription, made: Plan, until: float) -> bool:
+def withhold(
+    subs: Mapping[str, Subscription], sub: Subscription, made: Plan, since: int, until: float
+) -> bool:
     """Remember what the client must lose later; True when that makes something due at once."""
     emptied = []
     for change in made.withheld:
@@ -51,7 +52,7 @@ def withhold(subs: Mapping[str, Subscription], sub: Subscription, made: Plan, un
         elif sub.variant is Variant.SOTW and not sub.complete:
             # There is no way to say it.
             continue
-        sub.leaving[change.name] = Leaving(old, sub.ledger.revision, until)
+        sub.leaving[change.name] = Leaving(old, since, until)
     if emptied:
         sub.owed = sub.owed.union(emptied)
     return bool(emptied)
@@ -67,7 +68,7 @@ def ripe(subs: Mapping[str, Subscription], sub: Subscription, now: float) -> tup
         found = [
             name
             for name, leaving in sub.leaving.items()
-            if now >= leaving.until or _routes_follow(subs, leaving.revision, sub.resumed)
+            if now >= leaving.until or _routes_follow(subs, leaving.since, sub.resumed)
         ]
     else:
         found = [
@@ -114,14 +115,14 @@ def _routes_are_old(subs: Mapping[str, Subscription]) -> bool:
     )
 
 
-def _routes_follow(subs: Mapping[str, Subscription], revision: int, resumed: bool) -> bool:
-    """Whether the client confirmed the routes and listeners of this revision."""
+def _routes_follow(subs: Mapping[str, Subscription], moment: int, resumed: bool) -> bool:
+    """Whether the client confirmed the routes and listeners of this moment."""
     for url in GATED:
         sub = subs.get(url)
         if sub is None:
             # After a reconnect it has routes that it has not asked for again yet.
             if resumed:
                 return False
-        elif sub.refused or (sub.acked_revision < revision and sub.ledger.feed is not NOTHING):
+        elif sub.refused or sub.acked_moment < moment:
             return False
     return True

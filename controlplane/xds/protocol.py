@@ -50,9 +50,9 @@ class Push:
     nonce: str
     plan: Plan
     revision: int
-    """The feed's revision that it was planned from."""
+    """The revision of the newest change that the stream's feeds showed when it was planned."""
     previous: int
-    """The revision that the client had been brought to before."""
+    """The session's moment (see `session`) that the client had been brought to before."""
     at: float
     """When it was planned; from the end of its writing on, when it was written."""
     news: tuple[Change, ...] = ()
@@ -65,7 +65,8 @@ class Leaving(NamedTuple):
     """A resource that is gone from the feed while the client still has it."""
 
     resource: Resource
-    revision: int
+    since: int
+    """The session's moment at which that was noticed."""
     until: float
     """When waiting ends, in monotonic seconds."""
 
@@ -86,8 +87,8 @@ class Subscription:
     """Versions that the client claims to have, until they have been compared with the feed."""
     point: Checkpoint | None = None
     """What the client was sent last; None when a wildcard client was sent nothing yet."""
-    revision: int = -1
-    """The feed's revision up to which everything was sent, or needed no sending."""
+    moment: int = -1
+    """The session's moment up to which everything was sent, or needed no sending."""
     answer: bool = False
     """A request waits for an answer, even an empty one."""
     owed: frozenset[str] = NOBODY
@@ -125,9 +126,9 @@ class Subscription:
         return bool(self.pending) and now < self.pending[-1].at + deadline
 
     @property
-    def acked_revision(self) -> int:
-        """The feed's revision that the client has confirmed (or needed nothing of)."""
-        return self.pending[0].previous if self.pending else self.revision
+    def acked_moment(self) -> int:
+        """The session's moment that the client has confirmed (or needed nothing of)."""
+        return self.pending[0].previous if self.pending else self.moment
 
     def exceptions(self, drop: tuple[str, ...] = ()) -> Exceptions:
         if not self.rejected and not self.leaving:

@@ -64,9 +64,11 @@ class Session:
     __slots__ = (
         "_feeds",
         "_ledgers",
+        "_moment",
         "_pace",
         "_patience",
         "codec",
+        "revision",
         "subscriptions",
         "variant",
     )
@@ -76,6 +78,11 @@ class Session:
         self.subscriptions: dict[str, Subscription] = {}
         self._feeds = feeds
         self._ledgers, self.codec, self._pace = shared
+        self.revision = UNSETTLED
+        """Of the newest change that the feeds showed."""
+        # Counts the times that all feeds were seen at one revision.  What was found at one moment, or
+        # was told from it, is consistent; revisions of different feeds do not compare.
+        self._moment = 0
         # Seconds until a feed that was not settled is looked at again; 0 when all are.
         self._patience = 0.0
 
@@ -124,6 +131,7 @@ class Session:
         """The response that is to be written now, if any."""
         if not self._settled():
             return None
+        self._moment += 1
         # Twice: what the first round finds settled may let the second remove something.
         for _ in range(2):
             for spec in TYPES:
@@ -135,11 +143,15 @@ class Session:
         return None
 
     def _settled(self) -> bool:
-        """Whether all feeds show one revision.  Half of a change is not planned from."""
+        """Look at the feeds; False unless all show one revision.  Half of a change is not planned from."""
+        newest = UNSETTLED
         for sub in self.subscriptions.values():
-            if not sub.ledger.refresh():
+            ledger = sub.ledger
+            if not ledger.refresh():
                 self._patience = min(max(2 * self._patience, _IMPATIENT), _PATIENT)
                 return False
+            newest = max(newest, ledger.revision)
+        self.revision = newest
         self._patience = 0.0
         return True
 
@@ -149,9 +161,7 @@ class Session:
 
     def refresh(self) -> bool:
         """Look at the feeds; False when there is nothing to send, now or later."""
-        for sub in self.subscriptions.values():
-            sub.ledger.refresh()
-        return self.stirred
+        return not self._settled() or self.stirred
 
     @property
     def stirred(self) -> bool:
@@ -167,11 +177,6 @@ class Session:
             ):
                 return True
         return False
-
-    @property
-    def revision(self) -> int:
-        """The newest revision that any of the subscriptions reads."""
-        return max((sub.ledger.revision for sub in self.subscriptions.values()), default=UNSETTLED)
 
     def urgency(self, now: float) -> int:
         """0 when something is to be removed, 1 for endpoints, 2 for the rest."""
@@ -195,21 +200,21 @@ class Session:
 
     def _advance(self, sub: Subscription, now: float) -> Plan | None:
         """The response of this type that is due and may go, if any."""
-        ledger = sub.ledger
         if sub.known:
             sub.resume()
         drop = order.ripe(self.subscriptions, sub, now)
         if not sub.stirred and not drop:
-            sub.revision = ledger.revision
+            sub.moment = self._moment
             if sub.pending or not retry(sub):
                 return None
         if sub.busy(now, self._pace.ack_deadline) or self._gated(sub, now):
             return None
         made = self._plan(sub, drop)
-        if made.withheld and order.withhold(self.subscriptions, sub, made, now + self._pace.removal_deadline):
+        until = now + self._pace.removal_deadline
+        if made.withheld and order.withhold(self.subscriptions, sub, made, self._moment, until):
             made = self._plan(sub, drop)
         if made.due or sub.answer:
-            order.dropped(self.subscriptions, sub, drop, now + self._pace.removal_deadline)
+            order.dropped(self.subscriptions, sub, drop, until)
             return made
         self._brought_to_now(sub)
         return None
@@ -237,9 +242,8 @@ class Session:
     def _send(self, sub: Subscription, made: Plan, now: float) -> tuple[Push, bytes]:
         used = [sub.nonce, sub.acked, *(push.nonce for push in sub.pending)]
         sub.nonce, data = self.codec.response(made, used, introduce=not sub.nonce)
-        previous = sub.revision
+        push = Push(sub.spec, sub.nonce, made, self.revision, sub.moment, now, made.news, len(data))
         self._brought_to_now(sub)
-        push = Push(sub.spec, sub.nonce, made, sub.revision, previous, now, made.news, len(data))
         awaiting(sub, push)
         sub.answer = False
         sub.blocked_since = None
@@ -252,7 +256,7 @@ class Session:
     def _brought_to_now(self, sub: Subscription) -> None:
         sub.move(sub.ledger.head)
         sub.owed = sub.fresh = sub.echo = NOBODY
-        sub.revision = sub.ledger.revision
+        sub.moment = self._moment
         if sub.leaving:
             for name in [name for name in sub.leaving if sub.ledger.get(name) is not None]:
                 del sub.leaving[name]

@@ -31,23 +31,32 @@ _Where: TypeAlias = tuple[str, Maps]
 class MapFeed:
     """The union of leased maps; see `controlplane.xds.feed.Feed`."""
 
-    __slots__ = ("_changed", "_leases", "_settler", "readers", "where")
+    __slots__ = ("_at", "_changed", "_leases", "_ready", "_settler", "readers", "where")
 
     def __init__(self, settler: Settler, where: _Where, changed: Callable[[MapFeed], None]) -> None:
         self.where = where
         self.readers: dict[GraphView, None] = {}
         self._settler = settler
         self._changed = changed
+        # The revision of the last change: a feed that did not change costs its readers a comparison.
+        self._at = UNSETTLED
+        self._ready = False
         self._leases = tuple(settler.graph.lease(keyed, *args) for keyed, args in where[1])
         for lease in self._leases:
             lease.on_change = self._notify
 
     @property
     def revision(self) -> int:
-        settler = self._settler
-        if settler.settling or not all(lease.ready for lease in self._leases):
+        if self._settler.settling or not (self._ready or self._is_ready()):
             return UNSETTLED
-        return settler.graph.revision
+        return self._at
+
+    def _is_ready(self) -> bool:
+        """Whether all maps have been computed; once they have, they stay so."""
+        self._ready = all(lease.ready for lease in self._leases)
+        if self._ready:
+            self._at = self._settler.graph.settled
+        return self._ready
 
     def since(self, revision: int) -> Delta | None:
         upserts: list[str] = []
@@ -87,6 +96,7 @@ class MapFeed:
             lease.release()
 
     def _notify(self) -> None:
+        self._at = self._settler.graph.settled
         self._changed(self)
 
 

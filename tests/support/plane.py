@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from controlplane.envoy.bootstrap import Node
 from controlplane.lab.fleet import Client, Protocol, Received, channel, short
 from controlplane.xds.feed import UNSETTLED
 from controlplane.xds.session import Session
+from controlplane.xds.variant import REMOVALS, Removal
 from tests.support.files import MeshFiles
 from tests.support.waiting import until
 
@@ -29,6 +31,8 @@ class Served:
     files: MeshFiles
     address: str
     clients: dict[str, Client] = field(default_factory=dict)
+    envoys: int = 0
+    """How many streams there are besides those of the clients."""
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     async def connect(self, client: Client, name: str = "") -> Client:
@@ -89,8 +93,8 @@ class Served:
     def _busy(self) -> str:
         """What is under way between the control plane and its clients; "" when nothing is."""
         streams = self.app.xds.streams
-        if len(streams) != len(self.clients):
-            return f"{len(streams)} streams of {len(self.clients)} clients"
+        if len(streams) != len(self.clients) + self.envoys:
+            return f"{len(streams)} streams of {len(self.clients)} clients and {self.envoys} Envoys"
         feeds = {view.proxy.id: view.feeds for view in self.app.views.views}
         busy = [
             f"{stream.connection.id} ({found})"
@@ -142,11 +146,15 @@ async def serving_files(
     stop = asyncio.Event()
     running = asyncio.create_task(live(app, stop), name="control plane")
     served = Served(app, files, address)
+    # A test's mistakes are told by the hundred; what fails is to be seen among them.
+    problems = logging.getLogger("controlplane.store.problems")
+    problems.disabled = True
     try:
         if wait:
             await until(lambda: running.done() or not app.unready(), app.unready)
         yield served
     finally:
+        problems.disabled = False
         await served.close()
         stop.set()
         await running
@@ -155,11 +163,18 @@ async def serving_files(
 def _owed(session: Session, feeds: Mapping[str, Any]) -> str:
     """What keeps a stream from rest."""
     for sub in session.subscriptions.values():
-        if sub.ledger.feed is not feeds[sub.spec.url] or sub.ledger.feed.revision == UNSETTLED:
-            return f"its {sub.spec.short} feed is on the way"
+        short = sub.spec.short
+        sub.ledger.refresh()
+        if sub.ledger.feed is not feeds[sub.spec.url] or sub.ledger.revision == UNSETTLED:
+            return f"its {short} feed is on the way"
         if sub.pending:
-            return f"{len(sub.pending)} {sub.spec.short} responses unanswered"
-    return "something to send" if session.stirred else ""
+            return f"{len(sub.pending)} {short} responses unanswered"
+        if sub.stirred or sub.retry:
+            return f"{short} to be sent"
+        # What a client drops by itself, when its listeners are drained, is taken from it much later.
+        if sub.leaving and REMOVALS[sub.spec.url] is not Removal.LATE:
+            return f"{short} to be removed"
+    return ""
 
 
 def told(response: Received) -> str:

@@ -27,61 +27,51 @@ SERVED = (CLUSTER, ENDPOINT, LISTENER, ROUTE)
 
 # Fields of DeltaDiscoveryRequest.
 _NODE, _TYPE_URL, _SUBSCRIBE, _UNSUBSCRIBE, _VERSIONS, _NONCE = 1, 2, 3, 4, 5, 6
-_RESPONSE_NONCE_TAG, _REQUEST_NONCE_TAG = b"\x2a", b"\x32"
-_TAIL = 64
+_HEAD, _TAIL = 32, 256
 
 
 @dataclass(slots=True, eq=False)
 class Parsed:
-    """A response without its nonce: names and versions, and what they refer to."""
+    """What a response says, whatever its nonce; one object for equal responses."""
 
     url: str
-    size: int
-    """Bytes before the nonce."""
-    tail: bytes
-    """The last of them, and the tag of the nonce: they hold the type, which the version in front does not."""
     versions: dict[str, str]
     removed: tuple[str, ...]
     refs: dict[str, tuple[str, ...]]
 
 
 class Parser:
-    """Parses each distinct response once."""
+    """Parses equal responses once."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, list[Parsed]] = {}
+        self._known: dict[tuple[bytes, int, bytes], tuple[Parsed, bytes]] = {}
+        self._alike: dict[tuple[str, str, int], list[Parsed]] = {}
         self._refs: dict[str, tuple[str, ...]] = {}
 
     def parse(self, data: bytes) -> tuple[Parsed, bytes]:
         """The response, and its nonce as the field of a request."""
-        # The version is the first field: a tag, a length and a hash of what follows.
-        start = data[: 2 + data[1]]
-        for parsed in self._known.get(start, ()):
-            size = parsed.size
-            if (
-                data[size : size + 1] == _RESPONSE_NONCE_TAG
-                and data[max(0, size - _TAIL) : size] == parsed.tail
-            ):
-                return parsed, _REQUEST_NONCE_TAG + data[size + 1 : size + 2 + data[size + 1]]
-        return self._parse(start, data)
+        # It begins with a hash of the content and ends with what may differ beside: nonce, introduction.
+        key = (data[:_HEAD], len(data), data[-_TAIL:])
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self._parse(data)
+        return found
 
-    def _parse(self, start: bytes, data: bytes) -> tuple[Parsed, bytes]:
+    def _parse(self, data: bytes) -> tuple[Parsed, bytes]:
         message: Any = pb.discovery.DeltaDiscoveryResponse.FromString(data)
         nonce = wire.string(_NONCE, message.nonce)
-        size = data.rindex(_RESPONSE_NONCE_TAG + nonce[1:])
         url = message.type_url
+        versions = {one.name: one.version for one in message.resources}
+        removed = tuple(message.removed_resources)
+        alike = self._alike.setdefault((url, message.system_version_info, len(versions)), [])
+        for parsed in alike:
+            if parsed.versions == versions and parsed.removed == removed:
+                return parsed, nonce
         refs = {}
         if url in FOLLOWS:
             refs = {one.name: self._references(url, one) for one in message.resources}
-        parsed = Parsed(
-            url=url,
-            size=size,
-            tail=data[max(0, size - _TAIL) : size + 1],
-            versions={one.name: one.version for one in message.resources},
-            removed=tuple(message.removed_resources),
-            refs=refs,
-        )
-        self._known.setdefault(start, []).append(parsed)
+        parsed = Parsed(url, versions, removed, refs)
+        alike.append(parsed)
         return parsed, nonce
 
     def _references(self, url: str, resource: Any) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ def test_random_edits(tmp_path: Path, protocol: Protocol, seed: int) -> None:
             updates = await asyncio.to_thread(old.admin.stats, "update_success")
             for kind in ("cluster_manager.cds", "listener_manager.lds", "rds", "cluster.outbound"):
                 count = sum(number for name, number in updates.items() if kind in name)
-                assert count > EDITS / BURST / 4, f"{kind}: {updates}"
+                assert count > 10, f"{kind}: {updates}"
 
             served.envoys = 0
             await asyncio.to_thread(lab.delete, old)

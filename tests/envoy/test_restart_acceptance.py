@@ -120,7 +120,7 @@ def test_requests_survive_a_killed_control_plane(tmp_path: Path, protocol: Proto
         PodSpec("called", "default", "10.244.0.2", labels={"app": "called"}, app=app),
         PodSpec("caller", "default", "10.244.0.3", labels={"app": "caller"}),
     ]
-    with laboratory(tmp_path) as lab:  # noqa: SIM117 - the lab outlives control planes
+    with laboratory(tmp_path) as lab:
         mesh(MeshFiles(lab.directory / "config"), specs)
         with started(lab.directory) as first:
             first.wait_ready()

@@ -210,9 +210,13 @@ class Client:
         return data
 
 
-def channel(address: str) -> grpc.aio.Channel:
-    """A connection of its own to "unix:/path" or "host:port"."""
-    return grpc.aio.insecure_channel(address, options=_OPTIONS)
+def channel(address: str, *, window: int | None = None) -> grpc.aio.Channel:
+    """A connection of its own to "unix:/path" or "host:port".
+
+    `window` bounds the bytes that are on their way to a client which reads nothing; gRPC tunes it otherwise.
+    """
+    bounded = () if window is None else (("grpc.http2.lookahead_bytes", window), ("grpc.http2.bdp_probe", 0))
+    return grpc.aio.insecure_channel(address, options=(*_OPTIONS, *bounded))
 
 
 def short(url: str) -> str:

@@ -35,12 +35,12 @@ class Served:
     """How many streams there are besides those of the clients."""
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
-    async def connect(self, client: Client, name: str = "") -> Client:
+    async def connect(self, client: Client, name: str = "", window: int | None = None) -> Client:
         """Run a client's stream in the background; one that breaks fails the test at the next `quiet`."""
         name = name or f"{client.node.name}/{client.protocol}"
         assert name not in self.clients
         self.clients[name] = client
-        self._tasks[name] = asyncio.create_task(self._run(client), name=name)
+        self._tasks[name] = asyncio.create_task(self._run(client, window), name=name)
         return client
 
     async def disconnect(self, name: str) -> None:
@@ -70,8 +70,8 @@ class Served:
         for name, client in self.clients.items():
             found[name] = [told(one) for one in client.log[before.get(name, 0) :]]
 
-    async def _run(self, client: Client) -> None:
-        async with channel(self.address) as connection:
+    async def _run(self, client: Client, window: int | None) -> None:
+        async with channel(self.address, window=window) as connection:
             await client.run(connection)
 
     def _read(self) -> bool:

@@ -28,11 +28,11 @@ class Delta(Protocol):
 
 
 class Feed(Protocol):
-    """The resources of one type for one scope, at the newest settled revision."""
+    """The resources of one type for one scope.  Read it only while `Views.revision` is settled."""
 
     @property
     def revision(self) -> int:
-        """The revision that `get` and `names` show; `UNSETTLED` while there is none."""
+        """The revision of the last change; `UNSETTLED` until the feed was computed for the first time."""
         ...
 
     def since(self, revision: int) -> Delta | None:
@@ -69,7 +69,7 @@ NOTHING = Nothing()
 class View(Protocol):
     """What one proxy sees: a feed for each type (a type without one is served as empty).
 
-    When the proxy's scope changes, `feeds` holds other feeds from then on, and the callback is called.
+    When the proxy's scope changes, `feeds` is another mapping from then on, and the callback is called.
     """
 
     @property
@@ -89,7 +89,19 @@ class View(Protocol):
         ...
 
 
-class Views(Protocol):
+class Now(Protocol):
+    """How far all feeds are."""
+
+    @property
+    def revision(self) -> int:
+        """The newest settled revision; `UNSETTLED` while the feeds may show half of a change.
+
+        As long as it stays the same, no feed changes that has been computed.
+        """
+        ...
+
+
+class Views(Now, Protocol):
     """Where views come from."""
 
     @property

@@ -64,20 +64,20 @@ class Ledger:
         self._order: tuple[str, ...] | None = None
         # Oldest first; the last is the head.  Private checkpoints are not among them.
         self._points = [self.head]
-        self.refresh()
 
     # -- now ------------------------------------------------------------------------------------
 
     def refresh(self) -> bool:
-        """Catch up with the feed; False when it is not settled, and the ledger shows what it last was.
+        """Catch up with the feed; False when it has not been computed yet.
 
-        Costs a comparison of integers when there is nothing new.
+        To be called only while the feeds are settled.  Costs a comparison of integers when there is
+        nothing new.
         """
         revision = self.feed.revision
+        if revision == self.revision:
+            return revision != UNSETTLED
         if revision == UNSETTLED:
             return False
-        if revision == self.revision:
-            return True
         delta = None if self.revision == UNSETTLED else self.feed.since(self.revision)
         if delta is None:
             self._record({*self.feed.names(), *self._resources})

@@ -29,8 +29,10 @@ class XdsOptions:
     push_throttle: int = field(default_factory=default_push_throttle)
     slot_time: float = 0.02
     """A write that takes longer gives its push slot to others: the client's window is closed."""
+    small_write: int = 32 * 1024
+    """Bytes up to which a response gives its push slot to others at the next turn of the loop."""
     write_timeout: float = 5.0
-    """A write that takes longer is counted and logged as stalled; the stream lives on."""
+    """A write that takes longer is reported as stalled; the stream lives on."""
     streams_per_second: float = 1000.0
     """New streams admitted in a second, evenly; 0 is no limit."""
     admission_wait: float = 1.0

@@ -60,8 +60,6 @@ def withhold(
 
 def ripe(subs: Mapping[str, Subscription], sub: Subscription, now: float) -> tuple[str, ...]:
     """What the client is to lose now of that which is gone."""
-    if not sub.leaving:
-        return ()
     if REMOVALS[sub.spec.url] is Removal.AFTER_ROUTES:
         if _routes_are_old(subs):
             return ()
@@ -95,7 +93,6 @@ def _takes(subs: Mapping[str, Subscription], endpoints: str) -> bool:
     clusters = subs.get(CLUSTER)
     if clusters is None:
         return False
-    clusters.ledger.refresh()
     found = clusters.ledger.get(endpoints)
     return found is not None and endpoints in found.refs
 

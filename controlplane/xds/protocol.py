@@ -188,7 +188,6 @@ class Subscription:
 
     def begin(self, request: Request) -> None:
         """The first request of this type on the stream: always answered."""
-        self.ledger.refresh()
         self.explicit = bool(request.names)
         wildcard = WILDCARD in request.names or (self.spec.wildcard and not self.explicit)
         self.interest = Interest(wildcard, _proper(request.names))

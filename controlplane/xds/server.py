@@ -75,12 +75,13 @@ class XdsServer:
         self._clock = clock
         self._around = Around(clock, options, Throttle(options.push_throttle), self._observer)
         name = identifier("mini-istiod", f"{socket.gethostname()}-{os.getpid()}", __version__)
-        self._shared = Shared(self.ledgers, Codec(name, options.body_cache), options.pace)
+        self._shared = Shared(views, self.ledgers, Codec(name, options.body_cache), options.pace)
         self._admission = Admission(options.streams_per_second, options.admission_wait)
         self._numbers = itertools.count(1)
         self._streams: dict[str, Stream] = {}
         self._draining = False
         self._server: grpc.aio.Server | None = None
+        self._watch: asyncio.TimerHandle | None = None
 
     @property
     def streams(self) -> tuple[Stream, ...]:
@@ -105,6 +106,7 @@ class XdsServer:
                 raise EnvironmentUnfit(f"cannot listen on {address}: {error}") from error
             bound.append((address, port))
         await server.start()
+        self._look_for_stalls()
         self.addresses = tuple(opened(address, port) for address, port in bound)
 
     async def stop(self, seconds: float = 0.0) -> None:
@@ -113,6 +115,8 @@ class XdsServer:
         Proxies come back at once, to another replica or to our successor; not all at the same time.
         """
         self._draining = True
+        if self._watch is not None:
+            self._watch.cancel()
         if self._server is None:
             return
         loop = asyncio.get_running_loop()
@@ -127,6 +131,14 @@ class XdsServer:
         finally:
             for timer in timers:
                 timer.cancel()
+
+    def _look_for_stalls(self) -> None:
+        now = self._clock.monotonic()
+        for stream in self.streams:
+            stream.check(now)
+        # A timer for every write would cost more than the writes of a quiet mesh.
+        interval = max(self.options.write_timeout / 4, 0.01)
+        self._watch = asyncio.get_running_loop().call_later(interval, self._look_for_stalls)
 
     # -- one stream -----------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from controlplane.envoy.types import BY_URL, ENDPOINT, TYPES
 from controlplane.xds import order
 from controlplane.xds.codec import Codec
-from controlplane.xds.feed import NOTHING, UNSETTLED, Feed
+from controlplane.xds.feed import NOTHING, UNSETTLED, Feed, Now
 from controlplane.xds.ledger import Ledgers
 from controlplane.xds.names import NOBODY
 from controlplane.xds.options import Pace
@@ -38,6 +38,7 @@ _IMPATIENT, _PATIENT = 0.001, 0.25
 class Shared(NamedTuple):
     """What all sessions of a server have in common."""
 
+    now: Now
     ledgers: Ledgers
     codec: Codec
     pace: Pace
@@ -65,8 +66,10 @@ class Session:
         "_feeds",
         "_ledgers",
         "_moment",
+        "_now",
         "_pace",
         "_patience",
+        "_seen",
         "codec",
         "revision",
         "subscriptions",
@@ -77,9 +80,11 @@ class Session:
         self.variant = variant
         self.subscriptions: dict[str, Subscription] = {}
         self._feeds = feeds
-        self._ledgers, self.codec, self._pace = shared
-        self.revision = UNSETTLED
-        """Of the newest change that the feeds showed."""
+        self._now, self._ledgers, self.codec, self._pace = shared
+        self.revision = self._now.revision
+        """The revision that the feeds showed when they were last seen whole."""
+        # The same, or UNSETTLED when they must be looked at again.
+        self._seen = UNSETTLED
         # Counts the times that all feeds were seen at one revision.  What was found at one moment, or
         # was told from it, is consistent; revisions of different feeds do not compare.
         self._moment = 0
@@ -99,6 +104,7 @@ class Session:
             sub = self.subscriptions[spec.url] = Subscription(spec, self.variant, ledger)
             # Whatever nonce it has is from another stream.
             sub.begin(request)
+            self._seen = UNSETTLED
             return Heard()
         verdict = answered(sub, request.nonce, request.error) if request.nonce else None
         stale = request.nonce != sub.nonce
@@ -112,11 +118,14 @@ class Session:
 
     def rebind(self, feeds: Mapping[str, Feed]) -> None:
         """The client's scope may have changed: read these feeds from now on."""
+        if feeds is self._feeds:
+            return
         self._feeds = feeds
         for url, sub in self.subscriptions.items():
             feed = feeds.get(url, NOTHING)
             if feed is not sub.ledger.feed:
                 self._ledgers.close(sub.rebase(self._ledgers.open(feed)))
+        self._seen = UNSETTLED
 
     def close(self) -> None:
         """Give everything back that is shared."""
@@ -144,14 +153,14 @@ class Session:
 
     def _settled(self) -> bool:
         """Look at the feeds; False unless all show one revision.  Half of a change is not planned from."""
-        newest = UNSETTLED
-        for sub in self.subscriptions.values():
-            ledger = sub.ledger
-            if not ledger.refresh():
-                self._patience = min(max(2 * self._patience, _IMPATIENT), _PATIENT)
-                return False
-            newest = max(newest, ledger.revision)
-        self.revision = newest
+        revision = self._now.revision
+        if revision != self._seen or revision == UNSETTLED:
+            for sub in self.subscriptions.values():
+                if revision == UNSETTLED or not sub.ledger.refresh():
+                    self._seen = UNSETTLED
+                    self._patience = min(max(2 * self._patience, _IMPATIENT), _PATIENT)
+                    return False
+            self._seen = self.revision = revision
         self._patience = 0.0
         return True
 
@@ -180,8 +189,9 @@ class Session:
 
     def urgency(self, now: float) -> int:
         """0 when something is to be removed, 1 for endpoints, 2 for the rest."""
-        if any(order.ripe(self.subscriptions, sub, now) for sub in self.subscriptions.values()):
-            return 0
+        for sub in self.subscriptions.values():
+            if sub.leaving and order.ripe(self.subscriptions, sub, now):
+                return 0
         endpoints = self.subscriptions.get(ENDPOINT)
         return 1 if endpoints is not None and endpoints.stirred else 2
 
@@ -202,7 +212,7 @@ class Session:
         """The response of this type that is due and may go, if any."""
         if sub.known:
             sub.resume()
-        drop = order.ripe(self.subscriptions, sub, now)
+        drop = order.ripe(self.subscriptions, sub, now) if sub.leaving else ()
         if not sub.stirred and not drop:
             sub.moment = self._moment
             if sub.pending or not retry(sub):

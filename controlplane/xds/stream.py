@@ -59,7 +59,9 @@ class Stream:
         self._queued = False
         # Whether the view changed since the last response, or since it was found not to matter.
         self._woken = False
-        self._timer: asyncio.TimerHandle | None = None
+        # The response that is being written, and since when.
+        self._writing: Push | None = None
+        self._since = 0.0
         self._unknown: set[str] = set()
         view.on_change(self._changed)
 
@@ -177,34 +179,38 @@ class Stream:
 
     async def _push(self, slot: Slot) -> bool:
         """Plan and write one response; False when nothing is due.  Gives the slot back."""
+        started = self._clock.monotonic()
+        made = self.session.next(started)
+        if made is None:
+            slot.release()
+            return False
+        push, data = made
+        self._woken = False
+        self._writing, self._since = push, self._clock.monotonic()
+        self._observer.planned(self.connection, push, self._since - started, self._since)
+        loop = asyncio.get_running_loop()
+        if len(data) <= self._options.small_write:
+            # It fits the client's window, or waits there without burdening anybody.
+            timer: asyncio.Handle = loop.call_soon(slot.release)
+        else:
+            timer = loop.call_later(self._options.slot_time, slot.release)
         try:
-            started = self._clock.monotonic()
-            made = self.session.next(started)
-            if made is None:
-                return False
-            push, data = made
-            self._woken = False
-            now = self._clock.monotonic()
-            self._observer.planned(self.connection, push, now - started, now)
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._options.slot_time, self._is_slow, slot, push)
-            try:
-                await self._call.write(data)
-            finally:
-                self._timer.cancel()
+            await self._call.write(data)
         finally:
+            self._writing = None
+            timer.cancel()
             slot.release()
         now = self._clock.monotonic()
         self.session.written(push, now)
         self._observer.written(self.connection, push, now)
         return True
 
-    def _is_slow(self, slot: Slot, push: Push) -> None:
-        """The client's window is closed, or the machine is busy: nobody else is to wait for that."""
-        slot.release()
-        rest = max(self._options.write_timeout - self._options.slot_time, 0.0)
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(rest, self._observer.stalled, self.connection, push)
+    def check(self, now: float) -> None:
+        """Report a write that takes too long, once."""
+        push = self._writing
+        if push is not None and now - self._since >= self._options.write_timeout:
+            self._writing = None
+            self._observer.stalled(self.connection, push)
 
     def _is_idle(self) -> None:
         """Nothing is due.  What woke the stream, if anything, did not concern it or is done with."""

@@ -1,7 +1,7 @@
 """The push throttle: how many streams plan and write at a time, and who comes first.
 
-Everything runs on one loop, so the throttle does not make pushes faster.  It keeps the responses that
-exist at a time few, and when there is a queue it decides who waits.
+Everything runs on one loop, so the throttle does not make pushes faster.  It keeps large responses in
+memory few, lets the loop read ACKs between the pushes of a wave, and decides who waits.
 """
 
 from __future__ import annotations

@@ -47,9 +47,7 @@ class MapFeed:
 
     @property
     def revision(self) -> int:
-        if self._settler.settling or not (self._ready or self._is_ready()):
-            return UNSETTLED
-        return self._at
+        return self._at if self._ready or self._is_ready() else UNSETTLED
 
     def _is_ready(self) -> bool:
         """Whether all maps have been computed; once they have, they stay so."""
@@ -182,6 +180,11 @@ class GraphViews:
         self._idle: dict[_Where, asyncio.TimerHandle] = {}
         self._stirred: dict[GraphView, None] = {}
         self._announced = False
+
+    @property
+    def revision(self) -> int:
+        """The newest settled revision; UNSETTLED while the maps are half new."""
+        return UNSETTLED if self.settler.settling else self.settler.graph.settled
 
     def open(self, proxy: Proxy) -> GraphView:
         view = GraphView(self, proxy)

@@ -67,7 +67,7 @@ class Machine(RuleBasedStateMachine):
         self.open()
 
     def open(self) -> None:
-        shared = Shared(self.ledgers, self.codec, Pace(ack_deadline=1.0, removal_deadline=10.0))
+        shared = Shared(self.world, self.ledgers, self.codec, Pace(ack_deadline=1.0, removal_deadline=10.0))
         self.session = Session(self.envoy.variant, self.world.feeds, shared)
         self.envoy.connect()
 

@@ -9,7 +9,9 @@ from tests.unit.xds.world import FakeFeed, World, resource
 
 
 def ledger_of(world: World, **more) -> Ledger:
-    return Ledger(world.feed("cds"), **more)
+    ledger = Ledger(world.feed("cds"), **more)
+    ledger.refresh()
+    return ledger
 
 
 def brief(ledger: Ledger, point) -> list[tuple[str, bytes | None, bytes | None]]:
@@ -153,6 +155,7 @@ def test_an_unsettled_feed_is_not_read() -> None:
     feed = FakeFeed(revision=UNSETTLED)
     feed.content["a"] = resource("cds", "a", "1")
     ledger = Ledger(feed)
+    assert not ledger.refresh()
     assert ledger.names() == ()
     feed.revision = 3
     ledger.refresh()

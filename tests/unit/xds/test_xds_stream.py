@@ -62,7 +62,7 @@ class Bench:
         self.watcher = Watcher()
         self.throttle = Throttle(self.options.push_throttle)
         self.around = Around(SystemClock(), self.options, self.throttle, self.watcher)
-        self.shared = Shared(Ledgers(), Codec("{}", 2**20), self.options.pace)
+        self.shared = Shared(world, Ledgers(), Codec("{}", 2**20), self.options.pace)
         self.streams: list[Stream] = []
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -114,9 +114,10 @@ def test_requests_are_read_while_a_write_waits_for_the_window(world: World) -> N
     asyncio.run(test())
 
 
-def test_a_closed_window_gives_its_slot_back(world: World) -> None:
+def test_a_large_response_keeps_its_slot_for_a_while_only(world: World) -> None:
     async def test() -> None:
-        async with Bench(world, XdsOptions(push_throttle=1, slot_time=0.01, write_timeout=0.03)) as bench:
+        options = XdsOptions(push_throttle=1, slot_time=0.01, small_write=0, write_timeout=0.03)
+        async with Bench(world, options) as bench:
             slow = bench.connect("eds", "a")
             slow.window.clear()
             await turns()
@@ -124,9 +125,41 @@ def test_a_closed_window_gives_its_slot_back(world: World) -> None:
             quick = bench.connect("eds", "a")
             assert (await quick.get()).bodies == {"a": "1"}
             assert slow.writing == 1
-            await bench.watcher.until(lambda: ("stalled", "eds") in bench.watcher.told)
             slow.window.set()
             assert (await slow.get()).bodies == {"a": "1"}
+
+    asyncio.run(test())
+
+
+def test_a_small_response_keeps_its_slot_for_a_turn_of_the_loop(world: World) -> None:
+    async def test() -> None:
+        async with Bench(world, XdsOptions(push_throttle=1, slot_time=5.0)) as bench:
+            slow = bench.connect("eds", "a")
+            slow.window.clear()
+            quick = bench.connect("eds", "a")
+            await turns()
+            assert quick.responses.qsize() == 1
+            assert slow.writing == 1
+            assert bench.throttle.free == 1
+
+    asyncio.run(test())
+
+
+def test_a_write_that_takes_too_long_is_reported_once(world: World) -> None:
+    async def test() -> None:
+        async with Bench(world, XdsOptions(write_timeout=5.0)) as bench:
+            slow = bench.connect("eds", "a")
+            slow.window.clear()
+            await turns()
+            (stream,) = bench.streams
+            now = SystemClock().monotonic()
+            for seconds in (4.0, 6.0, 7.0):
+                stream.check(now + seconds)
+            assert [told for told in bench.watcher.told if told[0] == "stalled"] == [("stalled", "eds")]
+            slow.window.set()
+            await slow.get()
+            stream.check(now + 1000.0)
+            assert len([told for told in bench.watcher.told if told[0] == "stalled"]) == 1
 
     asyncio.run(test())
 
@@ -146,9 +179,9 @@ def test_a_slow_client_skips_what_came_in_between(world: World) -> None:
     asyncio.run(test())
 
 
-def test_at_most_as_many_streams_write_as_there_are_slots(world: World) -> None:
+def test_at_most_as_many_streams_write_large_responses_as_there_are_slots(world: World) -> None:
     async def test() -> None:
-        async with Bench(world, XdsOptions(push_throttle=3, slot_time=5.0)) as bench:
+        async with Bench(world, XdsOptions(push_throttle=3, slot_time=5.0, small_write=0)) as bench:
             calls = []
             for _ in range(10):
                 calls.append(bench.connect("eds", "a"))
@@ -166,7 +199,7 @@ def test_at_most_as_many_streams_write_as_there_are_slots(world: World) -> None:
 
 def test_a_cancelled_stream_leaves_no_slot_behind(world: World) -> None:
     async def test() -> None:
-        async with Bench(world, XdsOptions(push_throttle=1, slot_time=5.0)) as bench:
+        async with Bench(world, XdsOptions(push_throttle=1, slot_time=5.0, small_write=0)) as bench:
             first, _second, third = (bench.connect("eds", "a") for _ in range(3))
             first.window.clear()
             await turns()

@@ -56,6 +56,10 @@ class WorldViews:
         self.ready = True
         self.open_views: list[WorldView] = []
 
+    @property
+    def revision(self) -> int:
+        return self.world.revision
+
     def open(self, proxy: Proxy) -> WorldView:
         view = WorldView(self.world, proxy, self)
         self.open_views.append(view)

@@ -70,11 +70,16 @@ class World:
     """Feeds of all types at one revision; it is its own view."""
 
     def __init__(self, keep: int = 1000) -> None:
-        self.revision = 0
+        self.newest = 0
+        self.settled = True
         self._feeds = {short: FakeFeed(keep=keep) for short in BY_SHORT}
         self.proxy = PROXY
         self.callbacks: list[Callable[[], None]] = []
         self.closed = 0
+
+    @property
+    def revision(self) -> int:
+        return self.newest if self.settled else UNSETTLED
 
     def feed(self, short: str) -> FakeFeed:
         return self._feeds[short]
@@ -97,26 +102,24 @@ class World:
 
     def commit(self, changes: Iterable[tuple[str, str, Resource | None]]) -> None:
         """Change several resources in one revision."""
-        self.revision += 1
+        self.newest += 1
         for short, name, value in changes:
             feed = self._feeds[short]
             if value is None:
                 feed.content.pop(name, None)
             else:
                 feed.content[name] = value
-            feed.log.append((self.revision, name))
-        for feed in self._feeds.values():
-            feed.revision = self.revision
+            feed.log.append((self.newest, name))
+            feed.revision = self.newest
         for callback in self.callbacks:
             callback()
 
     def unsettle(self) -> None:
-        for feed in self._feeds.values():
-            feed.revision = UNSETTLED
+        """From now on nobody may look."""
+        self.settled = False
 
     def settle(self) -> None:
-        for feed in self._feeds.values():
-            feed.revision = self.revision
+        self.settled = True
 
 
 @dataclass
@@ -175,7 +178,9 @@ class Peer:
     now: float = 100.0
 
     def __post_init__(self) -> None:
-        self.session = Session(self.variant, self.world.feeds, Shared(self.ledgers, self.codec, self.pace))
+        self.session = Session(
+            self.variant, self.world.feeds, Shared(self.world, self.ledgers, self.codec, self.pace)
+        )
         self.nonces: dict[str, str] = {}
 
     def ask(self, short: str, *names: str, nonce: str | None = None, **more: object) -> Heard:

@@ -22,8 +22,9 @@ WORKLOADS = (("web", "front"), ("api", "front"), ("web", "back"), ("ledger", "va
 async def converge(directory: Path, seed: int, edits: int, burst: int = 25) -> dict[str, int]:
     """Make random edits over the real server and compare; AssertionError names seed, client and resource.
 
-    After every burst of edits the two variants' clients of each workload must agree; in the end they
-    must agree with clients of a control plane that is started on the files as they are then.
+    After every burst of edits the two variants' clients of each workload must agree; now and then one
+    of them was away meanwhile.  In the end all must agree with clients of a control plane that is
+    started on the files as they are then.
     Returns how many responses each client was sent.
     """
     files = MeshFiles(directory / "config")
@@ -36,10 +37,15 @@ async def converge(directory: Path, seed: int, edits: int, burst: int = 25) -> d
         done = 0
         while done < edits:
             size = min(rng.randrange(1, 2 * burst), edits - done)
+            away = rng.choice(sorted(served.clients)) if rng.random() < 0.5 else ""
+            absent = await served.disconnect(away) if away else None
             for _ in range(size):
                 editor.edit()
             done += size
             editor.mend()
+            if absent is not None:
+                # It comes back with what it had, among edits that are being taken in.
+                await served.connect(absent, away)
             with _told(seed, editor, size):
                 await served.quiet()
                 _agree(served.clients)
@@ -50,7 +56,8 @@ async def converge(directory: Path, seed: int, edits: int, burst: int = 25) -> d
                 _agree(cold.clients)
                 assert problems(served.app.mesh) == problems(cold.app.mesh)
                 for name, old in served.clients.items():
-                    assert difference(old.views(), cold.clients[name].views()) == []
+                    found = difference(old.views(), cold.clients[name].views())
+                    assert not found, f"{name}: it (left) and a newcomer (right) differ in {found}"
         return {name: len(one.log) for name, one in served.clients.items()}
 
 
@@ -76,7 +83,8 @@ async def _connect(served: Served) -> None:
 def _agree(clients: dict[str, Client]) -> None:
     for name, namespace in WORKLOADS:
         delta, sotw = (clients[f"{name}.{namespace} {protocol}"].views() for protocol in PROTOCOLS)
-        assert difference(delta, sotw) == [], f"{name}.{namespace}: delta (left) and sotw (right) differ"
+        found = difference(delta, sotw)
+        assert not found, f"{name}.{namespace}: delta (left) and sotw (right) differ in {found}"
 
 
 @contextmanager

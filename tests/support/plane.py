@@ -43,12 +43,12 @@ class Served:
         self._tasks[name] = asyncio.create_task(self._run(client, window), name=name)
         return client
 
-    async def disconnect(self, name: str) -> None:
+    async def disconnect(self, name: str) -> Client:
         """End a client's stream; the client keeps its state and may be connected again."""
         task = self._tasks.pop(name)
-        del self.clients[name]
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        return self.clients.pop(name)
 
     async def quiet(self, seconds: float = 20.0) -> None:
         """Return when every edit so far was read, and every client has answered all that it gave rise to."""

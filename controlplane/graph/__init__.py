@@ -19,13 +19,13 @@ to the old one stops the wave.  See docs/graph.md.
 """
 
 from controlplane.graph.engine import Graph
-from controlplane.graph.keyed import Keyed, Source, keyed
+from controlplane.graph.failure import Failure
+from controlplane.graph.keyed import Keyed, Plan, Source, each, flat, group, keyed
 from controlplane.graph.lease import Delta, Lease
 from controlplane.graph.memo import Query, query
-from controlplane.graph.node import Failure
-from controlplane.graph.plan import Plan, each, flat, group
 from controlplane.graph.q import Q
-from controlplane.graph.table import Labels, Table, contains
+from controlplane.graph.selection import Labels, contains
+from controlplane.graph.table import Table
 
 __all__ = [
     "Delta",

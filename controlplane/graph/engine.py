@@ -1,7 +1,7 @@
-"""The engine: commits mark what may have changed, settling recomputes what did.
+"""The engine: one graph over its inputs, and the way in for everybody else.
 
     commit   one batch of writes, one revision; walks reverse edges and marks (push dirty)
-    settle   brings leased maps and queries up to date, in rank order, in slices (pull validate)
+    settle   brings leased maps and queries up to date, in slices (pull validate)
     sweep    frees what nobody reads any more, in slices
 
 Nothing here knows time: a settle with a budget is handed the caller's clock.
@@ -9,43 +9,52 @@ Nothing here knows time: a settle with a budget is handed the caller's clock.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from controlplane.base.errors import CycleError, QueryFailed
-from controlplane.graph.keyed import Keyed, KeyedMap
-from controlplane.graph.memo import Memo, Query, evaluate
-from controlplane.graph.node import Failure, Node, NotReady, State, show
-from controlplane.graph.shape import Shape
-from controlplane.graph.table import Bucket, Change, Rows, Table
+from controlplane.base.errors import GraphError
+from controlplane.graph.agenda import Agenda
+from controlplane.graph.bucket import Bucket
+from controlplane.graph.keyed import Keyed
+from controlplane.graph.map import KeyedMap
+from controlplane.graph.memo import Families, Memo, Query
+from controlplane.graph.node import CLEAN, DIRTY, FREED, Node, show
+from controlplane.graph.q import Q
+from controlplane.graph.table import Change, Rows, Table, Tables
 
 if TYPE_CHECKING:
     from controlplane.graph.lease import Lease
 
-_MAX_RANK = 256
 _REMEMBERED_COMMITS = 4096
 
 
 class Counters:
     """What the graph has done since it was made; tests and metrics read differences."""
 
-    __slots__ = ("by_query", "equal", "failed", "freed", "runs", "validated")
+    __slots__ = ("_families", "equal", "failed", "freed", "restless", "validated")
 
-    def __init__(self) -> None:
-        self.runs = 0
+    def __init__(self, families: Families) -> None:
+        self._families = families
         self.equal = 0
         self.validated = 0
         self.failed = 0
         self.freed = 0
-        self.by_query: Counter[str] = Counter()
+        self.restless = 0
 
-    def run(self, name: str) -> None:
-        self.runs += 1
-        self.by_query[name] += 1
+    @property
+    def runs(self) -> int:
+        """How often any query ran to its end."""
+        return sum(family.runs for family in self._families.values())
+
+    @property
+    def by_query(self) -> Counter[str]:
+        """The same by the query's name."""
+        found: Counter[str] = Counter()
+        for query, family in self._families.items():
+            found[query.name] += family.runs
+        return found
 
 
 class Graph:
@@ -56,47 +65,45 @@ class Graph:
         self.revision = 0
         self.settled = 0
         self.tick = 1
-        self.counters = Counters()
-        self.memos: dict[tuple[Any, Any], Memo] = {}
+        self.families = Families()
+        self.counters = Counters(self.families)
         self.maps: dict[tuple[Any, Any], KeyedMap] = {}
         self.constants: dict[Any, Bucket] = {}
         self.orphans: set[Node] = set()
-        self.changed_roots: dict[Node, None] = {}
+        # What is being computed, outermost first.
         self.stack: list[Node] = []
-        self._tables: dict[Table, Rows] = {}
-        self._roots: dict[Memo, None] = {}
-        self._queue: list[tuple[int, int, KeyedMap]] = []
-        self._wanted: set[KeyedMap] = set()
-        self._order = itertools.count()
+        self._tables = Tables()
         self._commits: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED_COMMITS)
-        self._now: Callable[[], float] | None = None
-        self._deadline = 0.0
+        self._new_leases: list[Lease] = []
+        self.agenda = Agenda(self)
+        self.q = Q(self)
 
     # Inputs.
 
     def commit(self, changes: Iterable[Change]) -> int:
         """Apply one batch of (table, key, value or None) and return the new revision.
 
-        A batch whose writes all equal what is there makes no revision: the old one is returned.
+        A batch whose writes all equal what is there makes no revision: the old one is returned.  A
+        batch with a row that its table cannot index raises, and nothing of it is applied.
         """
-        self.revision += 1
-        self._commits.append((self.tick + 1, self.revision))
+        self._only_between_queries("commit")
+        batch = [(self._tables[table], key, value) for table, key, value in changes]
+        prepared = [rows.prepare(key, value) for rows, key, value in batch]
+        self.tick += 1
         changed = False
-        for table, key, value in changes:
-            changed = self.rows(table).put(self, key, value) or changed
-        if not changed:
-            self._commits.pop()
-            self.revision -= 1
+        for (rows, key, value), traits in zip(batch, prepared, strict=True):
+            changed = rows.put(self, key, value, traits) or changed
+        if changed:
+            self.revision += 1
+            self._commits.append((self.tick, self.revision))
+            self.agenda.hope()
         return self.revision
 
     def rows(self, table: Table) -> Rows:
         """The values of a table."""
-        rows = self._tables.get(table)
-        if rows is None:
-            rows = self._tables[table] = Rows(table)
-        return rows
+        return self._tables[table]
 
-    def tables(self) -> dict[Table, Rows]:
+    def tables(self) -> Tables:
         """All tables that were written or read."""
         return self._tables
 
@@ -104,18 +111,14 @@ class Graph:
 
     def memo(self, query: Query[..., Any], args: tuple[Any, ...]) -> Memo:
         """The memo of a query for these arguments, made when it does not exist."""
-        where = (query, args)
-        node = self.memos.get(where)
-        if node is None:
-            node = self.memos[where] = Memo(query, args)
-        return node
+        return self.families[query].memo(args)
 
     def keyed(self, keyed: Keyed[...], args: tuple[Any, ...]) -> KeyedMap:
         """The keyed map for these arguments, made when it does not exist."""
         where = (keyed, args)
         node = self.maps.get(where)
         if node is None:
-            node = self.maps[where] = KeyedMap(keyed, args, self.memo(keyed.plan, args), Shape())
+            node = self.maps[where] = KeyedMap(keyed, args, self.memo(keyed.plan, args))
             self.orphans.add(node)
         return node
 
@@ -129,145 +132,75 @@ class Graph:
 
     def size(self) -> int:
         """How many nodes exist."""
-        tables = sum(
-            len(r.cells) + len(r.buckets) + len(r.selection.select_nodes) + len(r.selection.selecting_nodes)
-            for r in self._tables.values()
-        )
-        facets = sum(len(m.rdeps) for m in self.maps.values())
-        return len(self.memos) + len(self.maps) + len(self.constants) + tables + facets
+        memos = sum(len(family.memos) for family in self.families.values())
+        facets = sum(sum(1 for _ in map.each_reader()) for map in self.maps.values())
+        tables = sum(rows.nodes() for rows in self._tables.values())
+        return memos + len(self.maps) + facets + len(self.constants) + tables
 
     # Change: push dirty.
 
     def touch(self, node: Node, key: Any) -> None:
-        """An input or a facet changed (at `key`, where it has keys): mark what read it."""
-        self.tick += 1
-        node.changed = self.tick
-        self._mark(node, key)
+        """An input or a facet changed (at `key`, where it has keys): mark what read it.
 
-    def _mark(self, node: Node, key: Any) -> None:
+        The caller has begun a new tick: one for all that changes together.
+        """
+        node.changed = self.tick
+        self.mark_readers(node, key)
+
+    def mark_readers(self, node: Node, key: Any) -> None:
+        """Mark what read a node, up to the maps that have to be settled for it."""
+        if node.readers is None:
+            return
+        agenda = self.agenda
         stack = [node]
         while stack:
-            for reader, edge in stack.pop().rdeps.items():
+            node = stack.pop()
+            readers = node.readers
+            for reader in readers if isinstance(readers, dict) else (readers,):
                 if reader.__class__ is Memo:
-                    if reader.state is State.CLEAN:
-                        reader.state = State.DIRTY
-                        if reader.holds:
-                            self._roots[reader] = None
-                        stack.append(reader)
+                    if reader.state == CLEAN:
+                        reader.state = DIRTY
+                        if reader.holds is not None:
+                            agenda.roots[reader] = None
+                        if reader.readers is not None:
+                            stack.append(reader)
                 elif reader.__class__ is KeyedMap:
-                    reader.mark(edge, key)
-                    self.schedule(reader)
-
-    def schedule(self, node: KeyedMap) -> None:
-        """Queue a map for settling."""
-        if not node.queued:
-            node.queued = True
-            heapq.heappush(self._queue, (node.rank, next(self._order), node))
-
-    def raise_rank(self, node: Node, rank: int) -> None:
-        """Raise a node's rank and that of everything above it, so that settling stays in order."""
-        stack = [(node, rank)]
-        while stack:
-            current, rank = stack.pop()
-            if rank <= current.rank:
-                continue
-            if rank > _MAX_RANK:
-                raise CycleError((*self.path_to(node), node.describe()))
-            current.rank = rank
-            for reader in current.rdeps:
-                stack.append((reader, rank + 1 if reader.__class__ is KeyedMap else rank))
+                    reader.mark(node, key)
+                    if not reader.queued:
+                        agenda.schedule(reader)
 
     # Reading: pull validate.
-
-    def evaluate(self, memo: Memo, before: State) -> tuple[Any, dict[Node, None]]:
-        """Run a memo's function, recording what it reads."""
-        return evaluate(self, memo, before)
-
-    def require(self, node: KeyedMap) -> None:
-        """Settle a map that is being read: at once, or, with a budget, by NotReady and later."""
-        if node in self.stack:
-            raise CycleError(self.path_to(node))
-        if self._now is not None:
-            raise NotReady(node)
-        self.stack.append(node)
-        try:
-            node.settle(self)
-        finally:
-            self.stack.pop()
-
-    def out_of_time(self) -> bool:
-        """Whether the settle under way has used up its budget."""
-        return self._now is not None and self._now() >= self._deadline
 
     def settle(self, budget: float | None = None, now: Callable[[], float] | None = None) -> bool:
         """Bring all leases up to date; False when `budget` seconds (by `now`) did not suffice.
 
         Call it again until it returns True; only then do leases show the newest revision.
         """
-        if budget is not None and now is not None:
-            self._now, self._deadline = now, now() + budget
-        try:
-            while self._queue or self._roots:
-                if self._queue:
-                    self._settle_next()
-                else:
-                    self._refresh_root()
-                if self.out_of_time() and (self._queue or self._roots):
-                    return False
-        finally:
-            self._now = None
+        self._only_between_queries("settle")
+        if not self.agenda.work(budget, now):
+            return False
         self.settled = self.revision
         self._notify()
         return True
 
-    def _settle_next(self) -> None:
-        rank, _, node = heapq.heappop(self._queue)
-        node.queued = False
-        if not (node.rdeps or node.holds or node in self._wanted):
-            return  # nobody reads it: it stays unsettled until somebody does, or it is swept
-        if node.rank > rank:
-            self.schedule(node)
-            return
-        self.stack.append(node)
-        try:
-            done = node.settle(self)
-        except NotReady as waiting:
-            self._wait(node, waiting.node)
-            done = False
-        finally:
-            self.stack.pop()
-        if done:
-            self._wanted.discard(node)
-            if not (node.rdeps or node.holds):
-                self.orphans.add(node)
-        else:
-            self.schedule(node)
-
-    def _refresh_root(self) -> None:
-        root = next(iter(self._roots))
-        changed = root.changed
-        try:
-            root.refresh(self)
-        except NotReady as waiting:
-            self._wait(root, waiting.node)
-            return
-        del self._roots[root]
-        if root.changed != changed:
-            self.changed_roots[root] = None
-
-    def _wait(self, reader: Node, node: Node) -> None:
-        assert isinstance(node, KeyedMap)
-        if isinstance(reader, KeyedMap):
-            self.raise_rank(reader, node.rank + 1)
-        # The restarted reader has no edge to it yet: without this it would be skipped as unread.
-        self._wanted.add(node)
-        self.schedule(node)
-
     def _notify(self) -> None:
-        changed, self.changed_roots = self.changed_roots, {}
-        for root in changed:
-            for lease in tuple(root.holds or ()):
+        """Call back the leases that have changed, or can be read for the first time.
+
+        The callbacks may do anything: commit, take and release leases, even settle.
+        """
+        told: dict[Lease, None] = dict.fromkeys(self._new_leases)
+        self._new_leases = []
+        changed, self.agenda.changed = self.agenda.changed, {}
+        for node in changed:
+            told.update(dict.fromkeys(node.holds or ()))
+        errors: list[Exception] = []
+        for lease in told:
+            try:
                 lease.notify()
+            except Exception as error:  # noqa: BLE001 - raised below, when all have been told
+                errors.append(error)
+        if errors:
+            raise errors[0] if len(errors) == 1 else ExceptionGroup("callbacks of leases failed", errors)
 
     def read(self, query: Query[..., Any], *args: Any) -> Any:
         """A query's value now, without a lease; for tests and debugging pages."""
@@ -275,47 +208,58 @@ class Graph:
         node = self.memo(query, args)
         self.orphans.add(node)
         node.refresh(self)
-        if node.value.__class__ is Failure:
-            raise QueryFailed(node.value.node, node.value.cause)
+        failure = node.failure
+        if failure is not None:
+            raise failure.error()
         return node.value
 
     def lease(self, what: Query[..., Any] | Keyed[...], *args: Any) -> Lease:
         """Keep a query or a keyed map alive and up to date until the lease is released."""
         from controlplane.graph.lease import Lease
 
+        self.agenda.hope()
+        node: KeyedMap | Memo
         if isinstance(what, Keyed):
-            owner = self.keyed(what, args)
-            if owner.unsettled:
-                self.schedule(owner)
-            return Lease(self, owner)
-        node = self.memo(what, args)
-        if node.state is not State.CLEAN:
-            self._roots[node] = None
-        return Lease(self, node)
+            node = self.keyed(what, args)
+            lease = Lease(self, node)
+            if node.dirty:
+                self.agenda.schedule(node)
+        else:
+            node = self.memo(what, args)
+            lease = Lease(self, node)
+            if node.state != CLEAN:
+                self.agenda.roots[node] = None
+        if not lease.ready:
+            self._new_leases.append(lease)
+        return lease
+
+    def _only_between_queries(self, what: str) -> None:
+        if self.stack:
+            raise GraphError(f"{what}() inside {self.stack[-1].describe()}: a query may only read")
 
     # Letting go.
 
     def cut(self, node: Node, reader: Node) -> None:
         """Remove an edge; a node without readers is swept later."""
-        node.rdeps.pop(reader, None)
-        if not node.rdeps and not node.holds:
+        node.drop_reader(reader)
+        if not node.needed():
             self.orphans.add(node)
 
     def sweep(self, limit: int | None = None) -> bool:
         """Free nodes that nobody reads, at most `limit`; True when none are left."""
+        self._only_between_queries("sweep")
         orphans = self.orphans
-        orphans -= self._wanted
+        orphans -= self.agenda.wanted
         while orphans:
             if limit is not None:
                 if limit <= 0:
                     return False
                 limit -= 1
             node = orphans.pop()
-            if node.rdeps or node.holds:
+            if node.rank == FREED or node.needed():
                 continue
+            node.rank = FREED
             node.free(self)
-            if node.__class__ is Memo:
-                self._roots.pop(node, None)
             self.counters.freed += 1
         return True
 
@@ -327,6 +271,8 @@ class Graph:
         return self._commits[at - 1][1] if at else 0
 
     def path_to(self, node: Node) -> tuple[str, ...]:
-        """What is being computed, down to `node` again."""
-        names = [n.describe() for n in self.stack]
-        return (*names, node.describe())
+        """The circle that reading `node` closes, from its smallest name: whoever found it, it is the same."""
+        names = [below.describe() for below in self.stack[self.stack.index(node) :]]
+        first = names.index(min(names))
+        names = names[first:] + names[:first]
+        return (*names, names[0])

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from controlplane.base.errors import GraphError, QueryFailed
+from controlplane.base.errors import GraphError
+from controlplane.graph.failure import Failure
 from controlplane.graph.history import History
-from controlplane.graph.keyed import KeyedMap
+from controlplane.graph.map import KeyedMap
 from controlplane.graph.memo import Memo
-from controlplane.graph.node import Failure
+from controlplane.graph.node import CLEAN
 
 if TYPE_CHECKING:
     from controlplane.graph.engine import Graph
@@ -27,8 +28,10 @@ class Delta:
 class Lease:
     """One holder's claim on a query or a keyed map.
 
-    Reads show the newest settled state; they are meaningful once `graph.settle()` has returned True
-    after the lease was taken.
+    Reads show the newest settled state: they are meaningful once `graph.settle()` has returned True
+    after the lease was taken, and raise GraphError where nothing was ever computed or the lease was
+    given back.  `on_change` is called after the settle that makes it readable, and after each one
+    that changes what it shows.
     """
 
     __slots__ = ("_graph", "_released", "node", "on_change")
@@ -46,9 +49,9 @@ class Lease:
 
     @property
     def ready(self) -> bool:
-        """Whether the leased node has been computed."""
+        """Whether the leased node has been computed, and nothing of it waits for a settle."""
         node = self.node
-        return not node.unsettled if isinstance(node, KeyedMap) else bool(node.verified)
+        return not node.dirty if isinstance(node, KeyedMap) else node.state == CLEAN
 
     @property
     def value(self) -> Any:
@@ -56,14 +59,16 @@ class Lease:
         node = self.node
         if isinstance(node, KeyedMap):
             raise GraphError(f"{node.describe()} is a keyed map: read it by key")
+        if not node.verified or self._released:
+            raise GraphError(f"{node.describe()} cannot be read: {self._why_not()}")
         if node.value.__class__ is Failure:
-            raise QueryFailed(node.value.node, node.value.cause)
+            raise node.value.error()
         return node.value
 
     @property
     def failure(self) -> Failure | None:
-        """Why a leased map has no plan, where its plan raised."""
-        return self._map.failure
+        """Why a leased map has nothing, where its plan or a source of it raised; why a query has no value."""
+        return self.node.failure
 
     @property
     def revision(self) -> int:
@@ -72,38 +77,43 @@ class Lease:
 
     def get(self, key: Any) -> Any:
         """The value under a key of a leased map: None when absent, a Failure when its query raised."""
-        return self._map.shape.get(key)
+        return self._map().shape.out.get(key)
 
     def failed(self, key: Any) -> Failure | None:
         """Why a key has no good value, where the query that makes it, or last made it, raised."""
-        return self._map.shape.failed(key)
+        return self._map().shape.failed(key)
 
     def keys(self) -> tuple[Any, ...]:
         """The keys of a leased map, sorted."""
-        return self._map.order()
+        node = self._map()
+        return node.order.keys(node.shape.out)
 
     def __len__(self) -> int:
-        return len(self._map.shape)
+        return len(self._map().shape.out)
+
+    def __bool__(self) -> bool:
+        return True  # a lease is not false for holding an empty map
 
     def __contains__(self, key: object) -> bool:
-        return key in self._map.shape
+        return key in self._map().shape.out
 
     def since(self, revision: int) -> Delta | None:
         """What changed after `revision`; None when that is too long ago: compare in full.
 
         A key that came and went since is among the removed, though the reader never knew it.
         """
-        node = self._map
+        node = self._map()
         assert node.history is not None
         changed = node.history.since(revision)
         if changed is None:
             return None
-        upserts = sorted(key for key in changed if key in node.shape)
-        removed = sorted(key for key in changed if key not in node.shape)
+        out = node.shape.out
+        upserts = sorted(key for key in changed if key in out)
+        removed = sorted(key for key in changed if key not in out)
         return Delta(tuple(upserts), tuple(removed))
 
     def notify(self) -> None:
-        """Called by the graph after a settle in which the leased node changed."""
+        """Called by the graph after a settle in which the leased node changed or became readable."""
         if self.on_change is not None and not self._released:
             self.on_change()
 
@@ -120,11 +130,16 @@ class Lease:
             node.holds = None
             if isinstance(node, KeyedMap):
                 node.history = None
-            if not node.rdeps:
+            if not node.needed():
                 self._graph.orphans.add(node)
 
-    @property
     def _map(self) -> KeyedMap:
-        if not isinstance(self.node, KeyedMap):
-            raise GraphError(f"{self.node.describe()} is a query: it has a value, no keys")
-        return self.node
+        node = self.node
+        if not isinstance(node, KeyedMap):
+            raise GraphError(f"{node.describe()} is a query: it has a value, no keys")
+        if not node.built or self._released:
+            raise GraphError(f"{node.describe()} cannot be read: {self._why_not()}")
+        return node
+
+    def _why_not(self) -> str:
+        return "the lease was released" if self._released else "it has not been settled since it was leased"

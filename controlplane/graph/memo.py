@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from controlplane.base.errors import CycleError, GraphError
-from controlplane.graph.node import Failure, Node, NotReady, State, show
+from controlplane.graph.failure import Failure, failure_of
+from controlplane.graph.node import CLEAN, NEW, RUNNING, Node, show
 
 if TYPE_CHECKING:
     from controlplane.graph.engine import Graph
@@ -39,123 +40,158 @@ def query(fn: Callable[Concatenate[Q, P], R]) -> Query[P, R]:
     return Query(fn)
 
 
+class Family:
+    """All memos of one query in one graph, by arguments, and how often the query ran."""
+
+    __slots__ = ("fn", "memos", "query", "runs")
+
+    def __init__(self, query: Query[..., Any]) -> None:
+        self.query = query
+        self.fn = query.fn
+        self.memos: dict[tuple[Any, ...], Memo] = {}
+        self.runs = 0
+
+    def memo(self, args: tuple[Any, ...]) -> Memo:
+        """The memo for these arguments, made when it does not exist."""
+        node = self.memos.get(args)
+        if node is None:
+            node = self.memos[args] = Memo(self, args)
+        return node
+
+
+class Families(dict[Query[..., Any], Family]):
+    """The memos of all queries that have been asked."""
+
+    def __missing__(self, query: Query[..., Any]) -> Family:
+        family = self[query] = Family(query)
+        return family
+
+
 class Memo(Node):
     """The stored result of one query for one tuple of arguments."""
 
-    __slots__ = ("args", "deps", "query", "state", "value", "verified")
+    __slots__ = ("args", "deps", "family", "holds", "state", "value", "verified")
 
-    def __init__(self, query: Query[..., Any], args: tuple[Any, ...]) -> None:
-        super().__init__()
-        self.query = query
+    def __init__(self, family: Family, args: tuple[Any, ...]) -> None:
+        # As Node.__init__, without the call: there are a hundred thousand of these.
+        self.changed = 0
+        self.rank = 0
+        self.readers = None
+        self.family = family
         self.args = args
-        self.state = State.NEW
+        self.state = NEW
         self.value: Any = None
         self.deps: tuple[Node, ...] = ()
         self.verified = 0
+        self.holds: list[Any] | None = None
+
+    def needed(self) -> bool:
+        return self.readers is not None or self.holds is not None
+
+    @property
+    def busy(self) -> bool:
+        return self.state == RUNNING
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why there is no value, where the query raised."""
+        return self.value if isinstance(self.value, Failure) else None
 
     def refresh(self, graph: Graph) -> None:
         """Validate what was read, in the order it was read; run only if something changed."""
         state = self.state
-        if state is State.CLEAN:
+        if state == CLEAN:
             return
-        if state is State.RUNNING:
+        if state == RUNNING:
             raise CycleError(graph.path_to(self))
-        if state is State.DIRTY:
-            graph.stack.append(self)
-            self.state = State.RUNNING
-            try:
-                stale = self._stale(graph)
-            except CycleError:
-                stale = True  # running it again finds the circle, or that it is gone
-            except BaseException:
-                self.state = State.DIRTY
-                raise
-            finally:
-                graph.stack.pop()
-            if not stale:
-                self.state = State.CLEAN
-                self.verified = graph.tick
+        graph.stack.append(self)
+        self.state = RUNNING
+        try:
+            if state == NEW or self._stale(graph):
+                self._run(graph, first=state == NEW)
+            else:
                 graph.counters.validated += 1
-                return
-        self._run(graph)
+            self.verified = graph.tick
+            state = CLEAN
+        finally:
+            self.state = state
+            graph.stack.pop()
 
     def _stale(self, graph: Graph) -> bool:
         verified = self.verified
-        for dep in self.deps:
-            dep.refresh(graph)
-            if dep.changed > verified:
-                return True
+        try:
+            for dep in self.deps:
+                dep.refresh(graph)
+                if dep.changed > verified:
+                    return True
+        except CycleError:
+            return True  # running it again finds the circle, or that it is gone
         return False
 
-    def _run(self, graph: Graph) -> None:
-        before = State.DIRTY if self.verified else State.NEW
-        self.state = State.RUNNING
-        value, deps = graph.evaluate(self, before)
-        self._rewire(graph, deps)
-        self.state = State.CLEAN
-        if before is State.NEW or value != self.value:
-            self.value = value
-            graph.tick += 1
-            self.changed = graph.tick
-        else:
+    def _run(self, graph: Graph, first: bool) -> None:
+        """Run the function once, recording its reads; a raised error becomes a `Failure` value."""
+        q = graph.q
+        outer, q.deps = q.deps, {}
+        try:
+            value = self.family.fn(q, *self.args)
+            if graph.paranoid:
+                self._check_pure(graph, value)
+            equal = not first and (value is self.value or value == self.value)
+        except Exception as error:  # noqa: BLE001 - the root of a query: its failure is stored, its siblings are spared
+            value = failure_of(self.describe(), error)
+            equal = not first and value == self.value
+            graph.counters.failed += 1
+        except BaseException:
+            # Given up in the middle: what only this run has asked for must not stay for ever.
+            graph.orphans.update(q.deps)
+            raise
+        finally:
+            deps, q.deps = q.deps, outer
+        self.family.runs += 1
+        # What failed was ranked by nothing (a circle has no ranks), so its mending ranks it anew.
+        mended = self.value.__class__ is Failure
+        if equal:
             graph.counters.equal += 1
-        self.verified = graph.tick
+        else:
+            self.value = value
+            self.changed = graph.tick
+            if value.__class__ is Failure and value.circular:
+                graph.agenda.circular[self] = None
+        read = tuple(deps)
+        if mended or read != self.deps:
+            self._rewire(graph, read, deps)
 
-    def _rewire(self, graph: Graph, deps: dict[Node, None]) -> None:
-        fresh = tuple(deps)
-        old = self.deps
-        if fresh == old:
-            return
-        self.deps = fresh
-        for dep in fresh:
-            dep.rdeps[self] = None
+    def _rewire(self, graph: Graph, read: tuple[Node, ...], deps: dict[Node, None]) -> None:
+        old, self.deps = self.deps, read
+        rank = self.rank
+        for dep in read:
+            dep.add_reader(self)
+            if dep.rank > rank:
+                rank = dep.rank
         for dep in old:
             if dep not in deps:
                 graph.cut(dep, self)
-        rank = max((dep.rank for dep in fresh), default=0)
         if rank > self.rank:
-            graph.raise_rank(self, rank)
+            graph.agenda.raise_rank(self, rank)
+
+    def _check_pure(self, graph: Graph, value: Any) -> None:
+        q = graph.q
+        first, q.deps = q.deps, {}
+        try:
+            again = self.family.fn(q, *self.args)
+        finally:
+            graph.orphans.update(q.deps)
+            q.deps = first
+        if again != value:
+            raise GraphError(f"{self.describe()} is not pure: two runs at one revision differ")
 
     def free(self, graph: Graph) -> None:
-        graph.memos.pop((self.query, self.args), None)
+        self.family.memos.pop(self.args, None)
         for dep in self.deps:
             graph.cut(dep, self)
         self.deps = ()
         self.value = None
+        self.state = NEW
 
     def describe(self) -> str:
-        return f"{self.query.name}({show(self.args)})"
-
-
-def evaluate(graph: Graph, memo: Memo, before: State) -> tuple[Any, dict[Node, None]]:
-    """Run a memo's function once, recording its reads; a raised error becomes a `Failure` value."""
-    from controlplane.graph.q import Q
-
-    q = Q(graph)
-    graph.stack.append(memo)
-    try:
-        value = memo.query.fn(q, *memo.args)
-        if graph.paranoid:
-            _check_pure(graph, memo, value)
-    except NotReady:
-        memo.state = before
-        graph.orphans.update(q.deps)
-        raise
-    except Exception as error:  # noqa: BLE001 - the root of a query: its failure is stored, its siblings are spared
-        value = Failure(memo.describe(), error)
-        graph.counters.failed += 1
-    except BaseException:
-        memo.state = before
-        raise
-    finally:
-        graph.stack.pop()
-    graph.counters.run(memo.query.name)
-    return value, q.deps
-
-
-def _check_pure(graph: Graph, memo: Memo, value: Any) -> None:
-    from controlplane.graph.q import Q
-
-    again = memo.query.fn(Q(graph), *memo.args)
-    if again != value:
-        raise GraphError(f"{memo.describe()} is not pure: two runs at one revision differ")
+        return f"{self.family.query.name}({show(self.args)})"

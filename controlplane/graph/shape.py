@@ -1,37 +1,41 @@
-"""How a keyed map stores what its children return: one value per key, a flat union, or groups."""
+"""How a keyed map stores what its children return: one value per key, a flat union, or groups.
+
+A shape remembers what it was like when the map was last published, so that what comes and goes in
+between, or returns to its old value, is no change.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from controlplane.base.errors import GraphError
-from controlplane.graph.keyed import KeyedMap, Part
-from controlplane.graph.node import Failure
-from controlplane.graph.plan import Form
+from controlplane.graph.failure import Failure
+from controlplane.graph.node import Form
 
 if TYPE_CHECKING:
     from controlplane.graph.engine import Graph
+    from controlplane.graph.map import KeyedMap
+
+Pairs = tuple[tuple[Any, Any], ...]
+
+_NOBODY = object()
 
 
 class Shape:
     """One value per member; also the base of the other shapes."""
 
-    __slots__ = ("out",)
+    __slots__ = ("before", "out")
+
+    grouped = False
 
     def __init__(self) -> None:
         self.out: dict[Any, Any] = {}
-
-    def recast(self, owner: KeyedMap, form: Form) -> None:
-        """Give a map that has not been planned before the store for its form."""
-        store = _SHAPES[form]
-        if type(self) is store:
-            return
-        if owner.plan is not None:
-            raise GraphError(f"{owner.describe()} changes its form to {form.value}: a map keeps its form")
-        owner.shape = store()
+        # Patched keys -> the value when the map was last published.
+        self.before: dict[Any, Any] = {}
 
     def get(self, key: Any) -> Any:
+        """The value under a key, None when absent."""
         return self.out.get(key)
 
     def failed(self, key: Any) -> Failure | None:
@@ -39,160 +43,230 @@ class Shape:
         value = self.out.get(key)
         return value if isinstance(value, Failure) else None
 
-    def __contains__(self, key: object) -> bool:
-        return key in self.out
+    def givers(self, key: Any) -> Collection[Any]:
+        """The members whose children give the value under a key."""
+        return (key,) if key in self.out else ()
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.out)
-
-    def __len__(self) -> int:
-        return len(self.out)
-
-    def part(self, owner: KeyedMap, key: Any) -> Part:
-        raise GraphError(f"{owner.describe()} has no parts: it is not made with group()")
-
-    def forget(self, key: Any) -> None:
-        """Drop an empty group that nobody watches any more."""
-
-    def clear(self) -> None:
-        self.out.clear()
-
-    def put(self, owner: KeyedMap, graph: Graph, member: Any, value: Any) -> None:
+    def put(self, owner: KeyedMap, member: Any, value: Any) -> None:
         """Store what a member's child returned; None takes the member out."""
-        self._set(owner, member, value)
+        self._set(member, value)
 
-    def _set(self, owner: KeyedMap, key: Any, value: Any) -> None:
-        old = self.out.get(key)
-        # Identity suffices: an equal result keeps the old object.
+    def _set(self, key: Any, value: Any) -> None:
+        out = self.out
+        old = out.get(key)
+        # An equal result keeps the old object, so identity tells nearly all that has not changed.
         if old is value:
             return
         if value is None:
-            del self.out[key]
-        elif old is not None and old == value:
-            return
+            del out[key]
         else:
-            self.out[key] = value
-        owner.patch(key, (old is None) != (value is None))
+            out[key] = value
+        self.before.setdefault(key, old)
+
+    def publish(self, owner: KeyedMap, graph: Graph) -> dict[Any, bool]:
+        """The keys whose values differ from the last time -> whether they appeared or went."""
+        before, self.before = self.before, {}
+        out = self.out
+        changed: dict[Any, bool] = {}
+        for key, old in before.items():
+            now = out.get(key)
+            if now is old:
+                continue
+            if old is None or now is None:
+                changed[key] = True
+            elif now == old:
+                out[key] = old
+            else:
+                changed[key] = False
+        return changed
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.out.clear()
+        self.before.clear()
 
 
 class Flat(Shape):
     """The union of the children's pairs; contended keys go to the smallest member."""
 
-    __slots__ = ("claims", "failures", "given")
+    __slots__ = ("_failures", "_given", "_rivals", "_winner")
 
     def __init__(self) -> None:
         super().__init__()
-        self.given: dict[Any, dict[Any, Any]] = {}
-        self.claims: dict[Any, dict[Any, Any]] = {}
-        self.failures: dict[Any, tuple[Failure, dict[Any, Any]]] = {}
+        # Member -> the pairs it gives, as its child returned them.
+        self._given: dict[Any, Pairs] = {}
+        self._winner: dict[Any, Any] = {}
+        # Only for keys that more than one member claims: key -> member -> item.
+        self._rivals: dict[Any, dict[Any, Any]] = {}
+        self._failures: dict[Any, tuple[Failure, frozenset[Any]]] = {}
 
     def failed(self, key: Any) -> Failure | None:
-        for failure, given in self.failures.values():
-            if key in given:
-                return failure
-        return None
+        return next((failure for failure, given in self._failures.values() if key in given), None)
 
-    def put(self, owner: KeyedMap, graph: Graph, member: Any, value: Any) -> None:
-        old = self.given.get(member, {})
-        if value.__class__ is Failure:
-            # Which keys a failed member would give cannot be known, so it gives none; what it gave
-            # before is remembered for those who hold last-good values, and never read by queries.
-            new: dict[Any, Any] = {}
-            self.failures[member] = (value, self.failures.get(member, (value, old))[1] | old)
-        else:
-            new = dict(value or ())
-            self.failures.pop(member, None)
-        for key in old.keys() - new.keys():
-            self._withdraw(owner, member, key)
-        for key, item in new.items():
-            self._claim(owner, member, key, item)
+    def givers(self, key: Any) -> Collection[Any]:
+        if key in self._winner:
+            return (self._winner[key],)
+        return [member for member, (_, given) in self._failures.items() if key in given]
+
+    def put(self, owner: KeyedMap, member: Any, value: Any) -> None:
+        last = self._given.get(member, ())
+        if value.__class__ is not Failure:
+            try:
+                self._replace(member, _pairs(value))
+            except (TypeError, ValueError) as error:
+                value = _unusable(owner, member, error)
+            else:
+                self._failures.pop(member, None)
+                return
+        # Which keys a failed member would give cannot be known, so it gives none; what it gave
+        # before is remembered for those who hold last-good values, and never read by queries.
+        self._failures[member] = _failed(value, last, self._failures.get(member))
+        self._replace(member, ())
+
+    def _replace(self, member: Any, pairs: Pairs) -> None:
+        new = {key: item for key, item in pairs if item is not None}
+        for key, _ in self._given.pop(member, ()):
+            if key not in new:
+                self._withdraw(member, key)
         if new:
-            self.given[member] = new
-        else:
-            self.given.pop(member, None)
+            self._given[member] = pairs
+        for key, item in new.items():
+            self._claim(member, key, item)
 
-    def _claim(self, owner: KeyedMap, member: Any, key: Any, item: Any) -> None:
-        claims = self.claims.get(key)
-        if claims is None:
-            self.claims[key] = {member: item}
-            self._set(owner, key, item)
-            return
-        claims[member] = item
-        self._set(owner, key, claims[min(claims)] if len(claims) > 1 else item)
+    def _claim(self, member: Any, key: Any, item: Any) -> None:
+        rivals = self._rivals.get(key)
+        if rivals is None:
+            winner = self._winner.setdefault(key, member)
+            if winner == member:
+                self._set(key, item)
+                return
+            rivals = self._rivals[key] = {winner: self.out[key]}
+        rivals[member] = item
+        self._decide(key, rivals)
 
-    def _withdraw(self, owner: KeyedMap, member: Any, key: Any) -> None:
-        claims = self.claims[key]
-        del claims[member]
-        if claims:
-            self._set(owner, key, claims[min(claims)])
-        else:
-            del self.claims[key]
-            self._set(owner, key, None)
+    def _withdraw(self, member: Any, key: Any) -> None:
+        rivals = self._rivals.get(key)
+        if rivals is not None:
+            if rivals.pop(member, None) is not None:
+                self._decide(key, rivals)
+            if len(rivals) == 1:
+                del self._rivals[key]
+        elif self._winner.get(key, _NOBODY) == member:
+            del self._winner[key]
+            self._set(key, None)
+
+    def _decide(self, key: Any, rivals: dict[Any, Any]) -> None:
+        winner = self._winner[key] = min(rivals)
+        self._set(key, rivals[winner])
 
     def clear(self) -> None:
         super().clear()
-        self.given.clear()
-        self.claims.clear()
-        self.failures.clear()
+        self._given.clear()
+        self._winner.clear()
+        self._rivals.clear()
+        self._failures.clear()
 
 
 class Groups(Shape):
     """A `Part` per outkey.  Parts exist while they hold items or somebody watches them."""
 
-    __slots__ = ("given", "watched")
+    __slots__ = ("_failures", "_given")
+
+    grouped = True
 
     def __init__(self) -> None:
         super().__init__()
-        self.given: dict[Any, tuple[Any, ...]] = {}
-        # Empty parts that are watched: a group that does not exist is a dependency too.
-        self.watched: dict[Any, Part] = {}
+        self._given: dict[Any, Pairs] = {}
+        self._failures: dict[Any, tuple[Failure, frozenset[Any]]] = {}
 
-    def part(self, owner: KeyedMap, key: Any) -> Part:
-        part: Part | None = self.out.get(key) or self.watched.get(key)
-        if part is None:
-            part = self.watched[key] = Part(owner, key)
-        return part
+    def failed(self, key: Any) -> Failure | None:
+        return next((failure for failure, given in self._failures.values() if key in given), None)
 
-    def forget(self, key: Any) -> None:
-        self.watched.pop(key, None)
+    def givers(self, key: Any) -> Collection[Any]:
+        return [member for member, pairs in self._given.items() if any(out == key for out, _ in pairs)]
 
-    def put(self, owner: KeyedMap, graph: Graph, member: Any, value: Any) -> None:
-        old = self.given.get(member, ())
-        # A group has no place for a failure: the member gives nothing until it is mended.
-        new = () if value.__class__ is Failure else tuple(dict.fromkeys(value or ()))
-        if old == new:
+    def put(self, owner: KeyedMap, member: Any, value: Any) -> None:
+        old = self._given.get(member, ())
+        new: Pairs = ()
+        items: dict[Any, None] = {}
+        if value.__class__ is not Failure:
+            try:
+                new = _pairs(value)
+                items = dict.fromkeys(new)
+            except (TypeError, ValueError) as error:
+                value, new = _unusable(owner, member, error), ()
+        if value.__class__ is Failure:
+            # A group has no place for a failure: the member gives nothing until it is mended.
+            self._failures[member] = _failed(value, old, self._failures.get(member))
+        else:
+            self._failures.pop(member, None)
+        if new == old:
             return
+        self._replace(owner, dict.fromkeys(old), items)
+        if new:
+            self._given[member] = new
+        else:
+            del self._given[member]
+
+    def _replace(self, owner: KeyedMap, old: dict[Any, None], new: dict[Any, None]) -> None:
         for key, item in new:
             if (key, item) not in old:
-                self._count(owner, graph, key, item, 1)
+                self._count(owner, key, item, 1)
         for key, item in old:
             if (key, item) not in new:
-                self._count(owner, graph, key, item, -1)
-        if new:
-            self.given[member] = new
-        else:
-            self.given.pop(member, None)
+                self._count(owner, key, item, -1)
 
-    def _count(self, owner: KeyedMap, graph: Graph, key: Any, item: Any, by: int) -> None:
-        part = self.part(owner, key)
-        empty = not part.counts
-        part.count(graph, item, by)
-        if empty:
-            self.watched.pop(key, None)
+    def _count(self, owner: KeyedMap, key: Any, item: Any, by: int) -> None:
+        part = owner.part(key)
+        present = bool(part.counts)
+        self.before.setdefault(key, present)
+        part.count(item, by)
+        if not present:
             self.out[key] = part
-            owner.patch(key, True)
         elif not part.counts:
             del self.out[key]
-            owner.patch(key, True)
-            if part.rdeps:
-                self.watched[key] = part
-        else:
-            owner.patch(key, False)
+
+    def publish(self, owner: KeyedMap, graph: Graph) -> dict[Any, bool]:
+        before, self.before = self.before, {}
+        changed: dict[Any, bool] = {}
+        for key, present in before.items():
+            part = owner.parts.get(key)
+            moved = part is not None and part.publish(graph)
+            if present != (key in self.out):
+                changed[key] = True
+            elif moved:
+                changed[key] = False
+            if part is not None and not part.counts and not part.needed():
+                del owner.parts[key]
+        return changed
 
     def clear(self) -> None:
         super().clear()
-        self.given.clear()
-        self.watched.clear()
+        self._given.clear()
+        self._failures.clear()
 
 
-_SHAPES: dict[Form, type[Shape]] = {Form.EACH: Shape, Form.FLAT: Flat, Form.GROUP: Groups}
+def _pairs(value: Any) -> Pairs:
+    """What a child of flat() or group() returned; raises TypeError or ValueError unless pairs."""
+    if not value:
+        return ()
+    pairs: Pairs = value if value.__class__ is tuple else tuple(value)
+    for key, _ in pairs:
+        hash(key)
+    return pairs
+
+
+def _failed(
+    failure: Failure, given: Pairs, before: tuple[Failure, frozenset[Any]] | None
+) -> tuple[Failure, frozenset[Any]]:
+    """What is remembered of a failed member: why, and the keys that it has given."""
+    return failure, frozenset(key for key, _ in given) | (before[1] if before else frozenset())
+
+
+def _unusable(owner: KeyedMap, member: Any, error: Exception) -> Failure:
+    described = owner.children[member].describe()
+    cause = GraphError(f"{described} does not give pairs (key, value) with keys to sort and hash: {error}")
+    return Failure(described, cause)
+
+
+SHAPES: dict[Form, type[Shape]] = {Form.EACH: Shape, Form.FLAT: Flat, Form.GROUP: Groups}

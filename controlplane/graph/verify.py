@@ -7,9 +7,10 @@ from typing import Any
 
 from controlplane.base.errors import GraphError
 from controlplane.graph.engine import Graph
-from controlplane.graph.keyed import KeyedMap
+from controlplane.graph.facets import Part
+from controlplane.graph.failure import Failure
 from controlplane.graph.lease import Lease
-from controlplane.graph.node import Failure
+from controlplane.graph.map import KeyedMap
 
 
 def fresh_copy(graph: Graph) -> Graph:
@@ -30,7 +31,7 @@ def snapshot(lease: Lease) -> Any:
     for key in lease.keys():
         value = lease.get(key)
         if value.__class__ is not Failure:
-            state[key] = value.keys() if hasattr(value, "counts") else value
+            state[key] = value.keys() if isinstance(value, Part) else value
     return state
 
 
@@ -39,8 +40,11 @@ def compare_with_fresh(graph: Graph, leases: Iterable[Lease]) -> None:
     copy = fresh_copy(graph)
     for lease in leases:
         node = lease.node
-        what = node.keyed if isinstance(node, KeyedMap) else node.query
-        twin = copy.lease(what, *node.args)
+        twin = (
+            copy.lease(node.keyed, *node.args)
+            if isinstance(node, KeyedMap)
+            else copy.lease(node.family.query, *node.args)
+        )
         copy.settle()
         ours, theirs = snapshot(lease), snapshot(twin)
         if ours != theirs:

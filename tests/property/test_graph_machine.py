@@ -110,10 +110,7 @@ class Incremental(RuleBasedStateMachine):
         assert self.graph.size() == 0
         for rows in self.graph.tables().values():
             assert not any(rows.sets.values())
-            assert not vars(rows.selection)["_labelled"]
-            assert not vars(rows.selection)["_selectors"]
-            assert not vars(rows.selection)["_select_by_pair"]
-            assert not vars(rows.selection)["_selecting_by_pair"]
+            assert rows.selection.empty()
 
 
 TestIncremental = Incremental.TestCase

@@ -1,0 +1,58 @@
+"""Buckets: sets of row keys that queries depend on as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable
+from typing import TYPE_CHECKING, Any
+
+from controlplane.graph.node import Node
+from controlplane.graph.ordered import Ordered
+
+if TYPE_CHECKING:
+    from controlplane.graph.engine import Graph
+
+
+class Bucket(Node):
+    """A set of row keys as a dependency: an index bucket, a selection, or all rows.
+
+    It changes when its membership changes, never when a member's content does.  `home` is where the
+    graph finds it again under `where`; `table` names whose keys they are, "" for a fixed collection.
+    """
+
+    __slots__ = ("_order", "home", "members", "name", "table", "where")
+
+    failure = None
+
+    def __init__(
+        self, home: dict[Any, Bucket], where: Hashable, members: Collection[Any], name: str, table: str = ""
+    ) -> None:
+        super().__init__()
+        self.home = home
+        self.where = where
+        self.members = set(members)
+        self.name = name
+        self.table = table
+        self._order = Ordered()
+
+    def container(self) -> Collection[Any]:
+        """The members as they are now, in no order."""
+        return self.members
+
+    def keys(self) -> tuple[Any, ...]:
+        """The members, sorted."""
+        return self._order.keys(self.members)
+
+    def move(self, graph: Graph, key: Hashable, present: bool) -> None:
+        """Add or remove one member and tell the readers which one it was."""
+        if present:
+            self.members.add(key)
+        else:
+            self.members.discard(key)
+        self._order.move(key)
+        graph.touch(self, key)
+
+    def free(self, graph: Graph) -> None:
+        self.home.pop(self.where, None)
+
+    def describe(self) -> str:
+        return self.name

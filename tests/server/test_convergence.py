@@ -1,6 +1,6 @@
 """After any edits, state of the world, incremental and a cold start give the same, to the byte.
 
-The full number of edits is in tests/slow.
+A thousand edits are made in tests/envoy, more in tests/slow.
 """
 
 from __future__ import annotations

@@ -117,9 +117,18 @@ class Subscription:
         return complete(self.spec, self.variant)
 
     @property
-    def stirred(self) -> bool:
-        """Whether there may be something to send; costs almost nothing when there is not."""
+    def changed(self) -> bool:
+        """Whether there may be something to send that has not been planned yet."""
         return self.point is not self.ledger.head or self.answer or bool(self.owed) or bool(self.echo)
+
+    @property
+    def stirred(self) -> bool:
+        """Whether there may be something to send, now or later; costs almost nothing when there is not."""
+        return (
+            self.point is not self.ledger.head
+            or self.answer
+            or bool(self.owed or self.echo or self.leaving or self.retry)
+        )
 
     def busy(self, now: float, deadline: float) -> bool:
         """Whether a response is in flight that may still be answered in time."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from controlplane.envoy.types import BY_URL, ENDPOINT, TYPES
+from controlplane.envoy.types import BY_URL, ENDPOINT
 from controlplane.xds import order
 from controlplane.xds.codec import Codec
 from controlplane.xds.feed import NOTHING, UNSETTLED, Feed, Now
@@ -67,6 +67,7 @@ class Session:
         "_ledgers",
         "_moment",
         "_now",
+        "_ordered",
         "_pace",
         "_patience",
         "_seen",
@@ -85,6 +86,8 @@ class Session:
         """The revision that the feeds showed when they were last seen whole."""
         # The same, or UNSETTLED when they must be looked at again.
         self._seen = UNSETTLED
+        # The subscriptions in the order of a flush.
+        self._ordered: list[Subscription] = []
         # Counts the times that all feeds were seen at one revision.  What was found at one moment, or
         # was told from it, is consistent; revisions of different feeds do not compare.
         self._moment = 0
@@ -104,6 +107,7 @@ class Session:
             sub = self.subscriptions[spec.url] = Subscription(spec, self.variant, ledger)
             # Whatever nonce it has is from another stream.
             sub.begin(request)
+            self._ordered = sorted(self.subscriptions.values(), key=lambda one: one.spec.order)
             self._seen = UNSETTLED
             return Heard()
         verdict = answered(sub, request.nonce, request.error) if request.nonce else None
@@ -133,6 +137,7 @@ class Session:
             sub.close()
             self._ledgers.close(sub.ledger)
         self.subscriptions.clear()
+        self._ordered.clear()
 
     # -- what it is sent ------------------------------------------------------------------------
 
@@ -143,11 +148,13 @@ class Session:
         self._moment += 1
         # Twice: what the first round finds settled may let the second remove something.
         for _ in range(2):
-            for spec in TYPES:
-                sub = self.subscriptions.get(spec.url)
-                if sub is not None and (made := self._advance(sub, now)) is not None:
+            for sub in self._ordered:
+                if not sub.stirred:
+                    # Most types, most of the time.
+                    sub.moment = self._moment
+                elif (made := self._advance(sub, now)) is not None:
                     return self._send(sub, made, now)
-            if not any(sub.leaving for sub in self.subscriptions.values()):
+            if not any(sub.leaving for sub in self._ordered):
                 break
         return None
 
@@ -155,7 +162,7 @@ class Session:
         """Look at the feeds; False unless all show one revision.  Half of a change is not planned from."""
         revision = self._now.revision
         if revision != self._seen or revision == UNSETTLED:
-            for sub in self.subscriptions.values():
+            for sub in self._ordered:
                 if revision == UNSETTLED or not sub.ledger.refresh():
                     self._seen = UNSETTLED
                     self._patience = min(max(2 * self._patience, _IMPATIENT), _PATIENT)
@@ -175,34 +182,27 @@ class Session:
     @property
     def stirred(self) -> bool:
         """Whether `next` may have something, now or later, as far as the feeds were looked at."""
-        for sub in self.subscriptions.values():
-            if (
-                sub.point is not sub.ledger.head
-                or sub.answer
-                or sub.owed
-                or sub.echo
-                or sub.leaving
-                or sub.retry
-            ):
+        for sub in self._ordered:  # noqa: SIM110 - a generator takes twice as long
+            if sub.stirred:
                 return True
         return False
 
     def urgency(self, now: float) -> int:
         """0 when something is to be removed, 1 for endpoints, 2 for the rest."""
-        for sub in self.subscriptions.values():
+        for sub in self._ordered:
             if sub.leaving and order.ripe(self.subscriptions, sub, now):
                 return 0
         endpoints = self.subscriptions.get(ENDPOINT)
-        return 1 if endpoints is not None and endpoints.stirred else 2
+        return 1 if endpoints is not None and endpoints.changed else 2
 
     def deadline(self, now: float) -> float | None:
         """When `next` may have something although nothing happened; None when that cannot be."""
         wait = self._pace.ack_deadline
         times = [now + self._patience]
         for sub in self.subscriptions.values():
-            if sub.stirred and sub.pending:
+            if sub.changed and sub.pending:
                 times.append(sub.pending[-1].at + wait)
-            if sub.stirred and sub.blocked_since is not None:
+            if sub.changed and sub.blocked_since is not None:
                 times.append(sub.blocked_since + wait)
                 times += [push.at + wait for push in order.unconfirmed(self.subscriptions)]
             times += [leaving.until for leaving in sub.leaving.values()]
@@ -213,7 +213,7 @@ class Session:
         if sub.known:
             sub.resume()
         drop = order.ripe(self.subscriptions, sub, now) if sub.leaving else ()
-        if not sub.stirred and not drop:
+        if not sub.changed and not drop:
             sub.moment = self._moment
             if sub.pending or not retry(sub):
                 return None
@@ -239,15 +239,8 @@ class Session:
         return made
 
     def _ask(self, sub: Subscription, drop: tuple[str, ...]) -> Ask:
-        return Ask(
-            variant=self.variant,
-            since=sub.point,
-            interest=sub.interest,
-            owed=sub.owed,
-            fresh=sub.fresh,
-            echo=sub.echo,
-            exceptions=sub.exceptions(drop),
-        )
+        exceptions = sub.exceptions(drop)
+        return Ask(self.variant, sub.point, sub.interest, sub.owed, sub.fresh, sub.echo, exceptions)
 
     def _send(self, sub: Subscription, made: Plan, now: float) -> tuple[Push, bytes]:
         used = [sub.nonce, sub.acked, *(push.nonce for push in sub.pending)]
@@ -280,7 +273,7 @@ class Session:
         if clusters is None:
             return False
         wait = self._pace.ack_deadline
-        if clusters.stirred and clusters.busy(now, wait) and self._plan(clusters, ()).adds:
+        if clusters.changed and clusters.busy(now, wait) and self._plan(clusters, ()).adds:
             # Not even sent.  That ends when the clusters may be sent, so there is no other bound.
             sub.blocked_since = now if sub.blocked_since is None else sub.blocked_since
             return True

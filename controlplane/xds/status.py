@@ -142,7 +142,7 @@ def push_status(streams: Iterable[Served]) -> dict[str, Any]:
         for url in sorted(one.session.subscriptions):
             sub = one.session.subscriptions[url]
             error = last_error(sub)
-            state = "rejecting" if error else "waiting" if sub.pending or sub.stirred else "synced"
+            state = "rejecting" if error else "waiting" if sub.pending or sub.changed else "synced"
             types[sub.spec.short][state] += 1
             if error:
                 rejections.append(

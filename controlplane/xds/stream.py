@@ -188,22 +188,28 @@ class Stream:
         self._woken = False
         self._writing, self._since = push, self._clock.monotonic()
         self._observer.planned(self.connection, push, self._since - started, self._since)
-        loop = asyncio.get_running_loop()
-        if len(data) <= self._options.small_write:
-            # It fits the client's window, or waits there without burdening anybody.
-            timer: asyncio.Handle = loop.call_soon(slot.release)
-        else:
-            timer = loop.call_later(self._options.slot_time, slot.release)
         try:
-            await self._call.write(data)
+            if len(data) <= self._options.small_write:
+                # It fits the client's window, or waits there without burdening anybody.  Whoever gets
+                # the slot runs at the next turn of the loop.
+                slot.release()
+                await self._call.write(data)
+            else:
+                await self._write_large(data, slot)
         finally:
             self._writing = None
-            timer.cancel()
-            slot.release()
         now = self._clock.monotonic()
         self.session.written(push, now)
         self._observer.written(self.connection, push, now)
         return True
+
+    async def _write_large(self, data: bytes, slot: Slot) -> None:
+        timer = asyncio.get_running_loop().call_later(self._options.slot_time, slot.release)
+        try:
+            await self._call.write(data)
+        finally:
+            timer.cancel()
+            slot.release()
 
     def check(self, now: float) -> None:
         """Report a write that takes too long, once."""

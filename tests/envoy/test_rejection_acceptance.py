@@ -1,0 +1,76 @@
+"""A real Envoy rejects a route that nobody could foresee: it keeps its last good one, and all else flows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controlplane.lab.fleet import Protocol
+from controlplane.lab.pods import Pod, PodSpec, Sidecar
+from controlplane.lab.waiting import wait_until
+from tests.support import objects as a
+from tests.support.envoys import MARKS, laboratory, normal_form
+from tests.support.files import MeshFiles
+from tests.support.process import Process, started
+
+pytestmark = MARKS
+
+# Well-formed; but RE2 makes a program of it that is larger than Envoy's limit.
+TOO_LARGE = "/([a-z]{1,40}[0-9]{1,40}){1,20}"
+
+
+def route(**match: Any) -> a.Object:
+    destination = [{"destination": {"host": "web"}}]
+    routes = [{"match": [{"uri": match}], "route": destination}, {"route": destination}]
+    return a.thing("VirtualService", "web", "default", {"spec": {"hosts": ["web"], "http": routes}})
+
+
+def served_routes(pod: Pod) -> str:
+    return json.dumps(normal_form(pod.admin)["RoutesConfigDump"])
+
+
+def rejections(process: Process) -> int:
+    """How many responses were rejected; Envoy's own statistic counts each once for every subscription."""
+    return sum(one["message"] == "a proxy rejected a response" for one in process.records())
+
+
+def rds_error(process: Process) -> str:
+    (one,) = process.get("/debug/syncz").json
+    (found,) = (state["lastError"] for url, state in one["resources"].items() if "RouteConfiguration" in url)
+    return str(found)
+
+
+@pytest.mark.parametrize("protocol", ["DELTA_GRPC", "GRPC"])
+def test_a_rejected_route(tmp_path: Path, protocol: Protocol) -> None:
+    with laboratory(tmp_path) as lab:
+        files = MeshFiles(lab.directory / "config")
+        files.put(a.service("web"))
+        files.put(a.endpoints("web", ["10.244.0.2"]))
+        files.put(route(prefix="/good"))
+        with started(lab.directory) as process:
+            process.wait_ready()
+            spec = PodSpec("web-1", "default", "10.244.0.2", labels={"app": "web"})
+            pod = lab.start(spec, Sidecar(process.address, protocol))
+            lab.wait_ready()
+            assert wait_until(lambda: "/good" in served_routes(pod), 10)
+
+            process.files.put(route(regex=TOO_LARGE))
+            process.wait(lambda: "program size" in rds_error(process), lambda: rds_error(process), 10)
+            assert "/good" in served_routes(pod)
+            # Everything else arrives, and so do other routes of the same resource once it is mended.
+            process.files.put(a.service("new", number=20))
+            process.files.put(a.endpoints("web", ["10.244.0.2", "10.244.0.9"]))
+            assert wait_until(lambda: "10.244.0.9" in json.dumps(normal_form(pod.admin)), 10)
+            assert wait_until(lambda: "||new.default" in json.dumps(normal_form(pod.admin)), 10)
+            assert "/good" in served_routes(pod)
+            # Two versions of the route configuration were bad, and neither was sent over and over.
+            assert 1 <= rejections(process) <= 2
+
+            process.files.put(route(prefix="/mended"))
+            assert wait_until(lambda: "/mended" in served_routes(pod), 10)
+            process.wait(lambda: rds_error(process) == "", "no error any more", 10)
+            assert "||new.default" in served_routes(pod)
+            assert 1 <= rejections(process) <= 2

@@ -227,7 +227,8 @@ class Session:
             order.dropped(self.subscriptions, sub, drop, until)
             return made
         self._brought_to_now(sub)
-        return None
+        # What seemed due was nothing that this client accepts: now its suspects have their turn.
+        return self._advance(sub, now) if not sub.pending and retry(sub) else None
 
     def _plan(self, sub: Subscription, drop: tuple[str, ...]) -> Plan:
         made = plan(sub.ledger, sub.spec, self._ask(sub, drop))

@@ -147,6 +147,22 @@ def test_a_client_that_rejects_everything_is_not_asked_forever(variant) -> None:
 
 
 @both
+def test_suspects_are_tried_though_an_echo_of_theirs_has_nothing_to_say(variant) -> None:
+    world = World()
+    for name in "ab":
+        world.put("cds", name, "1", [name])
+        world.put("eds", name, "1")
+    peer = Peer(world, variant)
+    peer.start(("cds",))
+    peer.ask("eds", "a", "b")
+    endpoints = peer.one()
+    world.put("cds", "b", "2", ["b"])
+    peer.ack(peer.one())
+    peer.nack(endpoints, "nobody is named", "a", "b")
+    assert [response.names for response in peer.flush(ack=True)] == [["a"], ["b"]]
+
+
+@both
 def test_what_was_rejected_is_not_sent_again(world: World, variant) -> None:
     peer = listening(world, variant)
     change(world, "rds", "a", "bad")

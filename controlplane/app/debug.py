@@ -16,8 +16,9 @@ from controlplane.model.problem import Problem
 from controlplane.store.ingest import Ingest
 from controlplane.telemetry.http import Response, Route
 from controlplane.xds import status
+from controlplane.xds.maps import MapFeed
 from controlplane.xds.server import XdsServer
-from controlplane.xds.view import GraphViews, MapFeed
+from controlplane.xds.view import GraphViews
 
 Query = Mapping[str, str]
 

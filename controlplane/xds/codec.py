@@ -173,12 +173,12 @@ class Codec:
 
 
 def _join(plan: Plan) -> bytes:
-    parts = [wire.string(_VERSION, plan.version)]
-    if plan.variant is Variant.SOTW:
-        parts += [one.sotw_frame for one in plan.upserts]
-    else:
-        parts += [one.delta_frame for one in plan.upserts]
-    parts.append(wire.string(_TYPE_URL, plan.type_url))
-    parts.append(wire.string(_NONCE, plan.version))
-    parts += [wire.string(_DELTA_REMOVED, name) for name in plan.removed]
-    return b"".join(parts)
+    return b"".join(
+        (
+            wire.string(_VERSION, plan.version),
+            plan.frames(),
+            wire.string(_TYPE_URL, plan.type_url),
+            wire.string(_NONCE, plan.version),
+            *(wire.string(_DELTA_REMOVED, name) for name in plan.removed),
+        )
+    )

@@ -6,6 +6,7 @@ object*, because everything that streams share (the ledger, plans, response byte
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
@@ -46,6 +47,29 @@ class Feed(Protocol):
     def names(self) -> Collection[str]:
         """All names, in any order, each once."""
         ...
+
+
+class Union(ABC):
+    """A feed that consists of others, which it may share with more like it; no name is in two of them."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def parts(self) -> tuple[Feed, ...]: ...
+
+    @property
+    @abstractmethod
+    def revision(self) -> int: ...
+
+    @abstractmethod
+    def since(self, revision: int) -> Delta | None: ...
+
+    @abstractmethod
+    def get(self, name: str) -> Resource | Failure | None: ...
+
+    @abstractmethod
+    def names(self) -> Collection[str]: ...
 
 
 class Nothing:

@@ -10,8 +10,8 @@ is exactly the past that somebody still needs: usually none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Any, NamedTuple, Protocol, TypeAlias
 from weakref import WeakValueDictionary
 
 from controlplane.envoy.resource import Resource
@@ -44,18 +44,39 @@ class Checkpoint:
         self.memo: tuple[Checkpoint, tuple[Change, ...]] | None = None
 
 
+class Above(Protocol):
+    """What is made of ledgers: see `controlplane.xds.layers`."""
+
+    def moved(self) -> None:
+        """The head of one of them is another one."""
+        ...
+
+
 class Ledger:
     """The resources of a feed as of the last `refresh`, with their past.
 
     `head` is now.  A reader takes a checkpoint with `hold` and gives it back with `release`.
     """
 
-    __slots__ = ("_order", "_points", "_resources", "_stand_in", "feed", "head", "plans", "revision", "users")
+    __slots__ = (
+        "_order",
+        "_points",
+        "_resources",
+        "_stand_in",
+        "above",
+        "feed",
+        "head",
+        "plans",
+        "revision",
+        "users",
+    )
 
     def __init__(self, feed: Feed, stand_in: StandIn | None = None) -> None:
         self.feed = feed
         self.revision = UNSETTLED
         self.users = 0
+        self.above: dict[Above, None] = {}
+        """The unions that this is a part of."""
         self.head = Checkpoint()
         self.plans: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
         """Plans made for the present head (see `plan.plan`)."""
@@ -140,6 +161,8 @@ class Ledger:
         self.plans.clear()
         if not past.readers:
             self._merge(past)
+        for union in self.above:
+            union.moved()
 
     def _merge(self, point: Checkpoint) -> None:
         """Forget a checkpoint: its past becomes that of the one before it, or nobody's."""
@@ -150,6 +173,8 @@ class Ledger:
                 earlier.before.setdefault(name, old)
             earlier.later = point.later
         del self._points[index]
+        # It may hold itself: what was collected at the head refers to the head.
+        point.memo = None
 
     def hold(self, point: Checkpoint) -> Checkpoint:
         point.readers += 1
@@ -162,6 +187,7 @@ class Ledger:
         if not point.private:
             self._merge(point)
         elif point.later is not None:
+            point.memo = None
             self.release(point.later)
 
     def diverge(self, before: dict[str, Resource | None]) -> Checkpoint:
@@ -205,31 +231,3 @@ class Ledger:
     def depth(self) -> int:
         """How many moments of the past are kept (0 when all readers are at the head)."""
         return len(self._points) - 1
-
-
-class Ledgers:
-    """The ledgers in use: one per feed, for as long as a stream reads it."""
-
-    def __init__(self, stand_in: StandIn | None = None) -> None:
-        self._stand_in = stand_in
-        self._open: dict[int, Ledger] = {}
-
-    def open(self, feed: Feed) -> Ledger:
-        """The ledger of a feed; give it back with `close`."""
-        # By identity: a feed need not be hashable, and the ledger keeps it alive.
-        ledger = self._open.get(id(feed))
-        if ledger is None:
-            ledger = self._open[id(feed)] = Ledger(feed, self._stand_in)
-        ledger.users += 1
-        return ledger
-
-    def close(self, ledger: Ledger) -> None:
-        ledger.users -= 1
-        if not ledger.users:
-            del self._open[id(ledger.feed)]
-
-    def __len__(self) -> int:
-        return len(self._open)
-
-    def all(self) -> Collection[Ledger]:
-        return self._open.values()

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import chain
 from typing import NamedTuple
 
 from controlplane.envoy.resource import Resource
 from controlplane.envoy.types import TypeSpec
-from controlplane.xds.ledger import Change, Checkpoint, Ledger
+from controlplane.xds.layers import AnyLedger, Joint, Layers
+from controlplane.xds.ledger import Change, Checkpoint
 from controlplane.xds.names import NOBODY, Interest
 from controlplane.xds.variant import REMOVALS, Removal, Variant, complete
 
@@ -88,8 +90,11 @@ class Plan:
     """Names sent with last good bytes in place of rejected ones."""
     due: bool
     """Whether there is anything to say; a plan that is not due is sent only as an answer."""
+    pieces: tuple[Plan, ...] = ()
+    """Plans that this one consists of, which other responses share."""
     body: Body | None = field(default=None, repr=False)
     _version: str = ""
+    _frames: bytes = b""
 
     @property
     def adds(self) -> bool:
@@ -101,22 +106,69 @@ class Plan:
         """A hash of the content: equal for equal responses of any stream, replica or restart."""
         if not self._version:
             digest = blake2b(digest_size=8)
-            digest.update("\n".join(f"{one.name}={one.version}" for one in self.upserts).encode())
-            digest.update("\n-".join(("", *self.removed)).encode())
+            if self.pieces:
+                digest.update("\n".join(piece.version for piece in self.pieces).encode())
+            else:
+                digest.update("\n".join(f"{one.name}={one.version}" for one in self.upserts).encode())
+                digest.update("\n-".join(("", *self.removed)).encode())
             self._version = digest.hexdigest()
         return self._version
 
+    def frames(self) -> bytes:
+        """The resources as they stand in a response; kept where responses are made of pieces."""
+        if self.pieces:
+            return b"".join(piece.kept_frames() for piece in self.pieces)
+        if self.variant is Variant.SOTW:
+            return b"".join([one.sotw_frame for one in self.upserts])
+        return b"".join([one.delta_frame for one in self.upserts])
 
-def plan(ledger: Ledger, spec: TypeSpec, ask: Ask) -> Plan:
+    def kept_frames(self) -> bytes:
+        """As `frames`, joined once."""
+        if not self._frames:
+            self._frames = self.frames()
+        return self._frames
+
+
+def plan(ledger: AnyLedger, spec: TypeSpec, ask: Ask) -> Plan:
     """The response to `ask` from the ledger's present state; the same object for the same ask."""
+    whole = complete(spec, ask.variant)
+    if isinstance(ledger, Layers) and not whole and isinstance(ask.since, Joint) and not any(ask.exceptions):
+        # What concerns one part is the same for everybody who reads that part.
+        part = ledger.only(ask.since, ask.owed | ask.echo)
+        if part is not None:
+            return plan(part[0], spec, ask._replace(since=part[1]))
     made: Plan | None = ledger.plans.get(ask)
     if made is None:
-        make = _complete if complete(spec, ask.variant) else _increment
-        made = ledger.plans[ask] = make(ledger, spec, ask)
+        if whole:
+            made = _complete(ledger, spec, ask)
+        else:
+            made = _greeting(ledger, spec, ask) or _increment(ledger, spec, ask)
+        ledger.plans[ask] = made
     return made
 
 
-def _changes(ledger: Ledger, ask: Ask) -> Iterator[Change]:
+def _greeting(ledger: AnyLedger, spec: TypeSpec, ask: Ask) -> Plan | None:
+    """For a client that has nothing and wants everything: what each part has to say, one after the other."""
+    plain = not (ask.owed or ask.echo or any(ask.exceptions))
+    if ask.since is not None or not plain or not isinstance(ledger, Layers):
+        return None
+    pieces = tuple(plan(part, spec, ask) for part in ledger.layers)
+    return Plan(
+        type_url=spec.url,
+        variant=ask.variant,
+        upserts=tuple(chain.from_iterable(piece.upserts for piece in pieces)),
+        removed=(),
+        news=tuple(chain.from_iterable(piece.news for piece in pieces)),
+        withheld=(),
+        refs=frozenset(chain.from_iterable(piece.refs for piece in pieces)),
+        echoes=0,
+        stood_in=frozenset(),
+        due=any(piece.due for piece in pieces),
+        pieces=pieces,
+    )
+
+
+def _changes(ledger: AnyLedger, ask: Ask) -> Iterator[Change]:
     """What the client does not have yet, of what it is interested in, with its own idea of the past."""
     leaving = dict(ask.exceptions.leaving)
     if ask.since is None:
@@ -140,7 +192,7 @@ def _changes(ledger: Ledger, ask: Ask) -> Iterator[Change]:
 
 
 def _sort_out(
-    ledger: Ledger, spec: TypeSpec, ask: Ask, rejected: Mapping[str, Rejection]
+    ledger: AnyLedger, spec: TypeSpec, ask: Ask, rejected: Mapping[str, Rejection]
 ) -> tuple[dict[str, Change], tuple[Change, ...]]:
     """The changes that can be told, by name, and the removals that have to wait."""
     news, withheld = {}, []
@@ -156,7 +208,7 @@ def _sort_out(
     return news, tuple(withheld)
 
 
-def _increment(ledger: Ledger, spec: TypeSpec, ask: Ask) -> Plan:
+def _increment(ledger: AnyLedger, spec: TypeSpec, ask: Ask) -> Plan:
     """Only what changed: all types in the incremental variant, EDS, RDS and SDS in the other."""
     rejected = dict(ask.exceptions.rejected)
     news, withheld = _sort_out(ledger, spec, ask, rejected)
@@ -200,7 +252,7 @@ def _increment(ledger: Ledger, spec: TypeSpec, ask: Ask) -> Plan:
     )
 
 
-def _complete(ledger: Ledger, spec: TypeSpec, ask: Ask) -> Plan:
+def _complete(ledger: AnyLedger, spec: TypeSpec, ask: Ask) -> Plan:
     """Everything: CDS and LDS in the state-of-the-world variant."""
     rejected = dict(ask.exceptions.rejected)
     news, withheld = _sort_out(ledger, spec, ask, rejected)
@@ -224,7 +276,7 @@ def _complete(ledger: Ledger, spec: TypeSpec, ask: Ask) -> Plan:
 
 
 def _everything(
-    ledger: Ledger, ask: Ask, rejected: Mapping[str, Rejection], withheld: tuple[Change, ...]
+    ledger: AnyLedger, ask: Ask, rejected: Mapping[str, Rejection], withheld: tuple[Change, ...]
 ) -> tuple[tuple[Resource, ...], frozenset[str]]:
     """All that the client is to have, and for which names it gets last good bytes."""
     feed = {name: one for name in ledger.names() if ask.interest.covers(name) and (one := ledger.get(name))}

@@ -16,7 +16,8 @@ from typing import NamedTuple
 from controlplane.envoy.resource import Resource
 from controlplane.envoy.types import TypeSpec
 from controlplane.xds.feed import UNSETTLED
-from controlplane.xds.ledger import Change, Checkpoint, Ledger
+from controlplane.xds.layers import AnyLedger
+from controlplane.xds.ledger import Change, Checkpoint
 from controlplane.xds.names import NO_INTEREST, NOBODY, Interest, intern_names
 from controlplane.xds.plan import NO_EXCEPTIONS, Exceptions, Plan, Rejection, has, unknown
 from controlplane.xds.variant import Variant, complete, resumable
@@ -77,7 +78,7 @@ class Subscription:
 
     spec: TypeSpec
     variant: Variant
-    ledger: Ledger
+    ledger: AnyLedger
     interest: Interest = NO_INTEREST
     explicit: bool = False
     """Whether any name was ever asked for: after that an empty list is no wildcard any more."""
@@ -171,7 +172,7 @@ class Subscription:
         if past is not None:
             self.ledger.release(past)
 
-    def rebase(self, ledger: Ledger) -> Ledger:
+    def rebase(self, ledger: AnyLedger) -> AnyLedger:
         """Read another ledger from now on; gives back the old one, for the caller to close."""
         past = self.ledger
         if past.revision == UNSETTLED:
@@ -218,12 +219,12 @@ class Subscription:
         """Take the client's word for what it has; called once the feed is settled."""
         known, self.known = self.known, {}
         before: dict[str, Resource | None] = {}
-        for name in self.ledger.names():
-            found = self.ledger.get(name)
-            if found is not None and known.get(name) != found.version:
+        now = self.ledger.resources
+        for name, found in now.items():
+            if known.get(name) != found.version:
                 before[name] = unknown(self.spec.url, name) if name in known else None
         for name in known:
-            if self.ledger.get(name) is None:
+            if name not in now:
                 before[name] = unknown(self.spec.url, name)
         self.point = self.ledger.diverge(before)
 

@@ -24,7 +24,8 @@ from controlplane.model.proxy import Proxy, parse_node
 from controlplane.xds.admission import Admission
 from controlplane.xds.codec import Codec, NodeClaim, identifier
 from controlplane.xds.feed import Views
-from controlplane.xds.ledger import Ledgers, StandIn
+from controlplane.xds.layers import Ledgers
+from controlplane.xds.ledger import StandIn
 from controlplane.xds.listen import channel_options, opened, prepare
 from controlplane.xds.observer import Connection, PushObserver
 from controlplane.xds.options import XdsOptions

@@ -23,7 +23,7 @@ from controlplane.envoy.types import BY_URL, ENDPOINT
 from controlplane.xds import order
 from controlplane.xds.codec import Codec
 from controlplane.xds.feed import NOTHING, UNSETTLED, Feed, Now
-from controlplane.xds.ledger import Ledgers
+from controlplane.xds.layers import Ledgers
 from controlplane.xds.names import NOBODY
 from controlplane.xds.options import Pace
 from controlplane.xds.plan import Ask, Plan, plan

@@ -10,92 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from itertools import chain
-from typing import Any, TypeAlias
+from typing import Any
 
 from controlplane.base.errors import QueryFailed
-from controlplane.envoy.feeds import Maps, feeds
-from controlplane.envoy.resource import Resource
+from controlplane.envoy.feeds import feeds
 from controlplane.envoy.types import TYPES
-from controlplane.graph import Delta, Failure, Lease
 from controlplane.mesh.proxies import proxy_view
 from controlplane.model.proxy import Proxy
 from controlplane.xds.feed import UNSETTLED
+from controlplane.xds.maps import MapFeed, Parts, Where
 from controlplane.xds.settle import Settler
 
 _log = logging.getLogger(__name__)
-
-_Where: TypeAlias = tuple[str, Maps]
-
-
-class MapFeed:
-    """The union of leased maps; see `controlplane.xds.feed.Feed`."""
-
-    __slots__ = ("_at", "_changed", "_leases", "_ready", "_settler", "readers", "where")
-
-    def __init__(self, settler: Settler, where: _Where, changed: Callable[[MapFeed], None]) -> None:
-        self.where = where
-        self.readers: dict[GraphView, None] = {}
-        self._settler = settler
-        self._changed = changed
-        # The revision of the last change: a feed that did not change costs its readers a comparison.
-        self._at = UNSETTLED
-        self._ready = False
-        self._leases = tuple(settler.graph.lease(keyed, *args) for keyed, args in where[1])
-        for lease in self._leases:
-            lease.on_change = self._notify
-
-    @property
-    def revision(self) -> int:
-        return self._at if self._ready or self._is_ready() else UNSETTLED
-
-    def _is_ready(self) -> bool:
-        """Whether all maps have been computed; once they have, they stay so."""
-        self._ready = all(lease.ready for lease in self._leases)
-        if self._ready:
-            self._at = self._settler.graph.settled
-        return self._ready
-
-    def since(self, revision: int) -> Delta | None:
-        upserts: list[str] = []
-        removed: list[str] = []
-        for lease in self._leases:
-            if lease.failure is not None:
-                continue  # a map that cannot be planned shows what it last did
-            delta = lease.since(revision)
-            if delta is None:
-                return None
-            upserts += delta.upserts
-            removed += delta.removed
-        # A name may move between the maps of a feed in one revision: gone here, new there.
-        gone = [name for name in removed if not any(name in lease for lease in self._leases)]
-        return Delta(tuple(upserts), tuple(gone))
-
-    def get(self, name: str) -> Resource | Failure | None:
-        for lease in self._leases:
-            value: Resource | Failure | None = lease.get(name)
-            if value is not None:
-                return value
-        for lease in self._leases:
-            failure = lease.failed(name)
-            if failure is not None:
-                return failure
-        return None
-
-    def names(self) -> tuple[str, ...]:
-        return tuple(chain.from_iterable(lease.keys() for lease in self._leases))
-
-    def leases(self) -> tuple[Lease, ...]:
-        """The leased maps, for explaining and debugging."""
-        return self._leases
-
-    def release(self) -> None:
-        for lease in self._leases:
-            lease.release()
-
-    def _notify(self) -> None:
-        self._at = self._settler.graph.settled
-        self._changed(self)
 
 
 class _Unsettled:
@@ -176,8 +102,9 @@ class GraphViews:
         self.ready = False
         self.views: dict[GraphView, None] = {}
         self._grace = grace
-        self._feeds: dict[_Where, MapFeed] = {}
-        self._idle: dict[_Where, asyncio.TimerHandle] = {}
+        self._parts = Parts(settler)
+        self._feeds: dict[Where, MapFeed] = {}
+        self._idle: dict[Where, asyncio.TimerHandle] = {}
         self._stirred: dict[GraphView, None] = {}
         self._announced = False
 
@@ -192,14 +119,14 @@ class GraphViews:
         self.settler.request()
         return view
 
-    def take(self, view: GraphView, where: _Where) -> MapFeed:
+    def take(self, view: GraphView, where: Where) -> MapFeed:
         """The shared feed for these maps, with the view among its readers."""
         timer = self._idle.pop(where, None)
         if timer is not None:
             timer.cancel()
         feed = self._feeds.get(where)
         if feed is None:
-            feed = self._feeds[where] = MapFeed(self.settler, where, self._feed_changed)
+            feed = self._feeds[where] = self._parts.feed(where, self._feed_changed)
             self.settler.request()
         feed.readers[view] = None
         return feed
@@ -253,7 +180,7 @@ class GraphViews:
             timer.cancel()
         self._idle.clear()
         for feed in self._feeds.values():
-            feed.release()
+            self._parts.release(feed)
         self._feeds.clear()
 
     def _feed_changed(self, feed: MapFeed) -> None:
@@ -265,10 +192,10 @@ class GraphViews:
         if not self.settler.settling:
             self.tell()  # otherwise a commit came in between, and the end of its settle tells
 
-    def _expire(self, where: _Where) -> None:
+    def _expire(self, where: Where) -> None:
         self._idle.pop(where, None)
         feed = self._feeds.get(where)
         if feed is not None and not feed.readers:
             del self._feeds[where]
-            feed.release()
+            self._parts.release(feed)
             self.settler.request()

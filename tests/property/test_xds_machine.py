@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from controlplane.envoy.resource import Resource
 from controlplane.envoy.types import BY_SHORT
 from controlplane.xds.codec import Codec
-from controlplane.xds.ledger import Ledgers
+from controlplane.xds.layers import Ledgers
 from controlplane.xds.options import Pace
 from controlplane.xds.session import Session, Shared
 from controlplane.xds.variant import Variant
@@ -56,9 +56,9 @@ class Machine(RuleBasedStateMachine):
 
     contents = CONTENTS
 
-    @initialize(variant=st.sampled_from(list(Variant)), data=st.data())
-    def start(self, variant: Variant, data: st.DataObject) -> None:
-        self.world = World(keep=3)
+    @initialize(variant=st.sampled_from(list(Variant)), parts=st.sampled_from([0, 3]), data=st.data())
+    def start(self, variant: Variant, parts: int, data: st.DataObject) -> None:
+        self.world = World(keep=3, parts=parts)
         self.ledgers = Ledgers()
         self.codec = Codec("{}", 4096)
         self.now = 0.0

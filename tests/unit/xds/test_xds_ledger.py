@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from controlplane.graph import Failure
 from controlplane.xds.feed import UNSETTLED
-from controlplane.xds.ledger import Ledger, Ledgers
+from controlplane.xds.layers import Ledgers
+from controlplane.xds.ledger import Ledger
 from tests.unit.xds.world import FakeFeed, World, resource
 
 

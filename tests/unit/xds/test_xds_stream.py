@@ -12,7 +12,7 @@ from controlplane.envoy import pb
 from controlplane.envoy.types import BY_SHORT
 from controlplane.xds.admission import Admission
 from controlplane.xds.codec import Codec
-from controlplane.xds.ledger import Ledgers
+from controlplane.xds.layers import Ledgers
 from controlplane.xds.observer import Connection
 from controlplane.xds.options import Pace, XdsOptions, default_push_throttle
 from controlplane.xds.protocol import Request

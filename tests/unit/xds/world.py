@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from controlplane.envoy import pb
 from controlplane.envoy.resource import Resource
 from controlplane.envoy.types import BY_SHORT, BY_URL
 from controlplane.model.proxy import Proxy
 from controlplane.xds.codec import Codec
-from controlplane.xds.feed import UNSETTLED
-from controlplane.xds.ledger import Ledgers
+from controlplane.xds.feed import UNSETTLED, Union
+from controlplane.xds.layers import Ledgers
 from controlplane.xds.options import Pace
 from controlplane.xds.protocol import Push
 from controlplane.xds.session import Heard, Session, Shared
@@ -66,13 +67,72 @@ class FakeFeed:
         return list(self.content)
 
 
-class World:
-    """Feeds of all types at one revision; it is its own view."""
+class FakePart:
+    """The share of a feed that falls to one of several; a resource may move when its content changes."""
 
-    def __init__(self, keep: int = 1000) -> None:
+    def __init__(self, whole: FakeFeed, mine: Callable[[Resource], bool]) -> None:
+        self.whole = whole
+        self.mine = mine
+
+    @property
+    def revision(self) -> int:
+        return self.whole.revision
+
+    def since(self, revision: int) -> FakeDelta | None:
+        delta = self.whole.since(revision)
+        if delta is None:
+            return None
+        gone = [name for name in delta.upserts if self.get(name) is None]
+        return FakeDelta(tuple(name for name in delta.upserts if name not in gone), (*delta.removed, *gone))
+
+    def get(self, name: str):
+        found = self.whole.get(name)
+        return found if found is None or self.mine(found) else None
+
+    def names(self) -> list[str]:
+        return [name for name in self.whole.names() if self.get(name) is not None]
+
+
+class FakeUnion(Union):
+    """A feed that is made of parts, for streams to find the same in it as in the whole."""
+
+    def __init__(self, whole: FakeFeed, count: int) -> None:
+        self.whole = whole
+        self._parts = tuple(FakePart(whole, partial(_falls_to, number, count)) for number in range(count))
+
+    @property
+    def parts(self) -> tuple[FakePart, ...]:
+        return self._parts
+
+    @property
+    def revision(self) -> int:
+        return self.whole.revision
+
+    def since(self, revision: int) -> FakeDelta | None:
+        return self.whole.since(revision)
+
+    def get(self, name: str):
+        return self.whole.get(name)
+
+    def names(self) -> list[str]:
+        return self.whole.names()
+
+
+def _falls_to(number: int, count: int, found: Resource) -> bool:
+    return sum(found.body) % count == number
+
+
+class World:
+    """Feeds of all types at one revision; it is its own view.  With `parts`, each is a union of so many."""
+
+    def __init__(self, keep: int = 1000, parts: int = 0) -> None:
         self.newest = 0
         self.settled = True
         self._feeds = {short: FakeFeed(keep=keep) for short in BY_SHORT}
+        self._served = {
+            BY_SHORT[short].url: FakeUnion(feed, parts) if parts else feed
+            for short, feed in self._feeds.items()
+        }
         self.proxy = PROXY
         self.callbacks: list[Callable[[], None]] = []
         self.closed = 0
@@ -85,8 +145,8 @@ class World:
         return self._feeds[short]
 
     @property
-    def feeds(self) -> Mapping[str, FakeFeed]:
-        return {BY_SHORT[short].url: feed for short, feed in self._feeds.items()}
+    def feeds(self) -> Mapping[str, FakeFeed | FakeUnion]:
+        return self._served
 
     def on_change(self, callback: Callable[[], None]) -> None:
         self.callbacks.append(callback)

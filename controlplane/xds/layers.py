@@ -1,0 +1,219 @@
+"""The ledger of a union: the ledgers of its parts, looked at as one.
+
+A thousand proxies see the clusters of the whole mesh and one cluster of their own.  A ledger for each
+of them would copy the mesh a thousand times, and take in every change a thousand times.  Here the
+parts' ledgers, which are shared, do that; a union has a moment of its own (one checkpoint
+of each part), and nothing else.
+
+Most changes concern one part.  Then the response is planned from that part alone, and so is the same
+for everybody who reads it, whatever else they read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterable, Mapping
+from typing import Any, TypeAlias
+from weakref import WeakValueDictionary
+
+from controlplane.envoy.resource import Resource
+from controlplane.xds.feed import UNSETTLED, Feed, Union
+from controlplane.xds.ledger import Change, Checkpoint, Ledger, StandIn
+
+
+class Joint(Checkpoint):
+    """A moment of a union; `parts` are the same moment of its parts."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: tuple[Checkpoint, ...]) -> None:
+        super().__init__()
+        self.parts = parts
+
+
+class Layers:
+    """What a `Ledger` is, for a union of feeds."""
+
+    __slots__ = ("_head", "feed", "layers", "plans", "revision", "users")
+
+    def __init__(self, feed: Union, layers: tuple[Ledger, ...]) -> None:
+        self.feed = feed
+        self.layers = layers
+        self.revision = UNSETTLED
+        self.users = 0
+        self.plans: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
+        """Plans made for the present head, of more than one part."""
+        self._head: Joint | None = None
+        for ledger in layers:
+            ledger.above[self] = None
+
+    def close(self) -> None:
+        """Nobody reads it any more."""
+        for ledger in self.layers:
+            del ledger.above[self]
+
+    # -- now ------------------------------------------------------------------------------------
+
+    def refresh(self) -> bool:
+        """Catch up with the parts; False when one has not been computed yet.  See `Ledger.refresh`."""
+        revision = self.feed.revision
+        if revision == self.revision:
+            return revision != UNSETTLED
+        if revision == UNSETTLED:
+            return False
+        for ledger in self.layers:
+            ledger.refresh()
+        self.revision = revision
+        return True
+
+    def reconsider(self, names: Iterable[str]) -> None:
+        """Ask again what stands in for these resources; what differs counts as changed now."""
+        names = tuple(names)
+        for ledger in self.layers:
+            ledger.reconsider(names)
+
+    @property
+    def head(self) -> Joint:
+        """Now."""
+        if self._head is None:
+            self._head = Joint(tuple(ledger.head for ledger in self.layers))
+        return self._head
+
+    def moved(self) -> None:
+        """A part's head is another one."""
+        self._head = None
+        self.plans.clear()
+
+    def get(self, name: str) -> Resource | None:
+        for ledger in self.layers:
+            found = ledger.get(name)
+            if found is not None:
+                return found
+        return None
+
+    @property
+    def resources(self) -> Mapping[str, Resource]:
+        return {name: one for ledger in reversed(self.layers) for name, one in ledger.resources.items()}
+
+    def names(self) -> tuple[str, ...]:
+        """All names, sorted."""
+        return tuple(sorted(self.resources))
+
+    # -- the past -------------------------------------------------------------------------------
+
+    def hold(self, point: Checkpoint) -> Checkpoint:
+        if isinstance(point, Joint) and not point.readers:
+            for ledger, part in zip(self.layers, point.parts, strict=True):
+                ledger.hold(part)
+        point.readers += 1
+        return point
+
+    def release(self, point: Checkpoint) -> None:
+        point.readers -= 1
+        if point.readers:
+            return
+        point.memo = None
+        if isinstance(point, Joint):
+            for ledger, part in zip(self.layers, point.parts, strict=True):
+                ledger.release(part)
+        elif point.later is not None:
+            self.release(point.later)
+
+    def diverge(self, before: dict[str, Resource | None]) -> Checkpoint:
+        """A checkpoint of a client that differs from now in these names; held for the caller."""
+        point = Checkpoint(private=True)
+        point.before = before
+        point.later = self.hold(self.head)
+        return self.hold(point)
+
+    def changes(self, point: Checkpoint) -> tuple[Change, ...]:
+        """What differs between a checkpoint and now, by name."""
+        if point.memo is not None and point.memo[0] is self.head:
+            return point.memo[1]
+        former = self._former(point)
+        changes = tuple(
+            Change(name, former[name], new)
+            for name in sorted(former)
+            if (new := self.get(name)) != former[name]
+        )
+        point.memo = (self.head, changes)
+        return changes
+
+    def at(self, point: Checkpoint) -> dict[str, Resource]:
+        """All resources as they were at a checkpoint."""
+        found: dict[str, Resource | None] = {**self.resources, **self._former(point)}
+        return {name: resource for name, resource in found.items() if resource is not None}
+
+    def _former(self, point: Checkpoint) -> dict[str, Resource | None]:
+        if not isinstance(point, Joint):
+            later = {} if point.later is None else self._former(point.later)
+            return {**later, **point.before}
+        former: dict[str, Resource | None] = {}
+        for ledger, part in zip(self.layers, point.parts, strict=True):
+            for change in ledger.changes(part):
+                # A name that moved from one part to another was absent in one of them.
+                if change.old is not None or change.name not in former:
+                    former[change.name] = change.old
+        return former
+
+    @property
+    def depth(self) -> int:
+        """How many moments of the parts' past are kept."""
+        return sum(ledger.depth for ledger in self.layers)
+
+    # -- one part -------------------------------------------------------------------------------
+
+    def only(self, since: Joint, names: frozenset[str]) -> tuple[Ledger, Checkpoint] | None:
+        """The one part that changed since then or has any of these names; None when there are more."""
+        found = None
+        for ledger, point in zip(self.layers, since.parts, strict=True):
+            if ledger.head is point and names.isdisjoint(ledger.resources):
+                continue
+            if found is not None:
+                return None
+            found = (ledger, point)
+        return found or (self.layers[0], since.parts[0])
+
+
+AnyLedger: TypeAlias = Ledger | Layers
+
+
+class Ledgers:
+    """The ledgers in use: one per feed, for as long as a stream or a union reads it."""
+
+    def __init__(self, stand_in: StandIn | None = None) -> None:
+        self._stand_in = stand_in
+        self._open: dict[int, AnyLedger] = {}
+
+    def open(self, feed: Feed) -> AnyLedger:
+        """The ledger of a feed; give it back with `close`."""
+        # By identity: a feed need not be hashable, and the ledger keeps it alive.
+        ledger = self._open.get(id(feed))
+        if ledger is None:
+            if isinstance(feed, Union):
+                ledger = Layers(feed, tuple(self._part(part) for part in feed.parts))
+            else:
+                ledger = Ledger(feed, self._stand_in)
+            self._open[id(feed)] = ledger
+        ledger.users += 1
+        return ledger
+
+    def _part(self, feed: Feed) -> Ledger:
+        ledger = self.open(feed)
+        assert isinstance(ledger, Ledger), "a union of unions"
+        return ledger
+
+    def close(self, ledger: AnyLedger) -> None:
+        ledger.users -= 1
+        if ledger.users:
+            return
+        del self._open[id(ledger.feed)]
+        if isinstance(ledger, Layers):
+            ledger.close()
+            for part in ledger.layers:
+                self.close(part)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def all(self) -> Collection[AnyLedger]:
+        return self._open.values()

@@ -7,7 +7,8 @@ Read it in the order of the data:
     layers      the same for a union of feeds, put together from its parts
     protocol    one stream's subscription to one type: what was asked for, what is owed
     verdict     ACK and NACK, and what stands in for a rejected resource
-    plan        the difference between what a client has and what it should have
+    plan        one response, and all that decides what is in it
+    difference  how that follows from what a client has and what it should have
     codec       requests and responses as bytes; equal responses are the same bytes
     session     one stream's subscriptions together: order, echoes, make before break
     throttle, admission, stream, server    the same over gRPC

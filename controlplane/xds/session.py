@@ -22,11 +22,12 @@ from typing import NamedTuple
 from controlplane.envoy.types import BY_URL, ENDPOINT
 from controlplane.xds import order
 from controlplane.xds.codec import Codec
+from controlplane.xds.difference import plan
 from controlplane.xds.feed import NOTHING, UNSETTLED, Feed, Now
 from controlplane.xds.layers import Ledgers
 from controlplane.xds.names import NOBODY
 from controlplane.xds.options import Pace
-from controlplane.xds.plan import Ask, Plan, plan
+from controlplane.xds.plan import Ask, Plan
 from controlplane.xds.protocol import Push, Request, Subscription
 from controlplane.xds.variant import Variant
 from controlplane.xds.verdict import Verdict, answered, awaiting, retry

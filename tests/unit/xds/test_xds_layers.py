@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from controlplane.envoy.types import BY_SHORT
+from controlplane.xds.difference import plan
 from controlplane.xds.feed import Union
 from controlplane.xds.layers import Joint, Layers, Ledgers
 from controlplane.xds.ledger import Ledger
 from controlplane.xds.names import NOBODY, Interest, intern_names
-from controlplane.xds.plan import Ask, plan
+from controlplane.xds.plan import Ask
 from controlplane.xds.variant import Variant
 from tests.unit.xds.world import FakeFeed, resource
 

@@ -29,7 +29,7 @@ from benchmarks.child import serve
 from controlplane import settings
 from controlplane.app import compose
 from controlplane.app.observe import Observer
-from controlplane.app.serve import live
+from controlplane.app.serve import collect_rarely, live
 from controlplane.envoy import pb
 from controlplane.sources.memory import MemorySource
 from controlplane.telemetry import logs
@@ -109,6 +109,7 @@ def main(pipe: Pipe, address: str, size: mesh.Mesh, flags: tuple[str, ...] = (),
 
 def run_loop(work: Coroutine[Any, Any, None]) -> None:
     """As the application runs its loop."""
+    collect_rarely()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, contextlib.suppress(KeyboardInterrupt):
         runner.run(work)
 

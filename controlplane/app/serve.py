@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -21,6 +22,7 @@ _log = logging.getLogger(__name__)
 def run(settings: Settings) -> int:
     """Serve until a signal; returns the exit status."""
     logs.configure(settings.log_level, settings.log_format)
+    collect_rarely()
     for name in ignored_variables(os.environ):
         _log.warning("a variable of istiod's has no meaning here", extra={"variable": name})
     unfit: list[str] = []
@@ -32,6 +34,15 @@ def run(settings: Settings) -> int:
     for text in unfit:
         print(f"mini-istiod: {text}", file=sys.stderr)
     return 2 if unfit else 0
+
+
+def collect_rarely() -> None:
+    """Let the garbage collector look thirty times less often than by default, and hardly ever at everything.
+
+    A push to a thousand proxies allocates a hundred thousand objects, and nearly all go by counting
+    references; collecting meanwhile took an eighth of the time and found nothing.
+    """
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -19,8 +19,8 @@ _SLICE = 0.005
 """Seconds of computing after which the loop gets its turn."""
 _SWEEP = 500
 """Nodes freed between two turns of the loop."""
-_FREEZE_AFTER = 50_000
-"""New nodes after which the survivors are taken out of the garbage collector's sight."""
+_FREEZE_AFTER = 2_000
+"""Queries run after which what is there is taken out of the collector's sight: ten milliseconds of work."""
 
 
 class Settled(NamedTuple):
@@ -71,6 +71,7 @@ class Settler:
             sliced = False
             while not self.graph.settle(_SLICE, self._clock.monotonic):
                 sliced = True
+                self._freeze()
                 await asyncio.sleep(0)
             committed, self.settling = self.settling, False
             self.on_settled(Settled(self.graph.settled, committed, sliced))
@@ -90,7 +91,8 @@ class Settler:
 
     def _freeze(self) -> None:
         # A full collection walks every object that the collector can see: 0.8 s for a million nodes.
-        # What a settled graph holds is long-lived, and its edges are cut explicitly.
+        # What a graph holds is long-lived, and its edges are cut explicitly: freed without a collector.
+        # Often and little by little, because a collection stops everything else for as long as it takes.
         runs = self.graph.counters.runs
         if runs - self._frozen_at >= _FREEZE_AFTER:
             self._frozen_at = runs

@@ -266,3 +266,18 @@ def test_an_edit_rechecks_what_it_touches() -> None:
         world.delete("Service", "s3")
     assert runs["checks_routes.virtual_service_problems"] == 1
     assert world.map(checks).keys() == {Ref("VirtualService", "default", "r3")}
+
+
+def test_settings_of_the_mesh_without_effect_are_named() -> None:
+    world = World(
+        """
+apiVersion: mesh.istio.io/v1alpha1
+kind: MeshConfig
+trustDomain: example.org
+connectTimeout: 3s
+localityLbSetting: {enabled: true}
+outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}
+"""
+    )
+    fields = [problem.field for problems in world.map(checks).values() for problem in problems]
+    assert fields == ["localityLbSetting", "outboundTrafficPolicy.mode", "trustDomain"]

@@ -1,0 +1,43 @@
+"""Checks of the MeshConfig: what it says and nothing here acts upon yet."""
+
+from __future__ import annotations
+
+from controlplane.graph import Q, query
+from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.model.keys import Key
+from controlplane.model.kinds import mesh_configs
+from controlplane.model.kinds.mesh_config import MeshConfig
+from controlplane.model.problem import Problem
+
+_DEFAULTS = MeshConfig()
+_IGNORED = {
+    "trust_domain": "trustDomain",
+    "trust_domain_aliases": "trustDomainAliases",
+    "enable_auto_mtls": "enableAutoMtls",
+    "locality_lb_setting": "localityLbSetting",
+    "discovery_selectors": "discoverySelectors",
+    "default_config": "defaultConfig",
+}
+"""Attributes that are read, by the name of their field; its default says what the mesh does anyway."""
+
+
+@query
+def mesh_config_problems(q: Q, key: Key) -> tuple[Problem, ...]:
+    """Fields that are set to something else than the default and have no effect."""
+    config: MeshConfig | None = q.get(mesh_configs, key)
+    if config is None:
+        return ()
+    said = [
+        name
+        for attribute, name in _IGNORED.items()
+        if getattr(config, attribute) != getattr(_DEFAULTS, attribute)
+    ]
+    if config.outbound_traffic_policy.mode == "ALLOW_ANY_DYNAMIC_DNS":
+        said.append("outboundTrafficPolicy.mode")
+    return tuple(warning("MeshConfig", key, _finding(name)) for name in sorted(said))
+
+
+def _finding(name: str) -> Finding:
+    if name == "outboundTrafficPolicy.mode":
+        return Finding(name, "ALLOW_ANY_DYNAMIC_DNS works as ALLOW_ANY", "say ALLOW_ANY or REGISTRY_ONLY")
+    return Finding(name, "is not supported yet and has no effect", "remove it, or expect none")

@@ -29,6 +29,7 @@ def world() -> World:
 
 
 def listening(world: World, variant) -> Peer:
+    """A peer that has everything."""
     peer = Peer(world, variant)
     peer.start(("lds",), ("rds", "a", "b", "c"))
     return peer
@@ -191,6 +192,27 @@ def test_new_content_of_a_rejected_resource_is_sent(world: World, variant) -> No
     assert [response.bodies for response in peer.flush(ack=True)] == [{"a": "mended"}]
     assert peer.sub("rds").rejected == {}
     assert peer.sub("rds").error == ""
+
+
+@both
+def test_a_mended_listener_is_accepted_though_another_is_rejected_beside_it(world: World, variant) -> None:
+    peer = listening(world, variant)
+    change(world, "lds", "a", "bad")
+    peer.nack(peer.one(), named("lds", "a"))
+    peer.flush(ack=True)
+    world.commit([("lds", "a", resource("lds", "a", "mended")), ("lds", "b", resource("lds", "b", "bad"))])
+    peer.nack(peer.one(), named("lds", "b"))
+    assert peer.sub("lds").rejected.keys() == {"b"}
+
+
+@both
+def test_what_a_client_never_had_is_not_taken_for_good(world: World, variant) -> None:
+    peer = Peer(world, variant, ledgers=listening(world, variant).ledgers)
+    peer.ask("rds", "a")
+    # Before the first answer: the client knows of no earlier version, though others do.
+    change(world, "rds", "a", "bad")
+    assert peer.nack(peer.one(), "bad", "a").verdict.blamed == ("a",)
+    assert [response.bodies for response in peer.flush()] == []
 
 
 @both

@@ -92,6 +92,20 @@ def test_endpoints_that_nobody_asked_for_are_not_echoed(world: World, variant) -
 
 
 @both
+def test_echoes_that_have_to_wait_add_up(world: World, variant) -> None:
+    world.commit([("cds", "b", resource("cds", "b", "1", ["b"])), ("eds", "b", resource("eds", "b", "1"))])
+    peer = connected(world, variant)
+    world.put("eds", "a", "2")
+    (endpoints,) = peer.flush()
+    for name in "ab":
+        world.put("cds", name, "2", [name])
+        (clusters,) = peer.flush()
+        peer.ack(clusters)
+    peer.ack(endpoints, "a", "b")
+    assert peer.one().bodies == {"a": "2", "b": "1"}
+
+
+@both
 def test_endpoints_do_not_wait_for_the_clusters_ack(world: World, variant) -> None:
     peer = connected(world, variant)
     world.commit([("cds", "b", resource("cds", "b", "1", ["b"])), ("eds", "b", resource("eds", "b", "1"))])

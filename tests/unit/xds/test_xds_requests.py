@@ -159,6 +159,17 @@ def test_sotw_a_request_with_an_old_nonce_is_ignored(world: World) -> None:
     assert peer.one().names == ["b"]
 
 
+def test_sotw_the_names_of_a_stale_request_are_ignored(world: World) -> None:
+    peer = Peer(world, SOTW)
+    peer.start(("eds", "a"))
+    before = peer.sub("eds").nonce
+    world.put("eds", "a", "2")
+    response = peer.one()
+    assert peer.ask("eds", "a", "b", nonce=before).expired
+    peer.ack(response, "a")
+    assert peer.flush() == []
+
+
 def test_sotw_before_the_first_answer_a_further_request_counts(world: World) -> None:
     peer = Peer(world, SOTW)
     peer.ask("eds", "a")

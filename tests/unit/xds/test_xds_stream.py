@@ -210,6 +210,21 @@ def test_a_cancelled_stream_leaves_no_slot_behind(world: World) -> None:
     asyncio.run(test())
 
 
+def test_a_stream_cancelled_at_its_turn_leaves_no_slot_behind(world: World) -> None:
+    async def test() -> None:
+        async with Bench(world, XdsOptions(push_throttle=1)) as bench:
+            held = bench.throttle.try_take()
+            bench.connect("eds", "a")
+            await turns()
+            assert bench.throttle.queued == 1
+            held.release()
+            bench.tasks[0].cancel()
+            await turns()
+            assert bench.throttle.free == 1
+
+    asyncio.run(test())
+
+
 def test_a_stream_ends_when_its_client_hangs_up(world: World) -> None:
     async def test() -> None:
         async with Bench(world) as bench:

@@ -169,7 +169,8 @@ def _owed(session: Session, feeds: Mapping[str, Any]) -> str:
             return f"its {short} feed is on the way"
         if sub.pending:
             return f"{len(sub.pending)} {short} responses unanswered"
-        if sub.stirred or sub.retry:
+        behind = sub.point is not sub.ledger.head
+        if behind or sub.answer or sub.owed or sub.echo or sub.retry:
             return f"{short} to be sent"
         # What a client drops by itself, when its listeners are drained, is taken from it much later.
         if sub.leaving and REMOVALS[sub.spec.url] is not Removal.LATE:

@@ -13,6 +13,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from sys import intern
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
@@ -70,7 +71,7 @@ def _decode_delta(data: bytes) -> tuple[Request, NodeClaim | None]:
         nonce=message.response_nonce,
         names=intern_names(message.resource_names_subscribe),
         unsubscribe=intern_names(message.resource_names_unsubscribe),
-        known=dict(message.initial_resource_versions),
+        known={intern(name): intern(has) for name, has in message.initial_resource_versions.items()},
         error=_error(message),
     )
     return request, _node(message)

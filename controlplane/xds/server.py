@@ -173,8 +173,11 @@ class XdsServer:
         session = Session(variant, view.feeds, self._shared)
         stream = self._streams[connection.id] = Stream(context, connection, view, session, self._around)
         self._observer.connected(connection)
+        running = stream.run(request)
+        # A proxy that comes back names all it has: that is not to be kept for as long as it stays.
+        del introduced, request
         try:
-            await stream.run(request)
+            await running
         finally:
             del self._streams[connection.id]
             session.close()

@@ -71,6 +71,7 @@ class Stream:
         Raises ProtocolError when the client sends what is no request.
         """
         self._hear(first)
+        del first
         reader = asyncio.create_task(self._read(), name=f"reader of {self.connection.id}")
         try:
             await self._write()

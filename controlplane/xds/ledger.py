@@ -173,8 +173,6 @@ class Ledger:
                 earlier.before.setdefault(name, old)
             earlier.later = point.later
         del self._points[index]
-        # It may hold itself: what was collected at the head refers to the head.
-        point.memo = None
 
     def hold(self, point: Checkpoint) -> Checkpoint:
         point.readers += 1
@@ -182,12 +180,15 @@ class Ledger:
 
     def release(self, point: Checkpoint) -> None:
         point.readers -= 1
-        if point.readers or point is self.head:
+        if point.readers:
+            return
+        # It may hold itself: what was collected at the head refers to the head.
+        point.memo = None
+        if point is self.head:
             return
         if not point.private:
             self._merge(point)
         elif point.later is not None:
-            point.memo = None
             self.release(point.later)
 
     def diverge(self, before: dict[str, Resource | None]) -> Checkpoint:

@@ -40,14 +40,16 @@ def test_what_a_returning_proxy_had_is_not_kept_for_as_long_as_it_stays() -> Non
 def test_checkpoints_go_without_a_garbage_collector() -> None:
     async def test() -> None:
         world = World()
-        world.put("cds", "a", "1")
+        world.put("eds", "a", "1")
         async with serving(world) as rig:
             client = rig.client(DELTA)
-            await client.ask("cds", known={"a": "older"})
+            await client.ask("eds", "a")
             await client.ack(await client.read())
             for content in "234":
-                world.put("cds", "a", content)
+                world.put("eds", "a", content)
                 await client.ack(await client.read())
+            await client.ask("eds", "a")
+            await client.ack(await client.read())
         del rig, client
         assert [one for one in gc.get_objects() if isinstance(one, Checkpoint)] == []
 

@@ -1,4 +1,4 @@
-"""A resource as bytes: serialized once, framed once, shared by every stream that sends it.
+"""A resource as bytes: serialized once, framed once (if it is small), shared by every stream that sends it.
 
 Equality is that of type, name and body, so the graph keeps the old object when a rebuild yields the
 same bytes.  The version is a hash of the body: equal across restarts and replicas, which lets a
@@ -21,6 +21,9 @@ from controlplane.envoy import pb
 _ANY_TYPE_URL, _ANY_VALUE = 1, 2
 _RESPONSE_RESOURCES = 2
 _DELTA_VERSION, _DELTA_RESOURCE, _DELTA_NAME = 1, 2, 3
+_KEPT = 16 * 1024
+"""Bytes of a body up to which its frames are kept.  Framing a large one is little beside sending it, and the
+route configuration of a large mesh would be held twice for every namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +49,29 @@ class Resource:
     @property
     def sotw_frame(self) -> bytes:
         """This resource as one element of DiscoveryResponse.resources."""
-        if not self._sotw:
-            self._sotw.append(wire.length_delimited(_RESPONSE_RESOURCES, self._any()))
-        return self._sotw[0]
+        if self._sotw:
+            return self._sotw[0]
+        frame = wire.length_delimited(_RESPONSE_RESOURCES, self._any())
+        if len(self.body) <= _KEPT:
+            self._sotw.append(frame)
+        return frame
 
     @property
     def delta_frame(self) -> bytes:
         """This resource as one element of DeltaDiscoveryResponse.resources."""
-        if not self._delta:
-            inner = b"".join(
-                (
-                    wire.string(_DELTA_VERSION, self.version),
-                    wire.length_delimited(_DELTA_RESOURCE, self._any()),
-                    wire.string(_DELTA_NAME, self.name),
-                )
+        if self._delta:
+            return self._delta[0]
+        inner = b"".join(
+            (
+                wire.string(_DELTA_VERSION, self.version),
+                wire.length_delimited(_DELTA_RESOURCE, self._any()),
+                wire.string(_DELTA_NAME, self.name),
             )
-            self._delta.append(wire.length_delimited(_RESPONSE_RESOURCES, inner))
-        return self._delta[0]
+        )
+        frame = wire.length_delimited(_RESPONSE_RESOURCES, inner)
+        if len(self.body) <= _KEPT:
+            self._delta.append(frame)
+        return frame
 
     def _any(self) -> bytes:
         return wire.string(_ANY_TYPE_URL, self.type_url) + (

@@ -73,3 +73,11 @@ def test_push_order_is_the_order_of_types() -> None:
     assert [spec.order for spec in types.TYPES] == sorted(spec.order for spec in types.TYPES)
     for spec in types.TYPES:
         assert spec.refers_to is None or types.BY_URL[spec.refers_to].order > spec.order
+
+
+def test_frames_of_small_resources_are_kept_and_those_of_large_ones_are_not() -> None:
+    small, large = Resource(types.ROUTE, "a", b"x"), Resource(types.ROUTE, "a", b"x" * 100_000)
+    for frame in ("sotw_frame", "delta_frame"):
+        assert getattr(small, frame) is getattr(small, frame)
+        assert getattr(large, frame) is not getattr(large, frame)
+        assert getattr(large, frame) == getattr(large, frame)

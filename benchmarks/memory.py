@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from benchmarks import census, fleet, mesh, plant
-from benchmarks.child import child
+from benchmarks.child import Child, child
 
 NAMESPACES = (10, 50, 100)
 _STARTUP = 120.0
@@ -37,34 +37,46 @@ def run(proxies: int = 1000, namespaces: tuple[int, ...] = NAMESPACES) -> dict[s
 
 
 def _steps(proxies: int, namespaces: int) -> list[dict[str, float]]:
+    """As proxies connect, by quarters; and last, when all came back to a control plane that was restarted."""
     size = mesh.Mesh(services=1000, namespaces=namespaces)
     with (
-        tempfile.TemporaryDirectory() as folder,
-        _discovery(Path(folder), size) as (process, address),
+        tempfile.TemporaryDirectory() as name,
         child("fleet", fleet.main, size, tuple(range(proxies))) as peers,
     ):
-        found = [{"proxies": 0.0, **census.sizes(str(process.pid))}]
-        for share in (1, 2, 3, 4):
-            connected = proxies * share // 4
-            peers.ask("connect", address=address, limit=connected, timeout=300)
-            time.sleep(_SETTLE)
-            found.append({"proxies": float(connected), **census.sizes(str(process.pid))})
+        folder = Path(name)
+        _write(folder / "config", size)
+        with _discovery(folder) as (process, address):
+            found = [{"proxies": 0.0, **census.sizes(str(process.pid))}]
+            found += [_connect(peers, process, address, proxies * share // 4) for share in (1, 2, 3, 4)]
+            peers.ask("drop")
+        with _discovery(folder) as (process, address):
+            found.append(_connect(peers, process, address, proxies))
+            peers.ask("drop")
         return found
 
 
-@contextlib.contextmanager
-def _discovery(folder: Path, size: mesh.Mesh) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """The program on a directory that holds the mesh, one file per namespace; ready."""
-    config = folder / "config"
+def _connect(peers: Child, process: subprocess.Popen[bytes], address: str, count: int) -> dict[str, float]:
+    peers.ask("connect", address=address, limit=count, timeout=300)
+    time.sleep(_SETTLE)
+    return {"proxies": float(count), **census.sizes(str(process.pid))}
+
+
+def _write(config: Path, size: mesh.Mesh) -> None:
+    """The mesh as YAML, one file per namespace."""
     config.mkdir()
     by_namespace: dict[str, list[mesh.Raw]] = {}
     for raw in size.objects():
         by_namespace.setdefault(raw["metadata"].get("namespace", ""), []).append(raw)
     for namespace, found in by_namespace.items():
         (config / f"{namespace or 'cluster'}.yaml").write_text(yaml.dump_all(found, Dumper=yaml.CSafeDumper))
+
+
+@contextlib.contextmanager
+def _discovery(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """The program on the folder `config`; ready."""
     address, monitoring = f"unix:{folder / 'plane'}", plant.free_port()
     argv = [
-        *(sys.executable, "-m", "controlplane", "discovery", "--config-dir", str(config)),
+        *(sys.executable, "-m", "controlplane", "discovery", "--config-dir", str(folder / "config")),
         *("--grpc-addr", address, "--monitoring-addr", f"127.0.0.1:{monitoring}"),
         *("--log-level", "warning", "--drain-duration", "0s"),
     ]

@@ -155,12 +155,12 @@ def _fanout(runs: list[dict[str, Any]]) -> Iterator[str]:
 
 def _memory(found: dict[str, Any]) -> Iterator[str]:
     by_namespace = found["namespaces"]
-    counts = [int(step["proxies"]) for step in next(iter(by_namespace.values()))]
+    counts = [int(step["proxies"]) for step in next(iter(by_namespace.values()))][:-1]
     rows = [
         (f"{name} namespaces", *(step["rss"] for step in steps), steps[-1]["peak"])
         for name, steps in by_namespace.items()
     ]
-    head = ("RSS, MB", *(f"{count} proxies" for count in counts), "peak")
+    head = ("RSS, MB", *(f"{count} proxies" for count in counts), "all after a restart", "peak of that")
     yield _title("Memory with 1000 services", table(head, rows))
     breakdown = found["breakdown"]
     packages = [(name, size) for name, size in breakdown["packages"].items() if size >= 0.5]

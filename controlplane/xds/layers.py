@@ -189,6 +189,9 @@ class Ledgers:
         # By identity: a feed need not be hashable, and the ledger keeps it alive.
         ledger = self._open.get(id(feed))
         if ledger is None:
+            if isinstance(feed, Union) and len(feed.parts) == 1:
+                # A union of one is that one.
+                return self.open(feed.parts[0])
             if isinstance(feed, Union):
                 ledger = Layers(feed, tuple(self._part(part) for part in feed.parts))
             else:

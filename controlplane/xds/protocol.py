@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from controlplane.envoy.resource import Resource
 from controlplane.envoy.types import TypeSpec
-from controlplane.xds.feed import UNSETTLED
+from controlplane.xds.feed import UNSETTLED, Feed
 from controlplane.xds.layers import AnyLedger
 from controlplane.xds.ledger import Change, Checkpoint
 from controlplane.xds.names import NO_INTEREST, NOBODY, Interest, intern_names
@@ -78,7 +78,9 @@ class Subscription:
 
     spec: TypeSpec
     variant: Variant
+    feed: Feed
     ledger: AnyLedger
+    """Of that feed, or of its only part."""
     interest: Interest = NO_INTEREST
     explicit: bool = False
     """Whether any name was ever asked for: after that an empty list is no wildcard any more."""
@@ -172,9 +174,9 @@ class Subscription:
         if past is not None:
             self.ledger.release(past)
 
-    def rebase(self, ledger: AnyLedger) -> AnyLedger:
-        """Read another ledger from now on; gives back the old one, for the caller to close."""
-        past = self.ledger
+    def rebase(self, feed: Feed, ledger: AnyLedger) -> AnyLedger:
+        """Read another feed from now on; gives back the ledger of the old one, for the caller to close."""
+        past, self.feed = self.ledger, feed
         if past.revision == UNSETTLED:
             # Nothing was sent yet: what is owed is owed from the other ledger.
             self.move(None)

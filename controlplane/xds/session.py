@@ -104,8 +104,9 @@ class Session:
             return Heard(unknown=True)
         sub = self.subscriptions.get(spec.url)
         if sub is None:
-            ledger = self._ledgers.open(self._feeds.get(spec.url, NOTHING))
-            sub = self.subscriptions[spec.url] = Subscription(spec, self.variant, ledger)
+            feed = self._feeds.get(spec.url, NOTHING)
+            sub = Subscription(spec, self.variant, feed, self._ledgers.open(feed))
+            self.subscriptions[spec.url] = sub
             # Whatever nonce it has is from another stream.
             sub.begin(request)
             self._ordered = sorted(self.subscriptions.values(), key=lambda one: one.spec.order)
@@ -128,8 +129,8 @@ class Session:
         self._feeds = feeds
         for url, sub in self.subscriptions.items():
             feed = feeds.get(url, NOTHING)
-            if feed is not sub.ledger.feed:
-                self._ledgers.close(sub.rebase(self._ledgers.open(feed)))
+            if feed is not sub.feed:
+                self._ledgers.close(sub.rebase(feed, self._ledgers.open(feed)))
         self._seen = UNSETTLED
 
     def close(self) -> None:

@@ -44,10 +44,13 @@ class Verdict:
 
 def answered(sub: Subscription, nonce: str, error: str | None) -> Verdict | None:
     """Take in the answer to the response with that nonce; None when no response waits for one."""
-    index = next((index for index, push in enumerate(sub.pending) if push.nonce == nonce), None)
-    if index is None:
+    pending = sub.pending
+    index = 0
+    while index < len(pending) and pending[index].nonce != nonce:
+        index += 1
+    if index == len(pending):
         return None
-    push, newest = sub.pending[index], index == len(sub.pending) - 1
+    push, newest = pending[index], index == len(pending) - 1
     if error is None:
         _accept(sub, index)
         return Verdict(push, newest)

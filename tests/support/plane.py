@@ -165,7 +165,7 @@ def _owed(session: Session, feeds: Mapping[str, Any]) -> str:
     for sub in session.subscriptions.values():
         short = sub.spec.short
         sub.ledger.refresh()
-        if sub.ledger.feed is not feeds[sub.spec.url] or sub.ledger.revision == UNSETTLED:
+        if sub.feed is not feeds[sub.spec.url] or sub.ledger.revision == UNSETTLED:
             return f"its {short} feed is on the way"
         if sub.pending:
             return f"{len(sub.pending)} {short} responses unanswered"

@@ -144,6 +144,9 @@ class Observer(PushObserver):
     def refused(self, code: str, reason: str) -> None:
         _log.info("a stream was refused", extra={"code": code, "reason": reason})
 
+    def failed(self) -> None:
+        self._metrics.internal_errors.inc()
+
     def gone(self, connection: Connection, at: float) -> None:
         self._trace.gone(connection.id)
         self._metrics.connected(connection.proxy.metadata.istio_version, -1)

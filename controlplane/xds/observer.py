@@ -69,5 +69,8 @@ class PushObserver:
     def refused(self, code: str, reason: str) -> None:
         """A stream was not admitted, or ended for a fault of its client; `code` names the status."""
 
+    def failed(self) -> None:
+        """A stream ended by a fault of this program; the log has the traceback."""
+
     def gone(self, connection: Connection, at: float) -> None:
         """The stream ended."""

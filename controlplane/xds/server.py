@@ -158,6 +158,9 @@ class XdsServer:
         except ProtocolError as error:
             self._observer.refused(grpc.StatusCode.INVALID_ARGUMENT.name, str(error))
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except Exception:  # the root of a stream's task: our fault ends this stream and no other
+            self._observer.failed()
+            raise  # gRPC logs it and tells the client UNKNOWN
 
     async def _serve(self, variant: Variant, context: _Context) -> None:
         await self._admit()

@@ -11,6 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import grpc
+import pytest
+
 from controlplane.app.compose import App, build
 from controlplane.app.serve import live
 from controlplane.base.parse import Address
@@ -180,3 +183,41 @@ def test_a_paranoid_control_plane_finds_nothing_wrong(tmp_path: Path) -> None:
         await wire.close()
 
     drive(made, test)
+
+
+def internal_errors(app: App) -> float:
+    text = app.metrics.text()[1].decode()
+    [line] = [line for line in text.splitlines() if line.startswith("pilot_total_xds_internal_errors ")]
+    return float(line.split()[1])
+
+
+def test_a_fault_of_ours_ends_one_stream_and_is_counted(tmp_path: Path) -> None:
+    async def test(app: App, url: str) -> None:
+        wire = channel(f"unix:{tmp_path / 'xds.sock'}")
+        leaving = asyncio.create_task(Client(Node("10.0.0.8", "b-1", "default")).run(wire))
+        while not app.xds.streams:
+            await asyncio.sleep(0.005)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        while app.xds.streams:
+            await asyncio.sleep(0.005)
+        assert internal_errors(app) == 0, "a client that hangs up is no fault"
+
+        def broken(proxy: object) -> None:
+            raise ValueError("broken on purpose")
+
+        app.views.open, whole = broken, app.views.open  # type: ignore[assignment,method-assign]
+        with pytest.raises(grpc.aio.AioRpcError) as ended:
+            await Client(Node("10.0.0.9", "a-1", "default")).run(wire)
+        assert ended.value.code() is grpc.StatusCode.UNKNOWN
+        assert internal_errors(app) == 1
+        app.views.open = whole  # type: ignore[method-assign]
+        good = Client(Node("10.0.0.9", "a-1", "default"))
+        stream = asyncio.create_task(good.run(wire))
+        while not any("virtualOutbound" in names for names in good.state.values()):
+            await asyncio.sleep(0.005)
+        stream.cancel()
+        await asyncio.gather(stream, return_exceptions=True)
+        await wire.close()
+
+    drive(settings(tmp_path), test)

@@ -8,7 +8,8 @@
     bare       a process that only writes given bytes to given streams: what gRPC alone costs
     child      how this process talks to those
     spine, fanout, memory, storm
-               the cases; each returns plain data
+                the cases; each returns plain data
+    graph       the incremental engine by itself, with queries that do nothing
     report     tables, JSON; plots draws them
 
 `python -m benchmarks` (or `make bench`) runs all; docs/performance.md explains the results.

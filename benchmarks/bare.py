@@ -40,7 +40,7 @@ async def _serve(pipe: Pipe, address: str) -> None:
 
 
 class Bare:
-    """The streams, and one round at a time."""
+    """The streams, and one round at a time.  See `fanout` for the two ways of writing."""
 
     def __init__(self) -> None:
         self.server = grpc.aio.server(options=_OPTIONS)
@@ -73,7 +73,7 @@ class Bare:
         self._done.clear()
         cpu = cpu_seconds()
         began = time.monotonic()
-        if arguments["gather"]:
+        if arguments["burst"]:
             await asyncio.gather(*(context.write(bodies[scope]) for scope, context in self._streams))
         else:
             for scope, context in self._streams:

@@ -1,9 +1,9 @@
 """One change to a thousand proxies, against a bare gRPC loop that writes the same bytes to them.
 
-Every proxy holds two streams: one of the control plane, one of the bare loop.  A round is one change at the
-control plane, and then the very responses that followed from it written by the bare loop.  So both
-arms see the same machine, the same clients, the same bytes, seconds apart; what is reported is
-the ratio of the two within a round.
+Every proxy holds two streams: one of the control plane, one of the bare server.  A round is one change at
+the control plane, and then the very responses that followed from it, written by the bare server in two
+ways: in a loop, one write after the other, and in a burst, all writes at once.  So all arms see the same
+machine, the same clients, the same bytes, a moment apart; what is reported is ratios within a round.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from benchmarks.child import Child, child
 from benchmarks.figures import median, summary, thinned
 
 _PAUSE = 0.05
+ARMS = ("plane", "loop", "burst")
 
 
 def run(proxies: int = 1000, namespaces: int = 10, rounds: int = 20) -> dict[str, Any]:
@@ -52,20 +53,17 @@ class _Arms:
         self._plane, self._loop, self._peers = plane, loop, peers
 
     def compare(self, short: str, change: Callable[[int], mesh.Raw], rounds: int) -> dict[str, Any]:
-        """Alternate the arms; the first round warms both up and does not count."""
-        made = [self._round(short, change(n + 1), gather=bool(n % 2)) for n in range(rounds + 1)][1:]
-        plane, bare_ones = [one[0] for one in made], [one[1] for one in made]
-        ratios = [ours["last_ack"] / theirs["last_ack"] for ours, theirs in made]
+        """Alternate the arms; the first round warms them up and does not count."""
+        made = [self._round(short, change(n + 1), n % 2) for n in range(rounds + 1)][1:]
+        arms = {arm: [one[arm] for one in made] for arm in ARMS}
+        plane = arms["plane"]
         return {
             "rounds": rounds,
             "bytes": plane[0]["size"],
             "responses": sum(plane[0]["sent"].values()),
             "echoes": sum(one["echoes"] for one in plane),
-            "ratio": summary(ratios),
-            "ratios": ratios,
-            "cpu_ratio": summary(ours["cpu"] / theirs["cpu"] for ours, theirs in made),
-            "plane": _arm(plane),
-            "bare": _arm(bare_ones),
+            **{arm: _arm(measured) for arm, measured in arms.items()},
+            "against": {arm: _against(plane, arms[arm]) for arm in ARMS[1:]},
             "stages": {
                 stage: median(one[stage] * 1000 for one in plane)
                 for stage in ("committed", "settled", "first_write", "last_write", "last_ack")
@@ -75,20 +73,31 @@ class _Arms:
             "pauses": summary((sum(one["pauses"]) for one in plane), 1000),
         }
 
-    def _round(self, short: str, raw: mesh.Raw, gather: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _round(self, short: str, raw: mesh.Raw, turn: int) -> dict[str, dict[str, Any]]:
+        """Once each; the bare arms take turns at being the second."""
         self._peers.ask("notes")
-        ours = self._plane.ask("change", raw=raw)
-        notes = self._peers.ask("notes")
-        ours["told"] = [at - ours["began"] for _, kind, at, _ in notes["plane"] if kind == short]
+        plane = self._plane.ask("change", raw=raw)
+        noted = self._notes()["plane"]
+        plane["told"] = [at - plane["began"] for _, kind, at, _ in noted if kind == short]
         bodies = self._peers.ask("bodies", short=short)
+        made = {"plane": plane}
+        for arm in ARMS[1:] if turn else ARMS[:0:-1]:
+            made[arm] = self._loop.ask("round", bodies=bodies, burst=arm == "burst")
+            made[arm]["told"] = [at - made[arm]["began"] for at in self._notes()["bare"]]
+        return made
+
+    def _notes(self) -> dict[str, Any]:
         time.sleep(_PAUSE)
-        theirs = self._loop.ask("round", bodies=bodies, gather=gather)
-        notes = self._peers.ask("notes")
-        theirs["told"] = [at - theirs["began"] for at in notes["bare"]]
+        notes: dict[str, Any] = self._peers.ask("notes")
         if notes["endings"]:
             raise RuntimeError(f"a stream ended: {notes['endings'][0]}")
-        time.sleep(_PAUSE)
-        return ours, theirs
+        return notes
+
+
+def _against(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Our time through theirs, round by round."""
+    pairs = list(zip(ours, theirs, strict=True))
+    return {what: summary(one[what] / other[what] for one, other in pairs) for what in ("last_ack", "cpu")}
 
 
 def _arm(rounds: list[dict[str, Any]]) -> dict[str, Any]:

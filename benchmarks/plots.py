@@ -19,6 +19,7 @@ mpl.use("svg")
 _GREY = "#808a94"
 _OURS, _BARE = "#2f7fd1", "#e07b39"
 _SERIES = (_OURS, _BARE, "#3a9d5d", "#9a6fd0")
+_ARMS = {"plane": "mini-istiod", "loop": "bare gRPC, one by one", "burst": "bare gRPC, all at once"}
 _STYLE = {
     "text.color": _GREY,
     "axes.labelcolor": _GREY,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from benchmarks import fanout
 from benchmarks.figures import Summary, table
 
 _TIMES = ("p50", "p90", "p99", "max")
@@ -122,34 +123,36 @@ def _slope(rows: list[dict[str, Any]]) -> str:
 def _fanout(runs: list[dict[str, Any]]) -> Iterator[str]:
     for run in runs:
         cases = run["cases"]
-        first = next(iter(cases.values()))
-        times = ["ms", "", *_TIMES]
-        rows = []
-        for name, case in cases.items():
-            for arm in ("plane", "bare"):
-                for what, label in (
-                    ("told", "each proxy told"),
-                    ("last_ack", "last ACK"),
-                    ("cpu", "server CPU"),
-                ):
-                    rows.append((f"{name}, {arm}", label, *_times(case[arm][what])))
+        rows = [
+            (f"{name}, {arm}", label, *_times(case[arm][what]))
+            for name, case in cases.items()
+            for arm in fanout.ARMS
+            for what, label in _MEASURED.items()
+        ]
+        rounds = next(iter(cases.values()))["rounds"]
         yield _title(
-            f"One change to {run['proxies']} proxies in {run['namespaces']} scopes, {first['rounds']} rounds",
-            table(times, rows),
+            f"One change to {run['proxies']} proxies in {run['namespaces']} scopes, {rounds} rounds; ms",
+            table(["change, arm", "", *_TIMES], rows),
         )
-        head = _head("control plane / bare loop, bytes, echoes, last ACK min, p50, p90, CPU min, p50, p90")
+        head = _head("control plane through, bytes, echoes, last ACK p50, least, p90, CPU p50, least, p90")
         yield table(
             head,
             (
                 (
-                    name,
+                    f"{name}, {arm}",
                     case["bytes"],
                     case["echoes"],
-                    *(case["ratio"][at] for at in ("min", "p50", "p90")),
-                    *(case["cpu_ratio"][at] for at in ("min", "p50", "p90")),
+                    *(ratios[what][at] for what in ("last_ack", "cpu") for at in ("p50", "min", "p90")),
                 )
                 for name, case in cases.items()
+                for arm, ratios in case["against"].items()
             ),
+        )
+        yield table(
+            _head(
+                "where the time goes; ms p50, committed, settled, first write, last write, last ACK, planning"
+            ),
+            ((name, *case["stages"].values(), case["planned"]) for name, case in cases.items()),
         )
 
 

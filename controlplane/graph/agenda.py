@@ -18,11 +18,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from controlplane.base.errors import CycleError
+from controlplane.graph.circles import circular
 from controlplane.graph.facets import Facet
-from controlplane.graph.failure import Failure
 from controlplane.graph.map import ANYWHERE, KeyedMap
 from controlplane.graph.memo import Memo
-from controlplane.graph.node import CLEAN, DIRTY, FREED, IDLE, Node, NotReady
+from controlplane.graph.node import CLEAN, DIRTY, IDLE, Node, NotReady
 
 if TYPE_CHECKING:
     from controlplane.graph.engine import Graph
@@ -49,8 +49,9 @@ class Agenda:
         self.roots: dict[Memo, None] = {}
         # Leased nodes that have changed since the leases were last told.
         self.changed: dict[Memo | KeyedMap, None] = {}
-        # Maps given up in the middle of building: nobody reads them yet, and they are not swept.
-        self.wanted: set[KeyedMap] = set()
+        # Maps that were settled inside the turn of a node that is not through: nobody reads them yet,
+        # and they must not be swept.
+        self.wanted: dict[KeyedMap, Node] = {}
         self._queue: list[tuple[int, int, KeyedMap]] = []
         self._order = itertools.count()
         # The maps that are being settled, each inside the one before.
@@ -58,9 +59,6 @@ class Agenda:
         # How often each map was settled since something new came in.
         self._turns: dict[KeyedMap, int] = {}
         self._pulling = False
-        # What has failed because of a circle, and of how many of these it is known that they stay so.
-        self.circular: dict[Memo | KeyedMap, None] = {}
-        self.hopeless = _LAST
         self._now: Callable[[], float] | None = None
         self._deadline = 0.0
 
@@ -82,12 +80,12 @@ class Agenda:
             self.limited = True
             self._now, self._deadline = now, now() + budget
         try:
-            while self._queue or self.roots or self._try_circles_again():
+            while self._waits() or (self.graph.circles.try_again() and self._waits()):
                 if self._queue:
                     self._settle_next()
                 else:
                     self._refresh_root()
-                if self.limited and (self._queue or self.roots) and self.out_of_time():
+                if self.limited and self._waits() and self.out_of_time():
                     return False
         finally:
             self.limited = False
@@ -95,10 +93,13 @@ class Agenda:
         self._turns.clear()
         return True
 
-    def hope(self) -> None:
-        """Something new has come in: what has failed may be tried again."""
-        self.hopeless = _LAST
+    def _waits(self) -> bool:
+        return bool(self._queue or self.roots)
+
+    def begin(self) -> None:
+        """Something new has come in."""
         self._turns.clear()
+        self.graph.circles.hope()
 
     def out_of_time(self) -> bool:
         """Whether the work under way has used up its budget."""
@@ -108,9 +109,11 @@ class Agenda:
         rank, _, node = heapq.heappop(self._queue)
         node.queued = False
         if not (node.needed() or node in self.wanted):
+            self.through(node)
             return  # nobody reads it: it stays unsettled until somebody does, or it is swept
         if self._turns.get(node, 0) >= _RESTLESS:
             self.graph.counters.restless += 1
+            self.through(node)
             return  # an endless exchange of results: better unsettled than for ever
         if node.built and node.rank > rank:
             self.schedule(node)
@@ -127,15 +130,13 @@ class Agenda:
         if done:
             self._turns[node] = self._turns.get(node, 0) + 1
             node.waited = 0
-            self.wanted.discard(node)
-            if not node.needed():
-                self.graph.orphans.add(node)
+            self.through(node)
 
     def _refresh_root(self) -> None:
         root, _ = self.roots.popitem()
         if root.holds is None:
+            self.through(root)
             return
-        changed = root.changed
         self._measure()
         done = False
         try:
@@ -147,31 +148,17 @@ class Agenda:
             self._pulling = False
             if not done:
                 self.roots[root] = None
-        if root.changed != changed:
-            self.changed[root] = None
+        if done:
+            self.through(root)
 
-    def _try_circles_again(self) -> bool:
-        """Run all that failed because of a circle once more; False when that is known not to help.
-
-        Part of a circle may hold itself up after the rest is gone, each node reading the failure of
-        the next; and a map that was settled inside a circle may have been drawn into it.
-        """
-        self.circular = {node: None for node in self.circular if node.rank != FREED and circular(node)}
-        if len(self.circular) >= self.hopeless:
-            return False
-        self.hopeless = len(self.circular)
-        for node in self.circular:
-            if isinstance(node, KeyedMap):
-                node.planned = False
-                node.dirty = True
-                self.schedule(node)
-            else:
-                node.state = DIRTY
-                node.verified = -1  # whatever it has read counts as changed
-                if node.holds is not None:
-                    self.roots[node] = None
-                self.graph.mark_readers(node, None)
-        return bool(self._queue or self.roots)
+    def through(self, node: Memo | KeyedMap) -> None:
+        """A node's turn is over for good: what was settled for it has found its readers, or has none."""
+        if node not in self.wanted and not node.needed():
+            self.graph.orphans.add(node)
+        for map in [map for map, reader in self.wanted.items() if reader is node]:
+            del self.wanted[map]
+            if not map.needed():
+                self.graph.orphans.add(map)
 
     def _enter(self, node: KeyedMap) -> bool:
         stack = self.graph.stack
@@ -210,14 +197,12 @@ class Agenda:
         """Settle a map inside the query that reads it."""
         if node.phase != IDLE:
             raise CycleError(self.graph.path_to(node))
+        self.wanted.setdefault(node, self.graph.stack[0])
         done = False
         try:
             done = self._enter(node)
         finally:
-            if done:
-                self.wanted.discard(node)
-            else:
-                self.wanted.add(node)
+            if not done:
                 self.schedule(node)
         if not done:
             raise NotReady(node)
@@ -277,14 +262,3 @@ class Agenda:
                 if reader.rank < rank <= highest and reader is not node and not circular(reader):
                     reader.rank = rank
                     stack.append(reader)
-
-
-def circular(node: Node) -> bool:
-    """Whether a node has failed because of a circle."""
-    if isinstance(node, Memo):
-        failure = node.value
-    elif isinstance(node, KeyedMap):
-        failure = node.failure
-    else:
-        return False
-    return failure.__class__ is Failure and failure.circular

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from controlplane.base.errors import GraphError
 from controlplane.graph.agenda import Agenda
 from controlplane.graph.bucket import Bucket
+from controlplane.graph.circles import Circles
 from controlplane.graph.keyed import Keyed
 from controlplane.graph.map import KeyedMap
 from controlplane.graph.memo import Families, Memo, Query
@@ -75,6 +76,7 @@ class Graph:
         self._tables = Tables()
         self._commits: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED_COMMITS)
         self._new_leases: list[Lease] = []
+        self.circles = Circles(self)
         self.agenda = Agenda(self)
         self.q = Q(self)
 
@@ -96,7 +98,7 @@ class Graph:
         if changed:
             self.revision += 1
             self._commits.append((self.tick, self.revision))
-            self.agenda.hope()
+            self.agenda.begin()
         return self.revision
 
     def rows(self, table: Table) -> Rows:
@@ -207,7 +209,10 @@ class Graph:
         self.settle()
         node = self.memo(query, args)
         self.orphans.add(node)
-        node.refresh(self)
+        try:
+            node.refresh(self)
+        finally:
+            self.agenda.through(node)
         failure = node.failure
         if failure is not None:
             raise failure.error()
@@ -217,7 +222,8 @@ class Graph:
         """Keep a query or a keyed map alive and up to date until the lease is released."""
         from controlplane.graph.lease import Lease
 
-        self.agenda.hope()
+        self._only_between_queries("lease")
+        self.agenda.begin()
         node: KeyedMap | Memo
         if isinstance(what, Keyed):
             node = self.keyed(what, args)
@@ -248,18 +254,18 @@ class Graph:
     def sweep(self, limit: int | None = None) -> bool:
         """Free nodes that nobody reads, at most `limit`; True when none are left."""
         self._only_between_queries("sweep")
-        orphans = self.orphans
-        orphans -= self.agenda.wanted
-        while orphans:
+        orphans, wanted = self.orphans, self.agenda.wanted
+        while orphans or self.circles.loosen():
             if limit is not None:
                 if limit <= 0:
                     return False
                 limit -= 1
             node = orphans.pop()
-            if node.rank == FREED or node.needed():
+            if node.rank == FREED or node.needed() or node in wanted:
                 continue
             node.rank = FREED
             node.free(self)
+            self.circles.loose = True
             self.counters.freed += 1
         return True
 

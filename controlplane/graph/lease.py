@@ -130,6 +130,7 @@ class Lease:
             node.holds = None
             if isinstance(node, KeyedMap):
                 node.history = None
+            self._graph.circles.loose = True
             if not node.needed():
                 self._graph.orphans.add(node)
 

@@ -243,6 +243,7 @@ class KeyedMap(Node):
         """The value of one child while the map is being settled, for a query inside it."""
         if self.phase != FILLING or self.form is not Form.EACH:
             raise CycleError(graph.path_to(self))  # it depends on all children, or on who they are
+        graph.circles.note(graph.stack[-1])
         child = self.children.get(key)
         if child is None:
             return self._bear(graph, key).value if key in self.pending else None

@@ -155,8 +155,10 @@ class Memo(Node):
         else:
             self.value = value
             self.changed = graph.tick
+            if self.holds is not None:
+                graph.agenda.changed[self] = None
             if value.__class__ is Failure and value.circular:
-                graph.agenda.circular[self] = None
+                graph.circles.note(self)
         read = tuple(deps)
         if mended or read != self.deps:
             self._rewire(graph, read, deps)

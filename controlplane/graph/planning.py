@@ -35,7 +35,7 @@ def replan(map: KeyedMap, graph: Graph) -> None:
     map.unsure = False
     map.failure = failure
     if failure is not None and failure.circular:
-        graph.agenda.circular[map] = None
+        graph.circles.note(map)
     if new != map.plan:
         _take(map, graph, new)
 

@@ -1,7 +1,7 @@
 """gRPC over HTTP/2 from a client's side: one connection, one stream, bytes in and out.
 
 A synthetic proxy must cost less than what it measures.  A grpc.aio client takes as long to read a
-message as the server takes to write it; this one a tenth of that, and no thread.  It speaks as much
+message as the server takes to write it; this one a quarter of that, and no thread.  It speaks as much
 of RFC 9113 as one gRPC stream needs: it never decodes headers, for their content does not matter here.
 Windows are as large as Envoy's, frames as small as HTTP/2's default, as Envoy has them.
 """

@@ -69,11 +69,8 @@ def _figure(path: Path, columns: int = 1) -> Iterator[list[Axes]]:
 def _fanout(run: dict[str, Any], path: Path) -> Path:
     with _figure(path, columns=2) as axes:
         for axis, (name, case) in zip(axes, run["cases"].items(), strict=True):
-            for arm, color, label in (("plane", _OURS, "mini-istiod"), ("bare", _BARE, "bare gRPC loop")):
-                curve = case[arm]["curve"]
-                axis.plot(
-                    curve, [at / (len(curve) - 1) for at in range(len(curve))], color=color, label=label
-                )
+            for (arm, label), color in zip(_ARMS.items(), _SERIES, strict=False):
+                _cumulative(axis, case[arm]["curve"], color, label)
             size = case["bytes"] / case["responses"]
             axis.set_title(f"one {name} change, {_bytes(size)} each", fontsize=10)
             axis.set_xlabel(f"ms until a proxy has it ({run['proxies']} proxies)")
@@ -104,7 +101,7 @@ def _slope(rows: list[dict[str, Any]], path: Path) -> Path:
         axis.set_xscale("log")
         axis.set_ylim(bottom=0)
         axis.set_xlabel("services")
-        axis.set_ylabel("ms from one endpoint change to its bytes")
+        axis.set_ylabel("ms, endpoint change to bytes")
         axis.legend()
     return path
 

@@ -20,6 +20,7 @@ def tables(results: dict[str, Any]) -> Iterator[str]:
         f"{machine['cores']} cores, {machine['memory_gb']} GB, Linux {machine['kernel']}, "
         f"Python {machine['python']}, {packages}; load before the run {machine['load']:.1f}"
     )
+    yield _title("Against the targets", table(_head("what, target, measured"), _targets(results["cases"])))
     writers: dict[str, Callable[[Any], Iterator[str]]] = {
         "spine": _spine,
         "fanout": _fanout,
@@ -29,6 +30,38 @@ def tables(results: dict[str, Any]) -> Iterator[str]:
     for name, write in writers.items():
         if name in results["cases"]:
             yield from write(results["cases"][name])
+
+
+def _targets(cases: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    if "spine" in cases:
+        sorts = cases["spine"]["changes"]["sorts"]
+        yield (
+            "resources serialised for one endpoint change",
+            "1",
+            f"{sorts['one endpoint']['serialised']:.0f}",
+        )
+        unrelated = sorts["one unrelated object"]
+        yield ("responses to an unrelated change", "0", f"{sum(unrelated['sent'].values())}")
+        settled = {
+            row["cold"]["services"]: row["endpoint"]["settled"]["p50"] for row in cases["spine"]["slope"]
+        }
+        smallest = min(settled)
+        for services in sorted(settled)[-2:]:
+            what = f"cost of one endpoint change, {smallest} to {services} services"
+            yield (what, "at most 2x", f"{settled[services] / settled[smallest]:.2f}x")
+    for run in cases.get("fanout", ()):
+        for name, case in run["cases"].items():
+            loop, burst = (case["against"][arm]["last_ack"]["p50"] for arm in fanout.ARMS[1:])
+            what = f"{name} change to {run['proxies']} proxies in {run['namespaces']} scopes, last ACK"
+            yield (what, "at most 1.5x a bare loop", f"{loop:.2f}x ({burst:.2f}x a bare burst)")
+    if "memory" in cases:
+        for name, steps in cases["memory"]["namespaces"].items():
+            what = f"RSS with 1000 services, {steps[-2]['proxies']:.0f} proxies, {name} namespaces"
+            yield (
+                what,
+                "below 400 MB",
+                f"{steps[-2]['rss']:.0f} MB ({steps[-1]['rss']:.0f} after a restart)",
+            )
 
 
 def _title(text: str, body: str) -> str:

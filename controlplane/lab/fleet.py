@@ -77,8 +77,9 @@ class Client:
         self._nonces.clear()
 
         async def send(data: bytes) -> None:
-            # After its end gRPC takes nothing more; how it ended is what reading tells.
-            with contextlib.suppress(asyncio.InvalidStateError):
+            # After its end gRPC takes nothing more, and says so in one of two ways; how the stream
+            # ended is what reading tells.
+            with contextlib.suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
                 await call.write(data)
 
         try:

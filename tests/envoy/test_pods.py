@@ -1,6 +1,6 @@
 """Pods on a real kernel: they start, their traffic is redirected, and nothing of them is left behind."""
 
-from __future__ import annotations
+from __future__ import contextlib
 
 import os
 import signal
@@ -64,9 +64,14 @@ def spec(name: str, number: int, *, serves: bool = True) -> PodSpec:
 def remains(place: Place) -> list[str]:
     """Everything that a lab at this place could leave behind."""
     files = [path.name for path in place.root.iterdir() if path.name != "labs.lock"]
-    command_lines = (path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists())
-    running = [line.decode() for line in command_lines if str(place.root).encode() in line]
+    running = [line.decode() for line in command_lines() if str(place.root).encode() in line]
     return [*files, *netns.names(place.prefix), *running]
+
+
+def command_lines() -> Iterator[bytes]:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            yield path.read_bytes()
 
 
 def test_a_pod_serves_and_goes(place: Place) -> None:
@@ -235,9 +240,9 @@ def crashed(place: Place) -> Iterator[Place]:
 
 
 def test_the_next_lab_clears_what_a_killed_one_left(crashed: Place) -> None:
-    left = remains(crashed)
-    assert any("bootstrap.json" in line for line in left)
-    assert any("sleep 60" in line for line in left)
+    # What was started last may still be on its way to the program that it is to become.
+    assert wait_until(lambda: any("sleep 60" in line for line in remains(crashed)), 5)
+    assert any("bootstrap.json" in line for line in remains(crashed))
     assert any(name.endswith("-victim") for name in netns.names(crashed.prefix))
     with Lab(crashed) as lab:
         assert lab.site.number == 1

@@ -1,6 +1,7 @@
 """Pods on a real kernel: they start, their traffic is redirected, and nothing of them is left behind."""
 
 from __future__ import annotations
+
 import contextlib
 import os
 import signal

@@ -147,13 +147,21 @@ class Layers:
         if not isinstance(point, Joint):
             later = {} if point.later is None else self._former(point.later)
             return {**later, **point.before}
-        former: dict[str, Resource | None] = {}
-        for ledger, part in zip(self.layers, point.parts, strict=True):
-            for change in ledger.changes(part):
-                # A name that moved from one part to another was absent in one of them.
-                if change.old is not None or change.name not in former:
-                    former[change.name] = change.old
-        return former
+        olds = [
+            {change.name: change.old for change in ledger.changes(part)}
+            for ledger, part in zip(self.layers, point.parts, strict=True)
+        ]
+        # A name may move from one part to another.  The part that it comes to may have been brought up
+        # to date for others while the part that it leaves still has it: what did not change counts too.
+        return {name: self._first(name, olds) for old in olds for name in old}
+
+    def _first(self, name: str, olds: list[dict[str, Resource | None]]) -> Resource | None:
+        """What the first part that had a resource had."""
+        for ledger, old in zip(self.layers, olds, strict=True):
+            found = old[name] if name in old else ledger.get(name)
+            if found is not None:
+                return found
+        return None
 
     @property
     def depth(self) -> int:

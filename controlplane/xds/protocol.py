@@ -177,12 +177,14 @@ class Subscription:
     def rebase(self, feed: Feed, ledger: AnyLedger) -> AnyLedger:
         """Read another feed from now on; gives back the ledger of the old one, for the caller to close."""
         past, self.feed = self.ledger, feed
-        if past.revision == UNSETTLED:
+        # Not to be told by whether the old ledger was ever read: the client may have come to it with
+        # what a third one had given it, and leave again before anything of it was computed.
+        had = {} if self.point is None else past.at(self.point)
+        if past.revision == UNSETTLED and not had:
             # Nothing was sent yet: what is owed is owed from the other ledger.
             self.move(None)
             self.point = None if self.interest.wildcard else ledger.hold(ledger.head)
         elif self.point is not None:
-            had = past.at(self.point)
             past.release(self.point)
             differing = {
                 name: had.get(name) for name in {*had, *ledger.names()} if had.get(name) != ledger.get(name)

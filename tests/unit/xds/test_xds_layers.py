@@ -223,3 +223,14 @@ def test_a_joint_moment_is_held_once_whoever_reads_it(mesh: Mesh) -> None:
     mesh.one.release(head)
     mesh.one.release(head)
     assert part.head.readers == 0
+
+
+def test_a_name_that_moved_was_where_it_was_although_only_its_new_part_is_up_to_date(mesh: Mesh) -> None:
+    point = mesh.one.hold(mesh.one.head)
+    put(mesh.own, mine=None)
+    put(mesh.common, mine="2")
+    # The other union's reader came first, and brought up to date what the two share.
+    mesh.two.refresh()
+    assert {name: _content(found) for name, found in mesh.one.at(point).items()}["mine"] == "1"
+    mesh.one.refresh()
+    assert brief(mesh.one, point) == [("mine", "1", "2")]

@@ -470,3 +470,16 @@ def test_another_feed_takes_what_it_does_not_have(world: World) -> None:
     other.put("lds", "l", "1", ["r"])
     peer.session.rebind(other.feeds)
     assert [(one.short, one.removed) for one in peer.flush(ack=True)] == [("cds", ("a",))]
+
+
+def test_passing_through_a_feed_that_was_never_ready_loses_nothing(world: World) -> None:
+    peer = connected(world)
+    between, other = World(), World()
+    other.put("lds", "l", "1", ["r"])
+    world.unsettle()
+    peer.session.rebind(between.feeds)
+    assert peer.flush() == []
+    peer.session.rebind(other.feeds)
+    world.settle()
+    # It was never told that the cluster is gone, so it must be now.
+    assert [(one.short, one.removed) for one in peer.flush(ack=True)] == [("cds", ("a",))]

@@ -15,7 +15,7 @@ from tests.support.convergence import converge
 EDITS = 150
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, 204])
 def test_random_edits(tmp_path: Path, seed: int) -> None:
     responses = asyncio.run(converge(tmp_path, seed, EDITS))
     # Otherwise nothing was compared with anything.

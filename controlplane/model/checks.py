@@ -133,7 +133,7 @@ def check_protocol(r: Reader, name: str, text: str) -> None:
 
 def check_weights(r: Reader, name: str, weights: list[int]) -> None:
     """Relative weights: several of them must not all be 0, and Envoy sums them in 32 bits."""
-    if len(weights) > 1 and not sum(weights):
+    if len(weights) > 1 and not sum(weights) and not r.report.failed:  # a wrong weight reads as 0
         r.error(name, "all weights are 0", "give at least one destination a weight")
     elif sum(weights) > 2**32 - 1:
         r.error(name, "the weights add up to more than 4294967295", "use smaller weights")

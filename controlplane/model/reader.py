@@ -47,7 +47,7 @@ class Reader:
         self.report.add("warning", self.at(name), message, remedy)
 
     def _wrong(self, name: str, expected: str, value: object, remedy: str = "") -> None:
-        self.error(name, f"expected {expected}, got {describe(value)}", remedy)
+        self.error(name, f"expected {expected}, got {describe(value)}", remedy or f"write {expected}")
 
     def has(self, name: str) -> bool:
         """Whether the field is given: not null, and not an empty list."""

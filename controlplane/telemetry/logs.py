@@ -78,7 +78,12 @@ class Lines(logging.Formatter):
             level = f"\x1b[{_COLOURS[record.levelname]}m{level}\x1b[0m"
         where = record.name.removeprefix(f"{_OURS}.")
         message = _printable(record.getMessage())
-        facts = "".join(f" {name}={_quoted(value)}" for name, value in fields(record).items())
+        # A whole object is for machines: the sentence says it already.
+        facts = "".join(
+            f" {name}={_quoted(value)}"
+            for name, value in fields(record).items()
+            if not isinstance(value, Mapping)
+        )
         return f"{at} {level} {where}: {message}{facts}{self._traceback(record)}"
 
     def _traceback(self, record: logging.LogRecord) -> str:
@@ -115,8 +120,6 @@ def _shown(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, (list, tuple, set, frozenset)):
         return ",".join(map(str, value))
-    if isinstance(value, Mapping):
-        return json.dumps(dict(value), default=str)
     return str(value)
 
 

@@ -61,9 +61,11 @@ def test_random_edits(tmp_path: Path, protocol: Protocol, seed: int) -> None:
                 assert rejected == {}, "\n".join(editor.history[-size:])
             followed = await settled(served, old)
             updates = await asyncio.to_thread(old.admin.stats, "update_success")
-            for kind in ("cluster_manager.cds", "listener_manager.lds", "rds", "cluster.outbound"):
+            for kind in ("cluster_manager.cds", "listener_manager.lds", "rds"):
                 count = sum(number for name, number in updates.items() if kind in name)
                 assert count > 10, f"{kind}: {updates}"
+            # Those of endpoints go with their clusters.
+            assert any(number > 1 for name, number in updates.items() if "cluster.outbound" in name)
 
             served.envoys = 0
             await asyncio.to_thread(lab.delete, old)

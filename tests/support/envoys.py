@@ -34,20 +34,33 @@ MARKS = [pytest.mark.netns, pytest.mark.envoy, pytest.mark.skipif(bool(unfit()),
 """For `pytestmark` of a module whose tests start pods."""
 
 
+_PLACES = Path("/run")
+"""Where labs of tests live: pytest keeps tmp_path where Envoy's user cannot enter."""
+
+
 @contextmanager
 def laboratory(tmp_path: Path) -> Iterator[Lab]:
     """A lab at a place of its own, beside labs that may run on this machine; nothing of it is left."""
-    # Under /run, because pytest keeps tmp_path where Envoy's user cannot enter.
-    root = Path(f"/run/mini-istiod-test-{os.getpid()}-{tmp_path.name[-12:]}")
-    place = Place(root, f"mi-test-{os.getpid()}-")
+    for abandoned in _PLACES.glob("mini-istiod-test-*"):
+        owner = abandoned.name.split("-")[3]
+        if not Path(f"/proc/{owner}").exists():
+            _clear(Place(abandoned, f"mi-test-{owner}-"))
+    place = Place(
+        _PLACES / f"mini-istiod-test-{os.getpid()}-{tmp_path.name[-12:]}", f"mi-test-{os.getpid()}-"
+    )
     try:
         with Lab(place) as lab:
             yield lab
     finally:
-        site.sweep(place)
-        (root / "labs.lock").unlink(missing_ok=True)
-        root.rmdir()
+        _clear(place)
         assert netns.names(place.prefix) == ()
+
+
+def _clear(place: Place) -> None:
+    """End and remove whatever is left of labs at a place, and the place."""
+    site.sweep(place)
+    (place.root / "labs.lock").unlink(missing_ok=True)
+    place.root.rmdir()
 
 
 # -- config dumps -------------------------------------------------------------------------------

@@ -59,7 +59,8 @@ class Agenda:
         # How often each map was settled since something new came in.
         self._turns: dict[KeyedMap, int] = {}
         self._pulling = False
-        self._now: Callable[[], float] | None = None
+        # Only while the work is limited.
+        self._now: Callable[[], float] = lambda: 0.0
         self._deadline = 0.0
 
     def schedule(self, node: KeyedMap) -> None:
@@ -69,8 +70,6 @@ class Agenda:
         node.queued = True
         rank = node.rank if node.built else _LAST
         heapq.heappush(self._queue, (rank, next(self._order), node))
-        if rank < self.reach and not self._pulling:
-            self.reach = rank
 
     # Working it off.
 
@@ -81,6 +80,7 @@ class Agenda:
             self._now, self._deadline = now, now() + budget
         try:
             while self._waits() or (self.graph.circles.try_again() and self._waits()):
+                self._pulling = False
                 if self._queue:
                     self._settle_next()
                 else:
@@ -89,7 +89,6 @@ class Agenda:
                     return False
         finally:
             self.limited = False
-            self._now = None
         self._turns.clear()
         return True
 
@@ -102,8 +101,8 @@ class Agenda:
         self.graph.circles.hope()
 
     def out_of_time(self) -> bool:
-        """Whether the work under way has used up its budget."""
-        return self._now is not None and self._now() >= self._deadline
+        """Whether the work under way, which is limited, has used up its budget."""
+        return self._now() >= self._deadline
 
     def _settle_next(self) -> None:
         rank, _, node = heapq.heappop(self._queue)
@@ -115,7 +114,7 @@ class Agenda:
             self.graph.counters.restless += 1
             self.through(node)
             return  # an endless exchange of results: better unsettled than for ever
-        if node.built and node.rank > rank:
+        if node.rank > rank:
             self.schedule(node)
             return
         done = False
@@ -124,7 +123,6 @@ class Agenda:
         except NotReady:
             pass  # it will be its turn again
         finally:
-            self._pulling = False
             if not done:
                 self.schedule(node)
         if done:
@@ -137,7 +135,6 @@ class Agenda:
         if root.holds is None:
             self.through(root)
             return
-        self._measure()
         done = False
         try:
             root.refresh(self.graph)
@@ -145,7 +142,6 @@ class Agenda:
         except NotReady:
             pass  # it will be its turn again
         finally:
-            self._pulling = False
             if not done:
                 self.roots[root] = None
         if done:
@@ -153,8 +149,6 @@ class Agenda:
 
     def through(self, node: Memo | KeyedMap) -> None:
         """A node's turn is over for good: what was settled for it has found its readers, or has none."""
-        if node not in self.wanted and not node.needed():
-            self.graph.orphans.add(node)
         for map in [map for map, reader in self.wanted.items() if reader is node]:
             del self.wanted[map]
             if not map.needed():
@@ -223,10 +217,12 @@ class Agenda:
         if self._queue and self._queue[0][0] < node.rank:
             if self._maps:
                 self._maps[0].waited += 1
+            self.graph.counters.put_back += 1
             raise NotReady(node)
 
     def _doubt(self) -> None:
         """Mark all that stands above unsettled maps as perhaps out of date, and go by pulling."""
+        self.graph.counters.doubted += 1
         self._pulling = True
         self.reach = _LAST
         stack: list[Node] = [*self._maps, *(node for _, _, node in self._queue if node.built)]

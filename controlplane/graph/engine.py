@@ -32,9 +32,16 @@ _REMEMBERED_COMMITS = 4096
 
 
 class Counters:
-    """What the graph has done since it was made; tests and metrics read differences."""
+    """What the graph has done since it was made; tests and metrics read differences.
 
-    __slots__ = ("_families", "equal", "failed", "freed", "restless", "validated")
+    `equal`: runs whose result was the old one; `validated`: marked nodes that need not run; `put_back`,
+    `doubted`: how often a turn was out of order, and how often it went by pulling; `restless`: how often
+    a map was left unsettled because there was no end to it.
+    """
+
+    __slots__ = (
+        "_families", "doubted", "equal", "failed", "freed", "put_back", "restless", "validated",
+    )  # fmt: skip
 
     def __init__(self, families: Families) -> None:
         self._families = families
@@ -42,6 +49,8 @@ class Counters:
         self.validated = 0
         self.failed = 0
         self.freed = 0
+        self.put_back = 0
+        self.doubted = 0
         self.restless = 0
 
     @property

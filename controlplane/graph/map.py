@@ -143,10 +143,6 @@ class KeyedMap(Node):
         else:
             self.touched[key] = None
 
-    def refresh(self, graph: Graph) -> None:
-        if self.dirty:
-            graph.agenda.require(self)
-
     def settle(self, graph: Graph) -> bool:
         """Bring the map up to date; False when the graph's time was over on the way.
 
@@ -156,8 +152,8 @@ class KeyedMap(Node):
             self.phase = PLANNING
             if not self.planned:
                 planning.replan(self, graph)
-            if (self.unsure or self.touched) and not self._sync_members(graph):
-                continue
+            if self.unsure or self.touched:
+                self._sync_members(graph)
             self.phase = FILLING
             if not self._sync_children(graph):
                 return False
@@ -168,14 +164,14 @@ class KeyedMap(Node):
         self._publish(graph)  # what is published may come back to this map and mark it again
         return True
 
-    def _sync_members(self, graph: Graph) -> bool:
-        """Follow the sources; False when that needs a new plan."""
+    def _sync_members(self, graph: Graph) -> None:
+        """Follow the sources."""
         try:
             for source in self.sources:
                 graph.agenda.arrive(source)
         except GraphError:
-            self.planned = False  # a source turns out to read this map: planning says so
-            return False
+            self.planned = False  # a source turns out to read this map: planning will say so
+            return
         self.unsure = False
         containers = [source.container() for source in self.sources] if self.plan is not None else []
         for key in self.touched:
@@ -187,7 +183,6 @@ class KeyedMap(Node):
             else:
                 self.drop(graph, key)
         self.touched.clear()
-        return True
 
     def drop(self, graph: Graph, key: Any) -> None:
         """Take a member out, if it is in."""
@@ -207,7 +202,7 @@ class KeyedMap(Node):
                 child = children.get(key)
                 if child is None:
                     child = self._bear(graph, key)
-                elif child.state != CLEAN or child.rank > agenda.reach:
+                elif child.state != CLEAN:
                     agenda.arrive(child)
                 if child.rank >= self.rank:
                     agenda.raise_rank(self, child.rank + 1)

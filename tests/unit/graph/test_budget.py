@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -205,5 +206,83 @@ def test_a_query_that_meets_an_unfinished_map_runs_again_and_reads_afresh() -> N
     assert lease.value == 120
 
 
+def test_a_query_is_given_up_once_however_many_slices_its_map_takes() -> None:
+    begun = []
+
+    @query
+    def reader(q: Q) -> int:
+        begun.append(1)
+        return len(q.values(all_doubled))
+
+    graph = loaded()
+    graph.lease(reader)
+    assert slices(graph, 1) > 10
+    assert len(begun) == 2
+
+
+@pytest.mark.parametrize("what", [above, over, grand_total], ids=lambda what: what.name)
+def test_what_was_built_for_a_lease_that_is_gone_is_swept(what: Any) -> None:
+    graph = loaded()
+    for budget in range(1, 60, 7):
+        lease = graph.lease(what)
+        graph.settle(budget, ticking())
+        lease.release()
+        graph.settle()
+        graph.sweep()
+        assert graph.size() == 0
+
+
 def test_an_exhausted_budget_with_nothing_to_do_is_success() -> None:
     assert Graph().settle(0, ticking())
+
+
+def test_a_budget_without_a_clock_is_no_limit() -> None:
+    graph = loaded()
+    lease = graph.lease(all_doubled)
+    assert graph.settle(0)
+    assert len(lease) == 20
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_budget_that_ends_with_the_work_is_success(count: int) -> None:
+    graph = loaded(count)
+    graph.lease(all_doubled)
+    assert graph.settle(0, ticking())
+
+
+def test_one_slice_goes_on_from_map_to_map() -> None:
+    graph = loaded()
+    for what in (grand_total, over, above, all_doubled):
+        graph.lease(what)  # type: ignore[arg-type]
+    assert slices(graph, 10_000) == 1
+
+
+def test_a_thousand_changes_while_something_is_built_are_no_endless_exchange() -> None:
+    graph = loaded(2)
+    lease = graph.lease(all_doubled)
+    graph.settle()
+    clock = ticking()
+    for n in range(1100):
+        put(graph, n00=n, **{f"m{n}": 1})
+        building = graph.lease(above)
+        graph.settle(0, clock)
+        building.release()
+    graph.settle()
+    assert graph.counters.restless == 0
+    assert lease.get("n00") == 2 * 1099
+
+
+def test_a_map_that_its_reader_gave_up_while_it_was_built_is_swept() -> None:
+    @query
+    def fickle(q: Q) -> int:
+        return len(q.values(all_doubled)) if q.get(numbers, "n00") == 0 else -1
+
+    graph = loaded()
+    lease = graph.lease(fickle)
+    assert not graph.settle(3, ticking())
+    graph.sweep()
+    put(graph, n00=1)
+    assert slices(graph) > 0
+    assert lease.value == -1
+    graph.sweep()
+    assert graph.size() == 2

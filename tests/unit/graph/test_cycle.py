@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from controlplane.base.errors import CycleError, QueryFailed
-from controlplane.graph import Failure, Lease, Plan, Q, each, flat, group, keyed, query
+from controlplane.graph import Failure, Graph, Lease, Plan, Q, each, flat, group, keyed, query
 from tests.unit.graph.town import content, graph_with, numbers, put
 
 
@@ -281,3 +281,59 @@ def test_a_circle_under_a_lease_is_kept_by_a_sweep() -> None:
     put(graph, b=None)
     graph.settle()
     assert lease.value == "b"
+
+
+def drawn_in(graph: Graph) -> tuple[Lease, Lease]:
+    """Two maps of which b0 reads the keys of the other, which reads b1: never a circle of queries."""
+    put(graph, a1="b1", b0="keys a")
+    left, right = graph.lease(hops, "a"), graph.lease(hops, "b")
+    graph.settle()
+    assert (left.get("a1"), right.get("b0")) == ("b1", "3 keys")
+    put(graph, a1="b2", b0="values a")
+    graph.settle()
+    return left, right
+
+
+def test_what_was_drawn_into_a_circle_by_its_neighbours_is_tried_again() -> None:
+    left, right = drawn_in(graph_with())
+    assert (left.get("a1"), right.get("b0")) == ("b2", "3 values")
+
+
+def test_a_circle_that_stays_does_not_keep_others_from_being_tried_again() -> None:
+    graph = graph_with(x="y", y="x")
+    circle = graph.lease(follow, "x")
+    graph.settle()
+    left, right = drawn_in(graph)
+    assert (left.get("a1"), right.get("b0")) == ("b2", "3 values")
+    assert circle.failure is not None
+
+
+@query
+def swallowing(q: Q, name: str, key: str) -> int:
+    if not q.get(numbers, "on"):
+        return 0
+    try:
+        return q.at(exchange, ("b" if name == "a" else "a",), key) + 1
+    except QueryFailed:
+        return 0
+
+
+@keyed
+def exchange(q: Q, name: str) -> Plan:
+    return each(q.fixed("x"), swallowing, name)
+
+
+def test_an_endless_exchange_of_results_ends_unsettled_and_recovers() -> None:
+    """Only a query that swallows a circle's failure can do that."""
+    graph = graph_with(on=True)
+    leases = [graph.lease(exchange, name) for name in "ab"]
+    graph.settle()
+    assert graph.counters.restless > 0
+    put(graph, other=1)
+    graph.settle()  # something new has come in: it is tried again, and ends again
+    before = graph.counters.restless
+    put(graph, on=None)
+    graph.settle()
+    assert [content(lease) for lease in leases] == [{"x": 0}, {"x": 0}]
+    assert all(lease.ready for lease in leases)
+    assert graph.counters.restless == before

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from controlplane.graph import Plan, Q, each, group, keyed, query
-from tests.unit.graph.town import content, graph_with, numbers, put, runs
+from tests.unit.graph.town import House, content, graph_with, houses, numbers, put, runs
 
 
 @query
@@ -89,6 +89,7 @@ def test_the_order_in_which_leases_were_taken_does_not_matter() -> None:
             put(graph, a=3, b=3)
         assert ran["digest"] == 1
         assert ran["base"] == ran["left_value"] == ran["right_value"] == ran["both"] == 2
+        assert graph.counters.put_back == graph.counters.doubted == 0
 
 
 @query
@@ -162,14 +163,23 @@ def test_the_order_of_maps_may_turn_round(whole: bool, budget: int | None) -> No
     graph = graph_with(order="abcd", base=0, whole=whole)
     leases = {name: graph.lease(over_chain, name) for name in "dbca"}
     clock = itertools.count()
-    for base, order in enumerate(itertools.permutations("abcd")):
-        put(graph, order="".join(order), base=base)
-        while not graph.settle(budget, lambda: next(clock)):
-            pass
-        found = {name: lease.get("x") for name, lease in leases.items()}
-        assert found == {name: (name, base + place) for place, name in enumerate(order)}
-    assert graph.counters.failed == 0
-    assert graph.counters.restless == 0
+    turns = list(itertools.permutations("abcd"))
+    doubted = 0
+    for base, order in enumerate(turns):
+        for change in ({"order": "".join(order), "base": base}, {"base": base + 100}):
+            put(graph, **change)
+            while not graph.settle(budget, lambda: next(clock)):
+                pass
+            found = {name: lease.get("x") for name, lease in leases.items()}
+            assert found == {name: (name, change["base"] + place) for place, name in enumerate(order)}
+            if "order" in change:
+                doubted = graph.counters.doubted
+            assert graph.counters.doubted == doubted
+    # Each map's child once per change: in the turns too, after which the order is as good as any.
+    assert graph.counters.by_query["test_order.link"] == 2 * 4 * len(turns)
+    assert graph.counters.by_query["test_order.over_link"] == 2 * 4 * len(turns)
+    assert graph.counters.doubted > 0
+    assert graph.counters.failed == graph.counters.restless == 0
 
 
 def test_a_map_that_reads_upwards_for_the_first_time_sees_nothing_stale() -> None:
@@ -191,9 +201,74 @@ def test_a_map_that_reads_upwards_for_the_first_time_sees_nothing_stale() -> Non
     graph.lease(low)
     graph.lease(tip)
     graph.settle()
-    put(graph, a=2, switch=1)
-    graph.settle()
+    with runs(graph) as ran:
+        put(graph, a=2, switch=1)
     assert seen == [(2, 2, 3, 30)]
+    assert ran["low_value"] == 1
+    assert ran["both"] == ran["right_value"] == 2  # the switch is a row like any other
+    assert (graph.counters.put_back, graph.counters.doubted) == (1, 0)
+    with runs(graph) as ran:
+        put(graph, a=3)
+    assert set(ran.values()) == {1}
+    assert (graph.counters.put_back, graph.counters.doubted) == (1, 0)
+
+
+@query
+def from_above(q: Q, key: str) -> tuple[int, ...]:
+    found: tuple[int, ...] = q.at(tip, (), key)
+    return found
+
+
+@keyed
+def many(q: Q) -> Plan:
+    return each(q.map(right), from_above)
+
+
+@keyed
+def few(q: Q) -> Plan:
+    """Below all others, until it has a member; then it shares its child with `many`."""
+    return each(q.fixed(*q.get(houses, "few").street), from_above)
+
+
+def test_a_new_member_whose_child_is_there_already_waits_for_what_the_child_reads() -> None:
+    graph = graph_with(a=1, b=2)
+    graph.commit([(houses, "few", House(street=""))])
+    low, high = graph.lease(few), graph.lease(many)
+    graph.settle()
+    with runs(graph) as ran:
+        graph.commit([(houses, "few", House(street="a")), (numbers, "a", 5)])
+    assert low.get("a") == high.get("a") == (5, 6, 60)
+    assert set(ran.values()) == {1}
+    assert (graph.counters.put_back, graph.counters.doubted) == (1, 0)
+
+
+def test_reading_upwards_again_and_again_is_no_reason_to_doubt() -> None:
+    @query
+    def climb(q: Q, key: str) -> tuple[str, int]:
+        found: tuple[str, int] = q.at(chain, (q.get(houses, "to").street,), key)
+        return found
+
+    @keyed
+    def climber(q: Q) -> Plan:
+        return each(q.fixed("x"), climb)
+
+    graph = graph_with(order="abcdefghi", base=0)
+    graph.commit([(houses, "to", House("a"))])
+    lease, _top = graph.lease(climber), graph.lease(chain, "i")
+    graph.settle()
+    for place, name in enumerate("cegi", 1):
+        graph.commit([(houses, "to", House(name)), (numbers, "base", 10 * place)])
+        graph.settle()
+        assert lease.get("x") == (name, 12 * place)
+    assert (graph.counters.put_back, graph.counters.doubted) == (4, 0)
+
+
+def test_a_map_queues_up_once_however_often_it_is_marked() -> None:
+    graph = graph_with(**{f"n{i}": i for i in range(50)})
+    graph.lease(bases)
+    graph.settle()
+    put(graph, **{f"n{i}": i + 1 for i in range(50)})
+    assert len(graph.agenda._queue) == 1
 
 
 def test_a_leased_query_sees_one_state() -> None:

@@ -170,7 +170,14 @@ def _xds_cluster(control_plane: ControlPlane) -> Json:
         "@type": _TYPE + _HTTP_OPTIONS,
         "explicit_http_config": {
             # Without pings a control plane that vanished silently is never noticed.
-            "http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "10s"}}
+            # Envoy adds up to 15 % to the interval by default: 5 % keeps noticing well below 45 s.
+            "http2_protocol_options": {
+                "connection_keepalive": {
+                    "interval": "30s",
+                    "timeout": "10s",
+                    "interval_jitter": {"value": 5},
+                }
+            }
         },
     }
     if control_plane.http_filters:

@@ -99,6 +99,7 @@ def test_a_vanished_control_plane_is_noticed() -> None:
     found = pb.http_protocol_options.HttpProtocolOptions.FromString(packed.value)
     keepalive = found.explicit_http_config.http2_protocol_options.connection_keepalive
     assert (keepalive.interval.seconds, keepalive.timeout.seconds) == (30, 10)
+    assert keepalive.interval_jitter.value == 5
 
 
 def test_there_is_room_for_tls_and_a_token() -> None:

@@ -32,6 +32,11 @@ def tag(number: int, wire_type: int) -> bytes:
     return varint(number << 3 | wire_type)
 
 
+def header(number: int, size: int) -> bytes:
+    """What stands before the payload of a string, bytes or message field of so many bytes."""
+    return tag(number, _LENGTH_DELIMITED) + varint(size)
+
+
 def length_delimited(number: int, payload: bytes) -> bytes:
     """A string, bytes or message field; empty payloads are written too (a present, empty message)."""
     return b"".join((tag(number, _LENGTH_DELIMITED), varint(len(payload)), payload))

@@ -51,7 +51,7 @@ class Resource:
         """This resource as one element of DiscoveryResponse.resources."""
         if self._sotw:
             return self._sotw[0]
-        frame = wire.length_delimited(_RESPONSE_RESOURCES, self._any())
+        frame = b"".join(self._sotw_parts())
         if len(self.body) <= _KEPT:
             self._sotw.append(frame)
         return frame
@@ -61,22 +61,40 @@ class Resource:
         """This resource as one element of DeltaDiscoveryResponse.resources."""
         if self._delta:
             return self._delta[0]
-        inner = b"".join(
-            (
-                wire.string(_DELTA_VERSION, self.version),
-                wire.length_delimited(_DELTA_RESOURCE, self._any()),
-                wire.string(_DELTA_NAME, self.name),
-            )
-        )
-        frame = wire.length_delimited(_RESPONSE_RESOURCES, inner)
+        frame = b"".join(self._delta_parts())
         if len(self.body) <= _KEPT:
             self._delta.append(frame)
         return frame
 
-    def _any(self) -> bytes:
-        return wire.string(_ANY_TYPE_URL, self.type_url) + (
-            wire.length_delimited(_ANY_VALUE, self.body) if self.body else b""
+    def sotw_pieces(self) -> tuple[bytes, ...]:
+        """What the frame is joined from: to be joined with others without copying a large body twice."""
+        return (self.sotw_frame,) if len(self.body) <= _KEPT else self._sotw_parts()
+
+    def delta_pieces(self) -> tuple[bytes, ...]:
+        """See `sotw_pieces`."""
+        return (self.delta_frame,) if len(self.body) <= _KEPT else self._delta_parts()
+
+    def _sotw_parts(self) -> tuple[bytes, ...]:
+        before = self._before_body()
+        return wire.header(_RESPONSE_RESOURCES, len(before) + len(self.body)) + before, self.body
+
+    def _delta_parts(self) -> tuple[bytes, ...]:
+        inner = self._before_body()
+        before = b"".join(
+            (
+                wire.string(_DELTA_VERSION, self.version),
+                wire.header(_DELTA_RESOURCE, len(inner) + len(self.body)),
+                inner,
+            )
         )
+        after = wire.string(_DELTA_NAME, self.name)
+        size = len(before) + len(self.body) + len(after)
+        return wire.header(_RESPONSE_RESOURCES, size) + before, self.body, after
+
+    def _before_body(self) -> bytes:
+        """What stands before the body in an Any."""
+        value = wire.header(_ANY_VALUE, len(self.body)) if self.body else b""
+        return wire.string(_ANY_TYPE_URL, self.type_url) + value
 
 
 def resource(type_url: str, name: str, message: pb.Message, refs: Iterable[str] = ()) -> Resource:

@@ -177,7 +177,7 @@ def _join(plan: Plan) -> bytes:
     return b"".join(
         (
             wire.string(_VERSION, plan.version),
-            plan.frames(),
+            *plan.frames(),
             wire.string(_TYPE_URL, plan.type_url),
             wire.string(_NONCE, plan.version),
             *(wire.string(_DELTA_REMOVED, name) for name in plan.removed),

@@ -115,16 +115,16 @@ class Plan:
             self._version = digest.hexdigest()
         return self._version
 
-    def frames(self) -> bytes:
-        """The resources as they stand in a response; kept where responses are made of pieces."""
+    def frames(self) -> list[bytes]:
+        """The resources as they stand in a response, to be joined."""
         if self.pieces:
-            return b"".join(piece.kept_frames() for piece in self.pieces)
+            return [piece.kept_frames() for piece in self.pieces]
         if self.variant is Variant.SOTW:
-            return b"".join([one.sotw_frame for one in self.upserts])
-        return b"".join([one.delta_frame for one in self.upserts])
+            return [part for one in self.upserts for part in one.sotw_pieces()]
+        return [part for one in self.upserts for part in one.delta_pieces()]
 
     def kept_frames(self) -> bytes:
-        """As `frames`, joined once."""
+        """As `frames`, joined once, for responses that are made of pieces."""
         if not self._frames:
-            self._frames = self.frames()
+            self._frames = b"".join(self.frames())
         return self._frames

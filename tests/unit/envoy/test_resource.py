@@ -81,3 +81,13 @@ def test_frames_of_small_resources_are_kept_and_those_of_large_ones_are_not() ->
         assert getattr(small, frame) is getattr(small, frame)
         assert getattr(large, frame) is not getattr(large, frame)
         assert getattr(large, frame) == getattr(large, frame)
+
+
+@pytest.mark.parametrize("size", [0, 10, 100_000])
+def test_the_pieces_of_a_frame_are_the_frame(size: int) -> None:
+    one = Resource(types.ROUTE, "a", b"x" * size)
+    assert b"".join(one.sotw_pieces()) == one.sotw_frame
+    assert b"".join(one.delta_pieces()) == one.delta_frame
+    response = pb.discovery.DeltaDiscoveryResponse.FromString(one.delta_frame)
+    assert response.resources[0].resource.value == one.body
+    assert pb.deterministic(response) == one.delta_frame

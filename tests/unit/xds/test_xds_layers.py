@@ -201,7 +201,7 @@ def test_newcomers_share_what_their_parts_have_to_say(mesh: Mesh) -> None:
     assert [change.name for change in first.news] == ["a", "b", "mine"]
     assert first.pieces[0] is second.pieces[0]
     assert first.version != second.version
-    assert first.frames() == b"".join(one.delta_frame for one in first.upserts)
+    assert b"".join(first.frames()) == b"".join(one.delta_frame for one in first.upserts)
 
 
 def test_a_union_nobody_reads_lets_its_parts_go(mesh: Mesh) -> None:

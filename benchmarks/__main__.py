@@ -40,7 +40,7 @@ def main() -> int:
     parser.add_argument("--publish", action="store_true", help="draw plots and update docs/performance.md")
     parser.add_argument("--from-report", action="store_true", help="run nothing, use reports/bench.json")
     args = parser.parse_args()
-    path = _ROOT / "reports" / "bench.json"
+    path = _ROOT / "reports" / ("bench-quick.json" if args.quick else "bench.json")
     results = json.loads(path.read_text()) if args.from_report else _run(args.only or list(CASES), args.quick)
     if not args.from_report:
         path.parent.mkdir(exist_ok=True)

@@ -67,7 +67,7 @@ slow: install ## the tests that take minutes
 	$(BIN)/pytest -m slow tests $(ARGS)
 
 bench: $(READY) ## the benchmarks in some ten minutes (ARGS="--publish" renews docs/performance.md)
-	$(BIN)/python -m benchmarks $(ARGS)
+	$(BIN)/python -m bench $(ARGS)
 
 clean: ## remove what tests and builds leave behind
 	rm -rf build dist run reports .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

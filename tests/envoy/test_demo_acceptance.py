@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.lab.fleet import Protocol
+from controlplane.lab.client import Protocol
 from controlplane.lab.pods import Pod, Sidecar
 from controlplane.lab.shop import Shop
 from controlplane.lab.steps import STEPS

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from controlplane.lab.fleet import Protocol
+from controlplane.lab.client import Protocol
 from controlplane.lab.pods import Pod, PodSpec, Sidecar
 from controlplane.lab.waiting import wait_until
 from tests.support import objects as a

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from controlplane.lab import traffic
+from controlplane.lab.client import Protocol
 from controlplane.lab.fabric import service_address
 from controlplane.lab.fetch import Target, fetch
-from controlplane.lab.fleet import Protocol
 from controlplane.lab.pods import App, Lab, Pod, PodSpec, Sidecar
 from controlplane.lab.shop import SAMPLE
 from controlplane.lab.waiting import wait_until

@@ -15,8 +15,8 @@ import pytest
 from controlplane.envoy.bootstrap import ControlPlane, bootstrap
 from controlplane.inject.iptables import PROXY_UID
 from controlplane.lab import fabric, netns, tools
+from controlplane.lab.client import Protocol
 from controlplane.lab.fetch import Admin
-from controlplane.lab.fleet import Protocol
 from controlplane.lab.pods import Lab, PodSpec
 from controlplane.lab.site import Command
 from controlplane.lab.waiting import wait_until

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.lab.fleet import Protocol
+from controlplane.lab.client import Protocol
 from controlplane.lab.pods import Lab, Pod, PodSpec, Sidecar
 from tests.support.edits import Editor
 from tests.support.envoys import MARKS, contents, laboratory, normal_form, warming

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from controlplane.envoy.types import CLUSTER
-from controlplane.lab.fleet import channel
+from controlplane.lab.client import channel
 from tests.support import objects as a
 from tests.support.plane import client
 from tests.support.process import Process, started

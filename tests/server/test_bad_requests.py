@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from controlplane.envoy.types import CLUSTER, LISTENER
-from controlplane.lab.fleet import Client
+from controlplane.lab.client import Client
 from tests.support import objects as a
 from tests.support.files import MeshFiles
 from tests.support.plane import Served, client, serving_files

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from benchmarks.mesh import Mesh, Raw, unrelated
 from controlplane.envoy import pb
 from controlplane.envoy.feeds import feeds
 from controlplane.graph import Graph
+from controlplane.lab.churn.mesh import Mesh, Raw, unrelated
 from controlplane.mesh.proxies import proxy_view
 from controlplane.model.kinds import BY_NAME
 from controlplane.model.locality import Locality

@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc
 
 from controlplane.envoy.types import CLUSTER
-from controlplane.lab.fleet import Client, channel
+from controlplane.lab.client import Client, channel
 from tests.support import objects as a
 from tests.support.plane import client
 from tests.support.process import Process, started

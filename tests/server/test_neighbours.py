@@ -14,7 +14,7 @@ from statistics import median, quantiles
 import pytest
 
 from controlplane.envoy.types import CLUSTER, ROUTE
-from controlplane.lab.fleet import Client, Protocol, Received
+from controlplane.lab.client import Client, Protocol, Received
 from tests.support import objects as a
 from tests.support.files import MeshFiles
 from tests.support.plane import Served, client, serving_files

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.lab.fleet import Protocol
+from controlplane.lab.client import Protocol
 from controlplane.lab.pods import Lab, Pod, PodSpec, Sidecar
 from controlplane.lab.waiting import wait_until
 from tests.support import objects as a

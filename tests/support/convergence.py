@@ -10,7 +10,7 @@ from typing import Any
 
 from controlplane.app.debug import problems
 from controlplane.envoy.types import BY_URL
-from controlplane.lab.fleet import Client, Protocol
+from controlplane.lab.client import Client, Protocol
 from controlplane.model.problem import Problem
 from tests.support.edits import Editor
 from tests.support.files import MeshFiles

@@ -15,7 +15,7 @@ from controlplane import settings
 from controlplane.app.compose import App, build
 from controlplane.app.serve import live
 from controlplane.envoy.bootstrap import Node
-from controlplane.lab.fleet import Client, Protocol, Received, channel, short
+from controlplane.lab.client import Client, Protocol, Received, channel, short
 from controlplane.xds.feed import UNSETTLED
 from controlplane.xds.session import Session
 from controlplane.xds.variant import REMOVALS, Removal

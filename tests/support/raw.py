@@ -11,7 +11,7 @@ import grpc
 
 from controlplane.envoy import pb
 from controlplane.envoy.types import CLUSTER
-from controlplane.lab.fleet import channel
+from controlplane.lab.client import channel
 
 METHODS = {"GRPC": "StreamAggregatedResources", "DELTA_GRPC": "DeltaAggregatedResources"}
 GOOD_ID = "sidecar~10.0.0.9~web-1.default~default.svc.cluster.local"

@@ -18,7 +18,7 @@ from controlplane.app.compose import App, build
 from controlplane.app.serve import live
 from controlplane.base.parse import Address
 from controlplane.envoy.bootstrap import Node
-from controlplane.lab.fleet import Client, channel
+from controlplane.lab.client import Client, channel
 from controlplane.settings import Settings, from_args
 
 SERVICE = """

@@ -8,12 +8,12 @@ import socket
 import grpc
 import pytest
 
-from benchmarks.figures import quantile, summary, table, thinned
-from benchmarks.http2 import Connection
-from benchmarks.mesh import Mesh
-from benchmarks.peer import DELTA_PATH, Parser, Peer, acknowledgement, introduction
+from bench.figures import quantile, summary, table, thinned
 from controlplane.envoy import pb
 from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from controlplane.lab.churn.mesh import Mesh
+from controlplane.lab.fleet.http2 import Connection
+from controlplane.lab.fleet.peer import DELTA_PATH, Parser, Peer, acknowledgement, introduction
 from controlplane.model.kinds import BY_NAME
 
 

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection as Pipe
 from typing import Any
 
-from benchmarks.http2 import Connection
-from benchmarks.mesh import Mesh
-from benchmarks.peer import DELTA_PATH, Parsed, Parser, Peer, acknowledgement, introduction
 from controlplane.envoy.types import BY_URL
+from controlplane.lab.churn.mesh import Mesh
+from controlplane.lab.fleet.http2 import Connection
+from controlplane.lab.fleet.peer import DELTA_PATH, Parsed, Parser, Peer, acknowledgement, introduction
 
 _BUFFER = memoryview(bytearray(1 << 18))
 _BACKOFF, _BACKOFF_MAX = 0.5, 30.0

@@ -14,8 +14,8 @@ from typing import Any
 
 import grpc
 
-from benchmarks.child import serve
-from benchmarks.plant import cpu_seconds, run_loop
+from bench.plant import cpu_seconds, run_loop
+from controlplane.lab.child import serve
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", -1),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from benchmarks import fanout
-from benchmarks.figures import Summary, table
+from bench import fanout
+from bench.figures import Summary, table
 
 _TIMES = ("p50", "p90", "p99", "max")
 _MEASURED = {"told": "each proxy told", "last_ack": "last ACK", "cpu": "server CPU"}

@@ -15,11 +15,11 @@ from typing import Any
 
 from google.protobuf import json_format
 
-from benchmarks.mesh import Mesh
 from controlplane.base import wire
 from controlplane.envoy import pb
 from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
-from controlplane.lab.fleet import references
+from controlplane.lab.churn.mesh import Mesh
+from controlplane.lab.client import references
 
 DELTA_PATH = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 FOLLOWS = {CLUSTER: ENDPOINT, LISTENER: ROUTE}

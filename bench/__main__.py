@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: run the cases, print their tables, write reports/bench.json.
+"""`python -m bench`: run the cases, print their tables, write reports/bench.json.
 
 `--publish` also draws the plots into docs/images and puts the tables into docs/performance.md, where
 they are between two marks.
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import fanout, machine, memory, report, spine, storm
+from bench import fanout, machine, memory, report, spine, storm
 
 _ROOT = Path(__file__).resolve().parents[1]
 _PAGE = _ROOT / "docs" / "performance.md"
@@ -34,7 +34,7 @@ CASES: dict[str, Callable[[bool], Any]] = {
 
 def main() -> int:
     """Run what the command line asks for."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.split("\n")[0])
     parser.add_argument("--only", action="append", choices=tuple(CASES), help="this case (repeatable)")
     parser.add_argument("--quick", action="store_true", help="small sizes: does it run, not how fast")
     parser.add_argument("--publish", action="store_true", help="draw plots and update docs/performance.md")
@@ -64,7 +64,7 @@ def _run(names: list[str], quick: bool) -> dict[str, Any]:
 
 def _publish(results: dict[str, Any], text: str) -> None:
     # Here, so that the cases run where there is no matplotlib.
-    from benchmarks import plots
+    from bench import plots
 
     for made in plots.publish(results, _PAGE.parent / "images"):
         print(f"drawn: {made.relative_to(_ROOT)}", file=sys.stderr)

@@ -17,9 +17,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import fleet, mesh, plant
-from benchmarks.child import Child, child
-from benchmarks.figures import median, summary
+from bench import plant
+from bench.figures import median, summary
+from controlplane.lab.child import Child, child
+from controlplane.lab.churn import mesh
+from controlplane.lab.fleet import process as fleet
 
 SIZES = (100, 300, 1000, 3000, 5000, 10_000)
 _SLOPE_SCOPES = 10

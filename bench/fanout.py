@@ -14,9 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bare, fleet, mesh, plant
-from benchmarks.child import Child, child
-from benchmarks.figures import median, summary, thinned
+from bench import bare, plant
+from bench.figures import median, summary, thinned
+from controlplane.lab.child import Child, child
+from controlplane.lab.churn import mesh
+from controlplane.lab.fleet import process as fleet
 
 _PAUSE = 0.05
 ARMS = ("plane", "loop", "burst")

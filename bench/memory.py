@@ -19,8 +19,10 @@ from typing import Any
 
 import yaml
 
-from benchmarks import census, fleet, mesh, plant
-from benchmarks.child import Child, child
+from bench import census, plant
+from controlplane.lab.child import Child, child
+from controlplane.lab.churn import mesh
+from controlplane.lab.fleet import process as fleet
 
 NAMESPACES = (10, 50, 100)
 _STARTUP = 120.0

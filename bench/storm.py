@@ -10,9 +10,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import fleet, mesh, plant
-from benchmarks.child import Child, child
-from benchmarks.figures import summary, thinned
+from bench import plant
+from bench.figures import summary, thinned
+from controlplane.lab.child import Child, child
+from controlplane.lab.churn import mesh
+from controlplane.lab.fleet import process as fleet
 
 _MB = 2**20
 

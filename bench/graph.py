@@ -1,6 +1,6 @@
 """What the incremental graph costs: building, changing, remembering, collecting, letting go.
 
-    python benchmarks/graph.py [--scopes 100] [--services 1000] [--json FILE]
+    python bench/graph.py [--scopes 100] [--services 1000] [--json FILE]
 
 The queries do next to nothing, so what is measured is the graph itself.  Times are medians over
 `--rounds`; memory is what tracemalloc counts beyond the input rows, in a build of its own.

@@ -24,13 +24,14 @@ from typing import Any
 
 import uvloop
 
-from benchmarks import census, mesh
-from benchmarks.child import serve
+from bench import census
 from controlplane import settings
 from controlplane.app import compose
 from controlplane.app.observe import Observer
 from controlplane.app.serve import collect_rarely, live
 from controlplane.envoy import pb
+from controlplane.lab.child import serve
+from controlplane.lab.churn import mesh
 from controlplane.sources.memory import MemorySource
 from controlplane.telemetry import logs
 from controlplane.telemetry.runtime import GcPauses, watch_loop

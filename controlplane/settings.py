@@ -49,6 +49,7 @@ class Settings:
     log_format: str
     insecure_allow_remote: bool
     debug_allow_remote: bool
+    push_log: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +187,13 @@ OPTIONS: tuple[Option, ...] = (
         "false",
         _BOOLEAN,
         "let /debug answer other machines: it shows the whole configuration",
+    ),
+    Option(
+        "push_log",
+        parse.optional_path,
+        "",
+        "a file, made or emptied",
+        "where every moment of every push is noted, as JSON lines: see push-trace.md",
     ),
 )
 

@@ -12,6 +12,7 @@ from controlplane import __version__
 from controlplane.app import debug
 from controlplane.app.findings import Findings
 from controlplane.app.observe import Observer
+from controlplane.app.watchers import LoggedPushes, Watcher, together
 from controlplane.base.clock import SystemClock
 from controlplane.graph import Graph
 from controlplane.mesh.checks import checks
@@ -23,7 +24,9 @@ from controlplane.sources.mesh_file import MeshFileSource
 from controlplane.store.debounce import Batch, Debouncer, Timing
 from controlplane.store.ingest import Ingest
 from controlplane.telemetry.http import Base, Monitoring
+from controlplane.telemetry.journal import Journal
 from controlplane.telemetry.metrics import Metrics
+from controlplane.telemetry.push_log import PushLog, Start
 from controlplane.telemetry.runtime import GcPauses, watch_loop
 from controlplane.telemetry.trace import Trace
 from controlplane.telemetry.trace_report import traces
@@ -51,11 +54,22 @@ class App:
     monitoring: Monitoring
     gc_pauses: GcPauses
     mesh: debug.Mesh
+    push_log: PushLog | None
     draining: bool = field(default=False)
+
+    @property
+    def journals(self) -> tuple[Journal, ...]:
+        """The files that are written beside the work."""
+        return () if self.push_log is None else (self.push_log.journal,)
 
     def watch_loop(self) -> Coroutine[Any, Any, None]:
         """Measure how late the event loop wakes, until cancelled."""
-        return watch_loop(self.clock, self.metrics.loop_lag.of().observe)
+        return watch_loop(self.clock, self._late)
+
+    def _late(self, seconds: float) -> None:
+        self.metrics.loop_lag.of().observe(seconds)
+        if self.push_log is not None:
+            self.push_log.lag(seconds)
 
     def unready(self) -> str:
         """Why proxies may not be served now; "" when they may."""
@@ -84,7 +98,12 @@ def build(settings: Settings) -> App:
     graph = Graph(paranoid=settings.paranoid)
     settler = Settler(graph, clock)
     views = GraphViews(settler)
-    observer = Observer(clock, metrics, trace, settler, views)
+    push_log = _push_log(settings, clock)
+    watchers: list[Watcher] = [Observer(clock, metrics, trace, settler, views)]
+    if push_log is not None:
+        # First, because the other one's last act is to tell the streams.
+        watchers.insert(0, LoggedPushes(push_log, clock, settler))
+    observer = together(watchers)
     settler.on_settled = observer.settled
 
     async def commit(batch: Batch) -> None:
@@ -118,14 +137,31 @@ def build(settings: Settings) -> App:
         sources=sources,
         xds=xds,
         monitoring=Monitoring(Base(lambda: "", metrics.text, _version)),
-        gc_pauses=GcPauses(lambda generation, seconds: metrics.gc_pause.of(generation).observe(seconds)),
+        gc_pauses=_gc_pauses(metrics, push_log),
         mesh=mesh,
+        push_log=push_log,
     )
     _count_when_asked(metrics, mesh)
     routes = (*debug.routes(mesh, lambda query: traces(trace, query)), *debug.xds_routes(xds, trace.epoch))
     base = Base(app.unready, metrics.text, _version)
     app.monitoring = Monitoring(base, routes, remote_debug=settings.debug_allow_remote)
     return app
+
+
+def _push_log(settings: Settings, clock: SystemClock) -> PushLog | None:
+    if settings.push_log is None:
+        return None
+    now = clock.monotonic()
+    return PushLog(settings.push_log, Start(now, clock.wall() - now, __version__))
+
+
+def _gc_pauses(metrics: Metrics, push_log: PushLog | None) -> GcPauses:
+    def collected(generation: str, seconds: float) -> None:
+        metrics.gc_pause.of(generation).observe(seconds)
+        if push_log is not None:
+            push_log.collected(generation, seconds)
+
+    return GcPauses(collected)
 
 
 def _count_when_asked(metrics: Metrics, mesh: debug.Mesh) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 
+from controlplane.app.watchers import Watcher
 from controlplane.base.clock import Clock
 from controlplane.graph.verify import compare_with_fresh
 from controlplane.model.kinds import services, virtual_services
@@ -12,7 +13,7 @@ from controlplane.store.debounce import ENDPOINT_TABLES, Batch
 from controlplane.telemetry.metrics import Metrics
 from controlplane.telemetry.trace import Trace
 from controlplane.telemetry.wave import Response
-from controlplane.xds.observer import Connection, PushObserver
+from controlplane.xds.observer import Connection
 from controlplane.xds.protocol import Push
 from controlplane.xds.settle import Settled, Settler
 from controlplane.xds.verdict import Verdict
@@ -24,7 +25,7 @@ _SAMPLED = 3
 """Leases that a paranoid control plane compares with a fresh graph after every commit."""
 
 
-class Observer(PushObserver):
+class Observer(Watcher):
     """One for the whole process.  Called on the push path: everything here is a few dictionary reads."""
 
     def __init__(

@@ -82,12 +82,23 @@ def _on_signal(stop: asyncio.Event) -> None:
 
 async def live(app: App, stop: asyncio.Event) -> None:
     """Run the App's tasks until `stop`; a task that fails takes the process down, loudly."""
+    for journal in app.journals:
+        journal.open()
+    try:
+        await _live(app, stop)
+    finally:
+        for journal in app.journals:
+            journal.close()
+
+
+async def _live(app: App, stop: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(app.settler.run(), name="settler"),
             tasks.create_task(app.debouncer.run(), name="debouncer"),
             tasks.create_task(app.watch_loop(), name="loop watch"),
             *(tasks.create_task(source.run(app.ingest), name=source.name) for source in app.sources),
+            *(tasks.create_task(journal.run(), name=journal.name) for journal in app.journals),
         ]
         try:
             await _until_stopped(app, stop)

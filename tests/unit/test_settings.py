@@ -56,6 +56,7 @@ def test_the_defaults(config: str) -> None:
         log_format="text",
         insecure_allow_remote=False,
         debug_allow_remote=False,
+        push_log=None,
     )
 
 

@@ -12,6 +12,7 @@ from controlplane import __version__
 from controlplane.app import debug
 from controlplane.app.findings import Findings
 from controlplane.app.observe import Observer
+from controlplane.app.spine import spine
 from controlplane.app.watchers import LoggedPushes, Watcher, together
 from controlplane.base.clock import SystemClock
 from controlplane.graph import Graph
@@ -21,7 +22,7 @@ from controlplane.settings import Settings
 from controlplane.sources.change import Source
 from controlplane.sources.directory import DirectorySource
 from controlplane.sources.mesh_file import MeshFileSource
-from controlplane.store.debounce import Batch, Debouncer, Timing
+from controlplane.store.debounce import Debouncer, Timing
 from controlplane.store.ingest import Ingest
 from controlplane.telemetry.http import Base, Monitoring
 from controlplane.telemetry.journal import Journal
@@ -95,45 +96,29 @@ def build(settings: Settings) -> App:
     metrics = Metrics(__version__, lambda: clock.monotonic() - started)
     trace = Trace(epoch=clock.wall() - clock.monotonic(), spans=metrics.spans())
 
-    graph = Graph(paranoid=settings.paranoid)
-    settler = Settler(graph, clock)
-    views = GraphViews(settler)
+    sources = _sources(settings, clock)
+    core = spine(clock, timing(settings), [source.name for source in sources], paranoid=settings.paranoid)
     push_log = _push_log(settings, clock)
-    watchers: list[Watcher] = [Observer(clock, metrics, trace, settler, views)]
+    watchers: list[Watcher] = [Observer(clock, metrics, trace, core.settler, core.views)]
     if push_log is not None:
         # First, because the other one's last act is to tell the streams.
-        watchers.insert(0, LoggedPushes(push_log, clock, settler))
+        watchers.insert(0, LoggedPushes(push_log, clock, core.settler))
     observer = together(watchers)
-    settler.on_settled = observer.settled
+    core.watch(observer)
 
-    async def commit(batch: Batch) -> None:
-        revision = settler.commit(batch.writes)
-        observer.committed(revision, batch)
-        await settler.settled(revision)
-
-    timing = Timing(
-        after=settings.debounce_after,
-        max=settings.debounce_max,
-        endpoints_wait=settings.eds_debounce,
-        adaptive=settings.debounce_adaptive,
-    )
-    debouncer = Debouncer(clock, commit, timing)
-    sources = _sources(settings, clock)
-    ingest = Ingest(debouncer, expected=[source.name for source in sources], clock=clock)
-
-    xds = XdsServer(views, settings.grpc_addr, _xds_options(settings), observer=observer, clock=clock)
-    findings = Findings(graph.lease(checks), ingest)
-    mesh = debug.Mesh(graph, ingest, views, findings, debug.shelf_leases(graph))
+    xds = XdsServer(core.views, settings.grpc_addr, _xds_options(settings), observer=observer, clock=clock)
+    findings = Findings(core.graph.lease(checks), core.ingest)
+    mesh = debug.Mesh(core.graph, core.ingest, core.views, findings, debug.shelf_leases(core.graph))
     app = App(
         settings=settings,
         clock=clock,
         metrics=metrics,
         trace=trace,
-        graph=graph,
-        settler=settler,
-        views=views,
-        ingest=ingest,
-        debouncer=debouncer,
+        graph=core.graph,
+        settler=core.settler,
+        views=core.views,
+        ingest=core.ingest,
+        debouncer=core.debouncer,
         sources=sources,
         xds=xds,
         monitoring=Monitoring(Base(lambda: "", metrics.text, _version)),
@@ -162,6 +147,16 @@ def _gc_pauses(metrics: Metrics, push_log: PushLog | None) -> GcPauses:
             push_log.collected(generation, seconds)
 
     return GcPauses(collected)
+
+
+def timing(settings: Settings) -> Timing:
+    """When batches are committed."""
+    return Timing(
+        after=settings.debounce_after,
+        max=settings.debounce_max,
+        endpoints_wait=settings.eds_debounce,
+        adaptive=settings.debounce_adaptive,
+    )
 
 
 def _count_when_asked(metrics: Metrics, mesh: debug.Mesh) -> None:

@@ -52,9 +52,14 @@ class GraphView:
         self._views = views
         self._callback: Callable[[], None] | None = None
         self._lease = views.settler.graph.lease(proxy_view, proxy)
-        self._lease.on_change = self._retarget
-        if self._lease.ready and not views.settler.settling:
-            self._retarget()
+        self._lease.on_change = self.retarget
+        if self._lease.ready:
+            # Known already, because of another stream of this proxy or one that has just ended: the
+            # lease may have nothing more to tell.
+            if views.settler.settling:
+                views.put_off(self)
+            else:
+                self.retarget()
 
     def on_change(self, callback: Callable[[], None]) -> None:
         self._callback = callback
@@ -75,7 +80,7 @@ class GraphView:
         old, self.feeds = self.feeds, _PENDING
         self._views.give_back(self, old)
 
-    def _retarget(self) -> None:
+    def retarget(self) -> None:
         """The projection changed: read other feeds from now on."""
         try:
             wanted = feeds(self._lease.value)
@@ -106,6 +111,7 @@ class GraphViews:
         self._feeds: dict[Where, MapFeed] = {}
         self._idle: dict[Where, asyncio.TimerHandle] = {}
         self._stirred: dict[GraphView, None] = {}
+        self._put_off: dict[GraphView, None] = {}
         self._announced = False
 
     @property
@@ -143,6 +149,11 @@ class GraphViews:
                 self._idle[feed.where] = loop.call_later(self._grace, self._expire, feed.where)
         if view.feeds is _PENDING:
             self.views.pop(view, None)
+            self._put_off.pop(view, None)
+
+    def put_off(self, view: GraphView) -> None:
+        """Give this view its feeds at the end of the settle that is under way."""
+        self._put_off[view] = None
 
     def mark(self, view: GraphView) -> None:
         """Tell this view's stream, once what it would read is settled."""
@@ -158,6 +169,9 @@ class GraphViews:
 
     def tell(self) -> None:
         """Tell the marked views' streams now; they only take note, and plan in their own time."""
+        put_off, self._put_off = self._put_off, {}
+        for view in put_off:
+            view.retarget()
         stirred, self._stirred = self._stirred, {}
         for view in stirred:
             if view.fresh and not view.settled():

@@ -269,3 +269,25 @@ def test_the_settler_says_what_it_settled() -> None:
         assert rig.outcomes[-1].committed is False
 
     drive(test)
+
+
+def test_a_proxy_that_comes_back_during_a_settle_is_told_after_it() -> None:
+    async def test(rig: Rig) -> None:
+        first = rig.open("web-1", "a")
+        await rig.quiet()
+        # Its old stream lingers, as after a broken connection, so all about it is known already.
+        change = MESH.replace("port: 80}", "port: 81}")
+        raw = list(yaml.safe_load_all(change))[1]
+        parsed = BY_NAME["Service"].parse(raw)
+        rig.settler.commit([(BY_NAME["Service"].table, parsed.key, parsed.value)])
+        second = rig.open("web-1", "a")
+        await rig.quiet()
+        assert second.feeds == first.feeds
+        assert "outbound|80||web.a.svc.cluster.local" in names(second, CLUSTER)
+        # One that leaves before the end of the settle is not waited for.
+        rig.settler.commit([(BY_NAME["Service"].table, parsed.key, None)])
+        rig.open("web-1", "a").close()
+        await rig.quiet()
+        assert list(rig.views.views) == [first, second]
+
+    drive(test)

@@ -1,39 +1,12 @@
-"""Distributions and tables: what is said about many measurements of one thing."""
+"""Tables, and the distributions in them (which the lab computes)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-Summary = dict[str, float]
+from controlplane.lab.latency.statistics import Summary, median, quantile, summary, thinned
 
-
-def quantile(ordered: Sequence[float], share: float) -> float:
-    """The value below which this share of the sorted values lies (nearest rank)."""
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-
-def summary(values: Iterable[float], scale: float = 1.0) -> Summary:
-    """Count, least, median, tails and most; `scale` multiplies (1000 makes milliseconds of seconds)."""
-    ordered = sorted(value * scale for value in values)
-    if not ordered:
-        return {"n": 0}
-    shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
-    found = {name: quantile(ordered, share) for name, share in shares.items()}
-    return {"n": len(ordered), "min": ordered[0], **found, "max": ordered[-1]}
-
-
-def median(values: Iterable[float]) -> float:
-    """The upper median."""
-    return quantile(sorted(values), 0.5)
-
-
-def thinned(values: Iterable[float], points: int = 400) -> list[float]:
-    """A sorted sample that draws the same curve."""
-    ordered = sorted(values)
-    if len(ordered) <= points:
-        return ordered
-    step = (len(ordered) - 1) / (points - 1)
-    return [ordered[round(n * step)] for n in range(points)]
+__all__ = ("Summary", "median", "quantile", "summary", "table", "thinned")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -1,0 +1,158 @@
+"""Whether the server's account of a run agrees with the clock outside of it.
+
+Two kinds of statement are checked, for every change and proxy of which both sides tell:
+
+*Order.*  All stamps are of one monotonic clock, so what causes something is stamped before it, exactly:
+rename, source event, debounce in, commit, compute, plan, receipt, the proxy's answer, the ACK taken in.  The
+one exception is the source event: the kernel stamps a file with its own clock, whose error is measured.
+
+*Sum.*  The server's stages from its source event to its write, against the time from the rename to the
+receipt outside.  Their difference is what neither sees (the wire) and what both may be wrong about: the
+server notes a write when its turn comes, the fleet a receipt when its turn comes, the kernel stamps files
+by its tick.  It has to lie within `ALLOWED` plus that error, which is measured for each row.
+
+For deletions, and for changes that the server never saw by themselves, the file has no time of change.
+Both clocks start at the server's source event then; those rows are counted as `limited`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from controlplane.lab.latency.dataset import Change, Latency
+from controlplane.lab.latency.lateness import Stretches, Waiting
+from controlplane.lab.latency.statistics import distribution
+
+ALLOWED = 0.001
+"""Seconds that server and outside may differ by without any reason given."""
+NAMED = 20
+"""How many rows that do not agree are listed."""
+
+_ORDER = (
+    ("source", "debounce_in"),
+    ("debounce_in", "commit"),
+    ("commit", "compute"),
+    ("compute", "plan"),
+    ("plan", "write"),
+    ("plan", "outside"),
+    ("outside", "answered"),
+    ("answered", "ack"),
+    ("outside", "ack"),
+    ("write", "ack"),
+)
+
+
+class Errors(NamedTuple):
+    """What is known about the clocks' errors: of file times in seconds, of both processes."""
+
+    file_clock: float
+    server: Stretches
+    fleet: Stretches
+    server_waiting: Waiting
+    fleet_waiting: Waiting
+
+
+@dataclass(slots=True)
+class Agreement:
+    """The findings; times in seconds.  A run agrees when `broken` and `apart` are empty."""
+
+    rows: int = 0
+    limited: int = 0
+    incomplete: int = 0
+    close: int = 0
+    """Rows that differ by `ALLOWED` at most, with no error granted."""
+    broken: Counter[str] = field(default_factory=Counter)
+    """Violated orders, by the two stages."""
+    apart: int = 0
+    """Rows that differ by more than `ALLOWED` and their error."""
+    examples: list[dict[str, Any]] = field(default_factory=list)
+    differences: list[float] = field(default_factory=list)
+    errors: list[float] = field(default_factory=list)
+
+    @property
+    def holds(self) -> bool:
+        """Whether every row agrees."""
+        return not self.broken and not self.apart
+
+    def as_json(self) -> dict[str, Any]:
+        """For summary.json; times in milliseconds."""
+        rows = self.rows or 1
+        return {
+            "holds": self.holds,
+            "rows": self.rows,
+            "limited": self.limited,
+            "incomplete": self.incomplete,
+            "allowed_ms": ALLOWED * 1000,
+            "within_allowed": self.close / rows,
+            "within_allowed_and_error": 1 - self.apart / rows,
+            "apart": self.apart,
+            "orders_broken": dict(sorted(self.broken.items())),
+            "difference_ms": distribution(self.differences, 1000),
+            "error_ms": distribution(self.errors, 1000),
+            "examples": self.examples,
+        }
+
+
+def agree(
+    rows: Iterable[Latency], changes: Mapping[int, Change], errors: Errors
+) -> tuple[list[Latency], Agreement]:
+    """Check all rows; those that could be compared come back with `agree` and `error` filled in."""
+    found = Agreement()
+    checked = [_check(row, changes[row.number], errors, found) for row in rows]
+    return checked, found
+
+
+def _check(row: Latency, change: Change, errors: Errors, found: Agreement) -> Latency:
+    if row.status == "absent" or not row.touched or row.outside is None:
+        return row
+    if row.source is None or row.write is None or row.plan is None:
+        found.incomplete += 1
+        return row
+    limited = change.action == "delete" or row.has("superseded")
+    begin = row.source if limited else 0.0
+    difference = (row.outside - begin) - (row.write - row.source)
+    error = _error(row, difference, change.at, errors) + (0.0 if limited else errors.file_clock)
+    checked = row._replace(agree=difference, error=error)
+    found.rows += 1
+    found.limited += limited
+    found.differences.append(difference)
+    found.errors.append(error)
+    found.close += abs(difference) <= ALLOWED
+    wrong = broken_orders(row, errors.file_clock, exact_source=not limited)
+    found.broken.update(wrong)
+    apart = abs(difference) > ALLOWED + error
+    found.apart += apart
+    if (apart or wrong) and len(found.examples) < NAMED:
+        found.examples.append({**checked._asdict(), "orders": wrong})
+    return checked
+
+
+def broken_orders(row: Latency, file_clock: float = 0.0, exact_source: bool = True) -> Sequence[str]:
+    """The pairs of stages that stand in the wrong order; stages that are not known are left out."""
+    wrong = []
+    if row.source is not None and row.source < (-file_clock if exact_source else 0.0):
+        wrong.append("rename, source")
+    if row.has("early"):
+        wrong.append("revision, plan")
+    for before, after in _ORDER:
+        first, then = getattr(row, before), getattr(row, after)
+        # Differences of moments, rounded to nanoseconds when they are written.
+        if first is not None and then is not None and first > then + 2e-9:
+            wrong.append(f"{before}, {after}")
+    return wrong
+
+
+def _error(row: Latency, difference: float, at: float, errors: Errors) -> float:
+    """By how much the later of the two stamps may have been late."""
+    assert row.write is not None and row.plan is not None and row.outside is not None
+    if difference > 0:
+        receipt = row.outside + at
+        late = errors.fleet.late(receipt)
+        return late + errors.fleet_waiting.between(receipt - difference, receipt)
+    # A write cannot have happened before its plan.
+    written = row.write + at
+    late = errors.server.late(written) + errors.server_waiting.between(written + difference, written)
+    return min(row.write - row.plan, late)

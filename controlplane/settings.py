@@ -43,6 +43,7 @@ class Settings:
     ack_deadline: float
     max_connection_age: float
     max_request_bytes: int
+    on_demand_virtual_hosts: bool
     drain_duration: float
     paranoid: bool
     log_level: str
@@ -50,6 +51,7 @@ class Settings:
     insecure_allow_remote: bool
     debug_allow_remote: bool
     push_log: Path | None
+    record: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,13 @@ OPTIONS: tuple[Option, ...] = (
         "the largest request that is read: a reconnecting proxy names everything it has",
         "ISTIO_GPRC_MAXRECVMSGSIZE",  # so spelled in Istio
     ),
+    Option(
+        "on_demand_virtual_hosts",
+        parse.boolean,
+        "false",
+        _BOOLEAN,
+        "give incremental sidecars their outbound virtual hosts one by one, when they are first used",
+    ),
     Option("drain_duration", parse.duration, "10s", _DURATION, "time for streams to end well at shutdown"),
     Option(
         "paranoid", parse.boolean, "false", _BOOLEAN, "run every query twice and compare: slow, for tests"
@@ -194,6 +203,13 @@ OPTIONS: tuple[Option, ...] = (
         "",
         "a file, made or emptied",
         "where every moment of every push is noted, as JSON lines: see push-trace.md",
+    ),
+    Option(
+        "record",
+        parse.optional_path,
+        "",
+        "a file, made or emptied; compressed when its name ends with .gz",
+        "where everything that comes in is recorded, without secrets, for `mini-istiod replay`",
     ),
 )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any, get_args
 
@@ -13,15 +13,16 @@ from controlplane.app import debug
 from controlplane.app.findings import Findings
 from controlplane.app.observe import Observer
 from controlplane.app.spine import spine
-from controlplane.app.watchers import LoggedPushes, Watcher, together
+from controlplane.app.watchers import LoggedPushes, RecordedProxies, Watcher, together
 from controlplane.base.clock import SystemClock
 from controlplane.graph import Graph
 from controlplane.mesh.checks import checks
 from controlplane.model.problem import Level
 from controlplane.settings import Settings
-from controlplane.sources.change import Source
+from controlplane.sources.change import Sink, Source
 from controlplane.sources.directory import DirectorySource
 from controlplane.sources.mesh_file import MeshFileSource
+from controlplane.sources.recording import Header, Recorder
 from controlplane.store.debounce import Debouncer, Timing
 from controlplane.store.ingest import Ingest
 from controlplane.telemetry.http import Base, Monitoring
@@ -56,12 +57,17 @@ class App:
     gc_pauses: GcPauses
     mesh: debug.Mesh
     push_log: PushLog | None
+    recorder: Recorder | None
     draining: bool = field(default=False)
 
     @property
     def journals(self) -> tuple[Journal, ...]:
         """The files that are written beside the work."""
-        return () if self.push_log is None else (self.push_log.journal,)
+        return tuple(one.journal for one in (self.push_log, self.recorder) if one is not None)
+
+    def sink(self, source: Source) -> Sink:
+        """Where a source delivers."""
+        return self.ingest if self.recorder is None else self.recorder.sink(source.name, self.ingest)
 
     def watch_loop(self) -> Coroutine[Any, Any, None]:
         """Measure how late the event loop wakes, until cancelled."""
@@ -97,12 +103,21 @@ def build(settings: Settings) -> App:
     trace = Trace(epoch=clock.wall() - clock.monotonic(), spans=metrics.spans())
 
     sources = _sources(settings, clock)
-    core = spine(clock, timing(settings), [source.name for source in sources], paranoid=settings.paranoid)
+    core = spine(
+        clock,
+        timing(settings),
+        [source.name for source in sources],
+        paranoid=settings.paranoid,
+        on_demand=settings.on_demand_virtual_hosts,
+    )
     push_log = _push_log(settings, clock)
     watchers: list[Watcher] = [Observer(clock, metrics, trace, core.settler, core.views)]
     if push_log is not None:
         # First, because the other one's last act is to tell the streams.
         watchers.insert(0, LoggedPushes(push_log, clock, core.settler))
+    recorder = _recorder(settings, clock, sources)
+    if recorder is not None:
+        watchers.append(RecordedProxies(recorder))
     observer = together(watchers)
     core.watch(observer)
 
@@ -125,6 +140,7 @@ def build(settings: Settings) -> App:
         gc_pauses=_gc_pauses(metrics, push_log),
         mesh=mesh,
         push_log=push_log,
+        recorder=recorder,
     )
     _count_when_asked(metrics, mesh)
     routes = (*debug.routes(mesh, lambda query: traces(trace, query)), *debug.xds_routes(xds, trace.epoch))
@@ -138,6 +154,16 @@ def _push_log(settings: Settings, clock: SystemClock) -> PushLog | None:
         return None
     now = clock.monotonic()
     return PushLog(settings.push_log, Start(now, clock.wall() - now, __version__))
+
+
+def _recorder(settings: Settings, clock: SystemClock, sources: Sequence[Source]) -> Recorder | None:
+    if settings.record is None:
+        return None
+    # Paths and addresses are the machine's; what is plain may shape the output, now or one day.
+    values = {one.name: getattr(settings, one.name) for one in fields(settings)}
+    plain = {name: value for name, value in values.items() if isinstance(value, str | int | float)}
+    header = Header(__version__, clock.wall(), tuple(source.name for source in sources), plain)
+    return Recorder(settings.record, header, clock)
 
 
 def _gc_pauses(metrics: Metrics, push_log: PushLog | None) -> GcPauses:

@@ -39,8 +39,18 @@ class Spine:
         self._watcher.committed(revision, batch)
 
 
-def spine(clock: Clock, timing: Timing, sources: Sequence[str], *, paranoid: bool = False) -> Spine:
-    """Make the parts; nothing is written before all `sources` have synced."""
+def spine(
+    clock: Clock,
+    timing: Timing,
+    sources: Sequence[str],
+    *,
+    paranoid: bool = False,
+    on_demand: bool = False,
+) -> Spine:
+    """Make the parts; nothing is written before all `sources` have synced.
+
+    `on_demand`: incremental sidecars are given their virtual hosts when they ask for them.
+    """
     graph = Graph(paranoid=paranoid)
     settler = Settler(graph, clock)
 
@@ -51,5 +61,6 @@ def spine(clock: Clock, timing: Timing, sources: Sequence[str], *, paranoid: boo
 
     debouncer = Debouncer(clock, commit, timing)
     ingest = Ingest(debouncer, expected=sources, clock=clock)
-    made = Spine(graph, settler, GraphViews(settler), debouncer, ingest)
+    views = GraphViews(settler, on_demand=on_demand)
+    made = Spine(graph, settler, views, debouncer, ingest)
     return made

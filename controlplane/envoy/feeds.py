@@ -11,19 +11,27 @@ from typing import Any, TypeAlias
 from controlplane.envoy.clusters import cluster_maps
 from controlplane.envoy.endpoints import assignment_maps
 from controlplane.envoy.listeners import listener_maps
+from controlplane.envoy.on_demand import on_demand_hosts, on_demand_routes
 from controlplane.envoy.routes import route_maps
-from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST
 from controlplane.graph import Keyed
 from controlplane.mesh.projections import ProxyView
 
 Maps: TypeAlias = tuple[tuple[Keyed[...], tuple[Any, ...]], ...]
 
 
-def feeds(view: ProxyView) -> dict[str, Maps]:
-    """Type URL -> the keyed maps (with their arguments) whose union the proxy is served."""
-    return {
-        CLUSTER: cluster_maps(view),
-        ENDPOINT: assignment_maps(view),
-        LISTENER: listener_maps(view),
-        ROUTE: route_maps(view),
-    }
+def feeds(view: ProxyView, *, on_demand: bool = False) -> dict[str, Maps]:
+    """Type URL -> the keyed maps (with their arguments) whose union the proxy is served.
+
+    `on_demand`: a sidecar is given its virtual hosts when it asks for them.  Its bytes differ from those
+    of others in the listeners and route configurations of ports, and in nothing else.
+    """
+    found: dict[str, Maps] = {CLUSTER: cluster_maps(view), ENDPOINT: assignment_maps(view)}
+    if on_demand and view.inbound is not None:
+        found[LISTENER] = listener_maps(view, on_demand=True)
+        found[ROUTE] = route_maps(view, on_demand_routes)
+        found[VIRTUAL_HOST] = ((on_demand_hosts, (view.routes,)),)
+    else:
+        found[LISTENER] = listener_maps(view)
+        found[ROUTE] = route_maps(view)
+    return found

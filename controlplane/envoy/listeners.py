@@ -29,6 +29,7 @@ __all__ = [
     "common_listeners",
     "inbound_listeners",
     "listener_maps",
+    "on_demand_listeners",
     "particular_listeners",
     "shared_listeners",
     "virtual_listeners",
@@ -38,13 +39,18 @@ __all__ = [
 _NO_STRANGERS = Fallback()
 
 
-def listener_maps(view: ProxyView) -> tuple[tuple[Keyed[...], tuple[object, ...]], ...]:
-    """The maps that hold a sidecar's listeners between them: no name is in two of them."""
+def listener_maps(
+    view: ProxyView, *, on_demand: bool = False
+) -> tuple[tuple[Keyed[...], tuple[object, ...]], ...]:
+    """The maps that hold a sidecar's listeners between them: no name is in two of them.
+
+    `on_demand`: the virtual hosts of ports come when they are asked for.
+    """
     common = ((common_listeners, ()),) if view.scope.sidecar is None else ()
     inbound = () if view.inbound is None else ((inbound_listeners, (view.inbound,)),)
     return (
         *common,
-        (shared_listeners, (view.routes,)),
+        (on_demand_listeners if on_demand else shared_listeners, (view.routes,)),
         (particular_listeners, (view.routes,)),
         (virtual_listeners, (view.scope,)),
         *inbound,
@@ -80,14 +86,23 @@ def _particular_listener(q: Q, scope: RouteScope, bind: Bind) -> tuple[tuple[str
 def shared_listeners(q: Q, scope: RouteScope) -> Plan:
     """Listener name -> Resource, for the wildcard address: one per port."""
     own = l4_scope(q, scope)
-    return flat(shared_binds(q, own), _shared_listener, own)
+    return flat(shared_binds(q, own), _shared_listener, own, False)
+
+
+@keyed
+def on_demand_listeners(q: Q, scope: RouteScope) -> Plan:
+    """The same for a client whose virtual hosts come on demand."""
+    own = l4_scope(q, scope)
+    return flat(shared_binds(q, own), _shared_listener, own, True)
 
 
 @query
-def _shared_listener(q: Q, scope: RouteScope, bind: Bind) -> tuple[tuple[str, Resource], ...]:
+def _shared_listener(
+    q: Q, scope: RouteScope, on_demand: bool, bind: Bind
+) -> tuple[tuple[str, Resource], ...]:
     claims = shared_claims(q, scope, bind)
     rest = q(fallback, scope.scope)
-    return ((bind.name, q(outbound_listener, bind, claims, rest)),) if claims else ()
+    return ((bind.name, q(outbound_listener, bind, claims, rest, on_demand)),) if claims else ()
 
 
 @keyed

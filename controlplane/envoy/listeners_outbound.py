@@ -83,13 +83,19 @@ def fallback_cluster(rest: Fallback) -> str:
 
 
 @query
-def outbound_listener(q: Q, bind: Bind, claims: tuple[Claim, ...], rest: Fallback) -> Resource:
-    """The listener of these claims (at least one, sorted); shared by all scopes where they meet."""
+def outbound_listener(
+    q: Q, bind: Bind, claims: tuple[Claim, ...], rest: Fallback, on_demand: bool = False
+) -> Resource:
+    """The listener of these claims (at least one, sorted); shared by all scopes where they meet.
+
+    `on_demand`: its routes are by port, and their virtual hosts come when they are asked for.
+    """
     log = q(access_log)
     routes = route_name(bind, claims)
     message = _listener(bind, log)
     if routes is not None:
-        where = Chain("outbound", grpc_web=any(claim.protocol == "GRPC-Web" for claim in claims))
+        grpc_web = any(claim.protocol == "GRPC-Web" for claim in claims)
+        where = Chain("outbound", grpc_web, on_demand)
         manager = http_manager(f"outbound_{bind.name}", routes, where, log)
         message.filter_chains.append(chain(routes, [manager], http_match()))
     ways = _ways(q, bind, claims)

@@ -20,7 +20,7 @@ from controlplane.envoy import pb
 
 _ANY_TYPE_URL, _ANY_VALUE = 1, 2
 _RESPONSE_RESOURCES = 2
-_DELTA_VERSION, _DELTA_RESOURCE, _DELTA_NAME = 1, 2, 3
+_DELTA_VERSION, _DELTA_RESOURCE, _DELTA_NAME, _DELTA_ALIASES = 1, 2, 3, 4
 _KEPT = 16 * 1024
 """Bytes of a body up to which its frames are kept.  Framing a large one is little beside sending it, and the
 route configuration of a large mesh would be held twice for every namespace."""
@@ -35,6 +35,8 @@ class Resource:
     body: bytes = field(repr=False)
     refs: tuple[str, ...] = field(default=(), compare=False)
     """EDS names of a cluster, RDS names of a listener: what Envoy wants again when this changes."""
+    missing: bool = False
+    """It says that there is no resource of this name, to a client that waits for an answer."""
     _version: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
     _sotw: list[bytes] = field(default_factory=list, init=False, repr=False, compare=False)
     _delta: list[bytes] = field(default_factory=list, init=False, repr=False, compare=False)
@@ -79,6 +81,8 @@ class Resource:
         return wire.header(_RESPONSE_RESOURCES, len(before) + len(self.body)) + before, self.body
 
     def _delta_parts(self) -> tuple[bytes, ...]:
+        if self.missing:
+            return (self._missing(),)
         inner = self._before_body()
         before = b"".join(
             (
@@ -90,6 +94,11 @@ class Resource:
         after = wire.string(_DELTA_NAME, self.name)
         size = len(before) + len(self.body) + len(after)
         return wire.header(_RESPONSE_RESOURCES, size) + before, self.body, after
+
+    def _missing(self) -> bytes:
+        """A name without a resource; to Envoy it is an answer only if the name is an alias as well."""
+        names = wire.string(_DELTA_NAME, self.name) + wire.string(_DELTA_ALIASES, self.name)
+        return wire.length_delimited(_RESPONSE_RESOURCES, names)
 
     def _before_body(self) -> bytes:
         """What stands before the body in an Any."""

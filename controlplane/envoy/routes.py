@@ -11,7 +11,7 @@ without touching the listener, which would drain connections.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from controlplane.base import wire
 from controlplane.envoy import names, pb
@@ -30,9 +30,9 @@ from controlplane.mesh.routing_hosts import (
     host_facts,
     host_spec,
     inbound_virtual_host,
-    unregistered_spec,
     virtual_host,
 )
+from controlplane.mesh.routing_lookup import member_spec
 from controlplane.mesh.routing_members import (
     SniffedPort,
     far_members,
@@ -47,18 +47,30 @@ from controlplane.mesh.service import ServiceId
 _VIRTUAL_HOSTS = 2
 _MAX_BODY = 1 << 20
 
-_TAIL = pb.route.RouteConfiguration(ignore_port_in_host_matching=True)
-_TAIL.validate_clusters.value = False
-_TAIL.max_direct_response_body_size_bytes.value = _MAX_BODY
-_TAIL_BYTES = pb.deterministic(_TAIL)
-"""The fields after the virtual hosts.  Clusters are not checked: they come on another stream position."""
+
+def route_tail() -> Any:
+    """What every route configuration has in common: the fields after the virtual hosts."""
+    tail = pb.route.RouteConfiguration(ignore_port_in_host_matching=True)
+    # Clusters are not checked: they come on another stream position.
+    tail.validate_clusters.value = False
+    tail.max_direct_response_body_size_bytes.value = _MAX_BODY
+    return tail
 
 
-def route_maps(view: ProxyView) -> tuple[tuple[Keyed[...], tuple[object, ...]], ...]:
-    """The maps that hold a sidecar's route configurations between them: no name is in two of them."""
+_TAIL_BYTES = pb.deterministic(route_tail())
+
+
+def route_maps(
+    view: ProxyView, shared: Keyed[[RouteScope]] | None = None
+) -> tuple[tuple[Keyed[...], tuple[object, ...]], ...]:
+    """The maps that hold a sidecar's route configurations between them: no name is in two of them.
+
+    `shared` makes those of the ports of the wildcard address, in place of whole ones.
+    """
     common = ((common_routes, ()),) if view.scope.sidecar is None else ()
     inbound = () if view.inbound is None else ((inbound_routes, (view.inbound,)),)
-    return (*common, (shared_routes, (view.routes,)), (particular_routes, (view.routes,)), *inbound)
+    ports = ((shared or shared_routes, (view.routes,)),)
+    return (*common, *ports, (particular_routes, (view.routes,)), *inbound)
 
 
 @keyed
@@ -127,10 +139,7 @@ def particular_frames(q: Q, scope: RouteScope, port: int) -> Plan:
 def _virtual_host_in_scope(
     q: Q, scope: RouteScope, port: int, member: ServiceId | Unregistered
 ) -> bytes | None:
-    if isinstance(member, Unregistered):
-        spec = unregistered_spec(q, scope, port, member)
-    else:
-        spec = host_spec(q, scope, port, member)
+    spec = member_spec(q, scope, port, member)
     return None if spec is None else q(virtual_host_frame, spec)
 
 
@@ -178,6 +187,10 @@ def virtual_host_frame(q: Q, spec: HostSpec) -> bytes:
 
 @query
 def _fallback_frame(_q: Q, rest: Fallback) -> bytes:
+    return wire.length_delimited(_VIRTUAL_HOSTS, pb.deterministic(fallback_message(rest)))
+
+
+def fallback_message(rest: Fallback) -> Any:
     """The virtual host of last resort."""
     message = pb.route_components.VirtualHost(name="allow_any" if rest.allowed else "block_all")
     message.domains.append("*")
@@ -189,7 +202,7 @@ def _fallback_frame(_q: Q, rest: Fallback) -> bytes:
         route.route.timeout.SetInParent()
     else:
         route.direct_response.status = 502
-    return wire.length_delimited(_VIRTUAL_HOSTS, pb.deterministic(message))
+    return message
 
 
 @keyed

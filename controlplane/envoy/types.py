@@ -1,7 +1,7 @@
 """The resource types of xDS that this control plane serves, in the order in which they are sent.
 
 Within one flush Envoy wants what is pointed at before what points at it: clusters, their endpoints
-and secrets, then listeners, then routes
+and secrets, then listeners, then routes and what of them is asked for on demand
 (https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#eventual-consistency-considerations).
 """
 
@@ -16,6 +16,7 @@ ENDPOINT = TYPE_PREFIX + "envoy.config.endpoint.v3.ClusterLoadAssignment"
 SECRET = TYPE_PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
 LISTENER = TYPE_PREFIX + "envoy.config.listener.v3.Listener"
 ROUTE = TYPE_PREFIX + "envoy.config.route.v3.RouteConfiguration"
+VIRTUAL_HOST = TYPE_PREFIX + "envoy.config.route.v3.VirtualHost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,9 @@ class TypeSpec:
     """Place in a flush; removals go the other way."""
     refers_to: str | None = None
     """The type whose names `Resource.refs` holds: Envoy wants those again after a change of this one."""
+    on_demand: bool = False
+    """Asked for while a request waits, and only what the proxy does not have: a wildcard means nothing,
+    and what does not exist is said in so many words."""
 
 
 TYPES: tuple[TypeSpec, ...] = (
@@ -39,6 +43,7 @@ TYPES: tuple[TypeSpec, ...] = (
     TypeSpec(SECRET, "sds", wildcard=False, order=2),
     TypeSpec(LISTENER, "lds", wildcard=True, order=3, refers_to=ROUTE),
     TypeSpec(ROUTE, "rds", wildcard=False, order=4),
+    TypeSpec(VIRTUAL_HOST, "vhds", wildcard=False, order=5, on_demand=True),
 )
 
 BY_URL: dict[str, TypeSpec] = {spec.url: spec for spec in TYPES}

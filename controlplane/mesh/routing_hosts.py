@@ -177,12 +177,13 @@ def virtual_host(q: Q, spec: HostSpec) -> VirtualHost:
     host = spec.service.host
     return VirtualHost(
         name=f"{host}:{spec.port}",
-        domains=("*",) if spec.alone else _domains(q, spec),
+        domains=("*",) if spec.alone else domains(q, spec),
         routes=_routes(q, spec),
     )
 
 
-def _domains(q: Q, spec: HostSpec) -> tuple[str, ...]:
+def domains(q: Q, spec: HostSpec) -> tuple[str, ...]:
+    """The names and patterns that a virtual host answers to, where it is not alone."""
     found = q(service, spec.service) if spec.service.namespace else None
     derived = () if found is None else derived_names(found, spec.home)
     names = (spec.service.host, *(name for name in derived if name not in spec.lost))

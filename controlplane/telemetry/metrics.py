@@ -19,7 +19,7 @@ from prometheus_client.process_collector import ProcessCollector
 from controlplane.telemetry.exposition import CONTENT_TYPE, OTHER, Count, Spread, expose
 from controlplane.telemetry.trace import Spans
 
-TYPES = ("cds", "eds", "lds", "rds", "sds", "ecds", "nds")
+TYPES = ("cds", "eds", "lds", "rds", "vhds", "sds", "ecds", "nds")
 """The short names of xDS types that may be a label; anything else is "other"."""
 
 # The union of the bounds that Istio gives its histograms of seconds, and nine that it lacks.

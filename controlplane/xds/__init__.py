@@ -5,6 +5,7 @@ Read it in the order of the data:
     feed        what the graph offers: resources by name, and what changed since a revision
     ledger      a feed's recent past, shared by all streams that read it
     layers      the same for a union of feeds, put together from its parts
+    asking      types that are asked for name by name: who asked for what
     protocol    one stream's subscription to one type: what was asked for, what is owed
     verdict     ACK and NACK, and what stands in for a rejected resource
     plan        one response, and all that decides what is in it

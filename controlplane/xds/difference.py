@@ -113,7 +113,11 @@ def _increment(ledger: AnyLedger, spec: TypeSpec, ask: Ask) -> Plan:
         sent = has(rejected.get(name), found)
         if found is None or sent is None:
             # It is not there; or not for a client that rejected it and never had another version.
-            removed.add(name)
+            if spec.on_demand and (name in ask.fresh or found is not None):
+                # A request waits for this answer, and would wait for ever.
+                upserts[name] = Resource(spec.url, name, b"", missing=True)
+            else:
+                removed.add(name)
         elif sent.body:
             upserts[name] = sent
             if sent is not found:

@@ -8,13 +8,18 @@ is taken in once, and not once for each proxy that has a port of its own beside 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from itertools import chain
 from typing import Any, TypeAlias
 
 from controlplane.envoy.feeds import Maps
+from controlplane.envoy.on_demand import Ask, asked
 from controlplane.envoy.resource import Resource
+from controlplane.envoy.types import BY_URL
 from controlplane.graph import Delta, Failure, Keyed, Lease
+from controlplane.graph.table import Change
+from controlplane.xds.asking import OnDemand
 from controlplane.xds.feed import UNSETTLED, Union
 from controlplane.xds.settle import Settler
 
@@ -138,6 +143,32 @@ class MapFeed(Union):
         return tuple(part.lease for part in self._parts)
 
 
+class AskedFeed(MapFeed, OnDemand):
+    """A union of the one map that is made of what clients ask for: their asking is an input of the graph."""
+
+    __slots__ = ("_counts",)
+
+    def __init__(
+        self, settler: Settler, where: Where, parts: tuple[Part, ...], changed: Callable[[MapFeed], None]
+    ) -> None:
+        super().__init__(settler, where, parts, changed)
+        self._counts: Counter[str] = Counter()
+
+    def ask(self, more: Collection[str], fewer: Collection[str]) -> None:
+        counts = self._counts
+        new = [name for name in more if name not in counts]
+        counts.update(more)
+        counts.subtract(fewer)
+        gone = [name for name in fewer if not counts[name]]
+        for name in gone:
+            del counts[name]
+        ((_, (scope,)),) = self.where[1]
+        rows: list[Change] = [(asked, Ask(scope, name), True) for name in new]
+        rows += [(asked, Ask(scope, name), None) for name in gone]
+        if rows:
+            self._settler.commit(rows)
+
+
 class Parts:
     """The parts in use, one per map."""
 
@@ -147,7 +178,8 @@ class Parts:
 
     def feed(self, where: Where, changed: Callable[[MapFeed], None]) -> MapFeed:
         """A new union; give it back with `release`."""
-        feed = MapFeed(self._settler, where, tuple(map(self._part, where[1])), changed)
+        made = AskedFeed if BY_URL[where[0]].on_demand else MapFeed
+        feed = made(self._settler, where, tuple(map(self._part, where[1])), changed)
         for part in feed.parts:
             part.users[feed] = None
         return feed

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from controlplane.base import wire
 from controlplane.envoy.resource import Resource
-from controlplane.envoy.types import CLUSTER, ENDPOINT
+from controlplane.envoy.types import CLUSTER, ENDPOINT, VIRTUAL_HOST
 from controlplane.xds.plan import Plan, has
 from controlplane.xds.protocol import Leaving, Push, Subscription
 from controlplane.xds.variant import GATED, REMOVALS, Removal, Variant
@@ -118,7 +118,7 @@ def _routes_follow(subs: Mapping[str, Subscription], moment: int, resumed: bool)
         sub = subs.get(url)
         if sub is None:
             # After a reconnect it has routes that it has not asked for again yet.
-            if resumed:
+            if resumed and url != VIRTUAL_HOST:
                 return False
         elif sub.refused or sub.acked_moment < moment:
             return False

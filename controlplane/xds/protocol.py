@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from controlplane.envoy.resource import Resource
 from controlplane.envoy.types import TypeSpec
+from controlplane.xds.asking import changed_since, tell
 from controlplane.xds.feed import UNSETTLED, Feed
 from controlplane.xds.layers import AnyLedger
 from controlplane.xds.ledger import Change, Checkpoint
@@ -99,6 +100,8 @@ class Subscription:
     fresh: frozenset[str] = NOBODY
     """Of those: what the client asked for the first time."""
     echo: frozenset[str] = NOBODY
+    asked: frozenset[str] = NOBODY
+    """Of the interest, what the feed was told to have (see `asking`)."""
     nonce: str = ""
     """Of the newest response."""
     acked: str = ""
@@ -176,6 +179,7 @@ class Subscription:
 
     def rebase(self, feed: Feed, ledger: AnyLedger) -> AnyLedger:
         """Read another feed from now on; gives back the ledger of the old one, for the caller to close."""
+        self.asked = tell(self.feed, self.asked, NOBODY)
         past, self.feed = self.ledger, feed
         # Not to be told by whether the old ledger was ever read: the client may have come to it with
         # what a third one had given it, and leave again before anything of it was computed.
@@ -191,9 +195,11 @@ class Subscription:
             }
             self.point = ledger.diverge(differing)
         self.ledger = ledger
+        self.asked = tell(self.feed, self.asked, self.interest.names)
         return past
 
     def close(self) -> None:
+        self.asked = tell(self.feed, self.asked, NOBODY)
         if self.point is not None:
             self.ledger.release(self.point)
             self.point = None
@@ -207,9 +213,9 @@ class Subscription:
         self.interest = Interest(wildcard, _proper(request.names))
         self.resumed = bool(request.version or request.known)
         self.answer = True
-        if wildcard and resumable(self.spec):
+        if resumable(self.spec) and (wildcard or self.spec.on_demand):
             self.known = request.known
-        elif not wildcard:
+        if not wildcard:
             # Nothing but the names is owed: the client has, as it were, all the rest.
             self.move(self.ledger.head)
         self.owed = self.interest.names
@@ -218,10 +224,14 @@ class Subscription:
             self.fresh = self.owed
         elif request.known:
             self.fresh = intern_names(self.owed - request.known.keys())
+        self.asked = tell(self.feed, self.asked, self.interest.names)
 
     def resume(self) -> None:
         """Take the client's word for what it has; called once the feed is settled."""
         known, self.known = self.known, {}
+        if self.spec.on_demand:
+            self.owed = changed_since(self.owed, self.ledger.resources, known)
+            return
         before: dict[str, Resource | None] = {}
         now = self.ledger.resources
         for name, found in now.items():
@@ -263,7 +273,9 @@ class Subscription:
                 wildcard = True
             named = _proper(names)
             self.owed |= named
-            self.fresh |= frozenset(name for name in named if not self.interest.covers(name))
+            # On demand a client asks for what it does not have, though it may have had it once.
+            had = NO_INTEREST if self.spec.on_demand else self.interest
+            self.fresh |= frozenset(name for name in named if not had.covers(name))
             wanted = intern_names(wanted | named)
         if unsubscribe:
             fewer = wanted & unsubscribe
@@ -275,6 +287,7 @@ class Subscription:
                 self.answer = True
         self.interest = Interest(wildcard, wanted)
         self._forget_uncovered()
+        self.asked = tell(self.feed, self.asked, self.interest.names)
 
     def _forget_uncovered(self) -> None:
         """Drop what concerns names that the client is no longer interested in."""

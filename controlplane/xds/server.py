@@ -172,7 +172,7 @@ class XdsServer:
         connection = Connection(
             f"{proxy.id}-{number}", proxy, variant, context.peer(), self._clock.monotonic()
         )
-        view = self._views.open(proxy)
+        view = self._views.open(proxy, incremental=variant is Variant.DELTA)
         session = Session(variant, view.feeds, self._shared)
         stream = self._streams[connection.id] = Stream(context, connection, view, session, self._around)
         self._observer.connected(connection)

@@ -28,7 +28,7 @@ from controlplane.xds.layers import Ledgers
 from controlplane.xds.names import NOBODY
 from controlplane.xds.options import Pace
 from controlplane.xds.plan import Ask, Plan
-from controlplane.xds.protocol import Push, Request, Subscription
+from controlplane.xds.protocol import WILDCARD, Push, Request, Subscription
 from controlplane.xds.variant import Variant
 from controlplane.xds.verdict import Verdict, answered, awaiting, retry
 
@@ -102,6 +102,9 @@ class Session:
         spec = BY_URL.get(request.type_url)
         if spec is None:
             return Heard(unknown=True)
+        if spec.on_demand and WILDCARD in request.names:
+            # A client that comes back asks for "*" beside its names; it had nothing by that.
+            request = request._replace(names=request.names - {WILDCARD})
         sub = self.subscriptions.get(spec.url)
         if sub is None:
             feed = self._feeds.get(spec.url, NOTHING)

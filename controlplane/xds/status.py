@@ -16,7 +16,16 @@ from google.protobuf.message import DecodeError
 
 from controlplane.envoy import pb
 from controlplane.envoy.resource import Resource
-from controlplane.envoy.types import BY_SHORT, CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, TYPES
+from controlplane.envoy.types import (
+    BY_SHORT,
+    CLUSTER,
+    ENDPOINT,
+    LISTENER,
+    ROUTE,
+    SECRET,
+    TYPES,
+    VIRTUAL_HOST,
+)
 from controlplane.xds.observer import Connection
 from controlplane.xds.protocol import Subscription
 from controlplane.xds.session import Session
@@ -179,6 +188,8 @@ _SECTIONS = {
     SECRET: ("SecretsConfigDump", "dynamic_active_secrets", "secret", ""),
     LISTENER: ("ListenersConfigDump", "dynamic_listeners", "listener", "active_state"),
     ROUTE: ("RoutesConfigDump", "dynamic_route_configs", "route_config", ""),
+    # Envoy's own dump has them within their route configurations, and no message for them alone.
+    VIRTUAL_HOST: ("RoutesConfigDump", "dynamic_virtual_hosts", "virtual_host", ""),
 }
 
 

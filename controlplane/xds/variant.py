@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, TypeSpec
+from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST, TypeSpec
 
 
 class Variant(Enum):
@@ -33,11 +33,13 @@ REMOVALS: dict[str, Removal] = {
     # Envoy unsubscribes from these when their cluster or listener goes, and needs no telling.
     ENDPOINT: Removal.LATE,
     ROUTE: Removal.LATE,
+    # There is one for every name that can be asked for, as long as its route configuration is there.
+    VIRTUAL_HOST: Removal.AT_ONCE,
     # Taking a certificate from under a listener can only do harm.
     SECRET: Removal.NEVER,
 }
 
-GATED = (LISTENER, ROUTE)
+GATED = (LISTENER, ROUTE, VIRTUAL_HOST)
 """Types that point at clusters: they wait for new clusters, and removals of clusters wait for them."""
 
 
@@ -51,4 +53,4 @@ def resumable(spec: TypeSpec) -> bool:
 
     Not endpoints, routes and secrets: Envoy waits for a new answer for those after a reconnect.
     """
-    return spec.wildcard
+    return spec.wildcard or spec.on_demand

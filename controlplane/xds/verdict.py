@@ -123,7 +123,8 @@ def _reject(sub: Subscription, index: int, error: str) -> tuple[str, ...]:
                 _correct_leaving(sub, bad, good)
             continue
         sub.rejected[name] = Rejection(bad.version, good, error)
-        if not (sub.complete or unclear) and good and now and now.version == bad.version:
+        waits = good is None and sub.spec.on_demand
+        if not (sub.complete or unclear) and (good or waits) and now and now.version == bad.version:
             again.add(name)
     if again:
         sub.owed = sub.owed.union(again)

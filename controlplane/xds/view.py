@@ -45,8 +45,9 @@ _PENDING: Mapping[str, Any] = {spec.url: _Unsettled() for spec in TYPES}
 class GraphView:
     """What one proxy sees; see `controlplane.xds.feed.View`."""
 
-    def __init__(self, views: GraphViews, proxy: Proxy) -> None:
+    def __init__(self, views: GraphViews, proxy: Proxy, on_demand: bool) -> None:
         self.proxy = proxy
+        self._on_demand = on_demand
         self.feeds: Mapping[str, Any] = _PENDING
         self.fresh = False
         self._views = views
@@ -83,7 +84,7 @@ class GraphView:
     def retarget(self) -> None:
         """The projection changed: read other feeds from now on."""
         try:
-            wanted = feeds(self._lease.value)
+            wanted = feeds(self._lease.value, on_demand=self._on_demand)
         except QueryFailed as failed:
             # Our bug, and no reason to take away what the proxy has.
             _log.error("no projection", extra={"proxy": self.proxy.id, "error": str(failed)})
@@ -99,14 +100,16 @@ class GraphView:
 class GraphViews:
     """Opens views over one graph; see `controlplane.xds.feed.Views`.
 
-    `grace` is how long, in seconds, a feed without readers stays warm.
+    `grace` is how long, in seconds, a feed without readers stays warm; `on_demand`, whether proxies that
+    can are given their virtual hosts when they ask for them.
     """
 
-    def __init__(self, settler: Settler, grace: float = 30.0) -> None:
+    def __init__(self, settler: Settler, grace: float = 30.0, *, on_demand: bool = False) -> None:
         self.settler = settler
         self.ready = False
         self.views: dict[GraphView, None] = {}
         self._grace = grace
+        self._on_demand = on_demand
         self._parts = Parts(settler)
         self._feeds: dict[Where, MapFeed] = {}
         self._idle: dict[Where, asyncio.TimerHandle] = {}
@@ -119,8 +122,8 @@ class GraphViews:
         """The newest settled revision; UNSETTLED while the maps are half new."""
         return UNSETTLED if self.settler.settling else self.settler.graph.settled
 
-    def open(self, proxy: Proxy) -> GraphView:
-        view = GraphView(self, proxy)
+    def open(self, proxy: Proxy, *, incremental: bool = False) -> GraphView:
+        view = GraphView(self, proxy, self._on_demand and incremental)
         self.views[view] = None
         self.settler.request()
         return view

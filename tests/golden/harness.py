@@ -1,5 +1,7 @@
 """Golden cases: `<case>/in.yaml` (objects) and `proxy.yaml` (who asks) give `<case>/out/*.yaml`.
 
+A proxy with `asks` has its virtual hosts on demand, and asks for these.
+
 `python -m tests.golden.harness` writes the outputs of all cases anew; read the difference before
 committing it.
 """
@@ -39,7 +41,7 @@ class Case:
         self._load()
         node = yaml.safe_load((self.folder / "proxy.yaml").read_text())
         proxy = parse_node(node["id"], node.get("metadata", {}), node.get("locality"))
-        self.resources: dict[str, dict[str, Resource]] = snapshot(self.graph, proxy)
+        self.resources: dict[str, dict[str, Resource]] = snapshot(self.graph, proxy, node.get("asks"))
         lease = self.graph.lease(checks)
         self.graph.settle()
         for ref in lease.keys():

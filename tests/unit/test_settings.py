@@ -50,6 +50,7 @@ def test_the_defaults(config: str) -> None:
         ack_deadline=1.0,
         max_connection_age=1800.0,
         max_request_bytes=64 * 2**20,
+        on_demand_virtual_hosts=False,
         drain_duration=10.0,
         paranoid=False,
         log_level="info",
@@ -57,6 +58,7 @@ def test_the_defaults(config: str) -> None:
         insecure_allow_remote=False,
         debug_allow_remote=False,
         push_log=None,
+        record=None,
     )
 
 

@@ -8,10 +8,12 @@ from controlplane.envoy import pb
 
 
 class Chain(NamedTuple):
-    """One HTTP connection manager: its side of the sidecar, and whether gRPC-Web is spoken there."""
+    """One HTTP connection manager: its side of the sidecar, whether gRPC-Web is spoken there, and whether
+    its virtual hosts come on demand."""
 
     side: Literal["outbound", "inbound"]
     grpc_web: bool = False
+    on_demand: bool = False
 
 
 def http_filter(name: str, config: Any) -> Any:

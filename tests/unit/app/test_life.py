@@ -203,7 +203,7 @@ def test_a_fault_of_ours_ends_one_stream_and_is_counted(tmp_path: Path) -> None:
             await asyncio.sleep(0.005)
         assert internal_errors(app) == 0, "a client that hangs up is no fault"
 
-        def broken(proxy: object) -> None:
+        def broken(proxy: object, *, incremental: bool) -> None:
             raise ValueError("broken on purpose")
 
         app.views.open, whole = broken, app.views.open  # type: ignore[assignment,method-assign]

@@ -60,7 +60,7 @@ class WorldViews:
     def revision(self) -> int:
         return self.world.revision
 
-    def open(self, proxy: Proxy) -> WorldView:
+    def open(self, proxy: Proxy, *, incremental: bool = False) -> WorldView:
         view = WorldView(self.world, proxy, self)
         self.open_views.append(view)
         return view

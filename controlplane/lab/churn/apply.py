@@ -7,33 +7,20 @@ reader of YAML takes it.
 
 from __future__ import annotations
 
-import csv
 import json
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from controlplane.base.clock import Clock
 from controlplane.lab.churn.workload import Edit, Event, Key, Reconnect, Workload, key_of
+from controlplane.lab.latency.dataset import Change
 
 AHEAD = 0.05
 """Seconds before an event in which its files are made ready, so that only the renames remain."""
-
-
-class Change(NamedTuple):
-    """A row of the change log; `at` is the monotonic second just before it was published."""
-
-    number: int
-    kind: str
-    namespace: str
-    name: str
-    action: str
-    scheduled: float
-    at: float
-    marked: bool
 
 
 class Directory:
@@ -117,37 +104,11 @@ async def play(
             # All renames before anybody is told: what happens at once shall be at once.
             times = [publish() for publish in ready]
             for edit, at in zip(step.changes, times, strict=True):
-                on_edit(Change(edit.number, *edit.key, edit.action, step.at, at, edit.marked))
+                on_edit(Change(edit.number, *edit.key, edit.action, step.at, at))
         elif on_storm is not None:
             await clock.sleep(start + step.at - clock.monotonic())
             on_storm(step)
     return start
-
-
-def write_changes(path: Path, changes: Iterable[Change]) -> None:
-    """The change log as CSV."""
-    with path.open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(Change._fields)
-        rows.writerows((*change[:-1], int(change.marked)) for change in changes)
-
-
-def read_changes(path: Path) -> list[Change]:
-    """The change log of a run."""
-    with path.open(newline="") as file:
-        return [
-            Change(
-                int(row["number"]),
-                row["kind"],
-                row["namespace"],
-                row["name"],
-                row["action"],
-                float(row["scheduled"]),
-                float(row["at"]),
-                row.get("marked", "1") == "1",
-            )
-            for row in csv.DictReader(file)
-        ]
 
 
 def _ready(edit: Edit, directory: Directory) -> Callable[[], float]:

@@ -7,10 +7,11 @@ import asyncio
 import pytest
 
 from controlplane.base.clock import FakeClock
-from controlplane.lab.churn.apply import Change, Directory, play, read_changes, write_changes
+from controlplane.lab.churn.apply import Directory, play
 from controlplane.lab.churn.mesh import Mesh
 from controlplane.lab.churn.workload import key_of
 from controlplane.lab.churn.workloads import workload
+from controlplane.lab.latency.dataset import Change
 from controlplane.sources.directory.documents import Object, read_units
 
 
@@ -102,14 +103,3 @@ def test_one_that_is_late_does_not_delay_the_next(tmp_path) -> None:
     start = asyncio.run(test())
     late = [one.at - start - one.scheduled for one in heard]
     assert late == pytest.approx([0.0, 0.5, 0.0, 0.0], abs=1e-6)
-
-
-def test_the_change_log_survives_a_file(tmp_path) -> None:
-    changes = [
-        Change(1, "ServiceEntry", "a", "x", "put", 0.5, 123.456789012, True),
-        Change(2, "Pod", "a", "y", "delete", 0.5, 123.5, False),
-    ]
-    write_changes(tmp_path / "changes.csv", changes)
-    head = (tmp_path / "changes.csv").read_text().splitlines()[0]
-    assert head == "number,kind,namespace,name,action,scheduled,at,marked"
-    assert read_changes(tmp_path / "changes.csv") == changes

@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from controlplane.lab import demo
+    from controlplane.lab import demo, relay_command
 
     parser = argparse.ArgumentParser(
         prog="mini-istiod", description="An Envoy xDS control plane that speaks Istio's API."
@@ -48,6 +48,12 @@ def _parser() -> argparse.ArgumentParser:
     shown = commands.add_parser("demo", help="a bookstore behind real Envoys follows a canary (needs root)")
     demo.add_arguments(shown)
     shown.set_defaults(command=demo.run)
+
+    between = commands.add_parser(
+        "relay", help="stand between proxies and a control plane, and inject faults"
+    )
+    relay_command.add_arguments(between)
+    between.set_defaults(command=relay_command.run)
     return parser
 
 

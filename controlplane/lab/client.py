@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from google.protobuf import json_format
 
 from controlplane.envoy import pb
 from controlplane.envoy.bootstrap import Node
-from controlplane.envoy.types import BY_URL, CLUSTER, ENDPOINT, LISTENER, ROUTE
+from controlplane.envoy.types import BY_URL, CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST
 
 Protocol = Literal["GRPC", "DELTA_GRPC"]
 
@@ -50,13 +50,14 @@ class Client:
     """One synthetic proxy; `state` is name -> (version, bytes) by type URL.
 
     `on_response` may be replaced to measure; `verdict`, given type URL and resources by name, gives the
-    text of a NACK, None accepts.  While it is `stalled` the client reads nothing.
+    text of a NACK, None accepts.  While it is `stalled` the client reads nothing.  With `on_demand` it is
+    one whose virtual hosts come when it asks for them; those that it is told do not exist have no bytes.
     """
 
     node: Node
     protocol: Protocol = "DELTA_GRPC"
     state: dict[str, dict[str, tuple[str, bytes]]] = field(
-        default_factory=lambda: {url: {} for url in (CLUSTER, ENDPOINT, LISTENER, ROUTE)}
+        default_factory=lambda: {url: {} for url in (CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST)}
     )
     log: list[Received] = field(default_factory=list)
     on_response: Callable[[Received], None] | None = None
@@ -64,11 +65,13 @@ class Client:
     ack_delay: float = 0.0
     stalled: bool = False
     keep_bytes: bool = True
+    on_demand: bool = False
     _wanted: dict[str, frozenset[str]] = field(default_factory=dict)
     _refs: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     _introduced: bool = False
     _versions: dict[str, str] = field(default_factory=dict)
     _nonces: dict[str, str] = field(default_factory=dict)
+    _send: Callable[[bytes], Awaitable[None]] | None = None
 
     async def run(self, channel: grpc.aio.Channel) -> None:
         """One stream, from the first request until it ends; raises grpc.aio.AioRpcError when it breaks."""
@@ -76,18 +79,27 @@ class Client:
         self._introduced = False
         self._nonces.clear()
 
+        one_at_a_time = asyncio.Lock()
+
         async def send(data: bytes) -> None:
             # After its end gRPC takes nothing more, and says so in one of two ways; how the stream
             # ended is what reading tells.
             with contextlib.suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
-                await call.write(data)
+                async with one_at_a_time:
+                    await call.write(data)
 
+        self._send = send
         try:
             for url in (CLUSTER, LISTENER):
                 await send(self._request(url, first=True))
             for url in (ENDPOINT, ROUTE):
                 if self._wanted.get(url):
                     await send(self._request(url, subscribe=self._wanted[url], first=True))
+            if self.on_demand:
+                asked = self._wanted.get(VIRTUAL_HOST)
+                # Envoy asks for everything, and comes back with a name for that beside the others.
+                again = asked | {"*"} if asked else None
+                await send(self._request(VIRTUAL_HOST, subscribe=again, first=True))
             while True:
                 while self.stalled:  # noqa: ASYNC110 - a flag is what a test can set at any time
                     await asyncio.sleep(_STALL)
@@ -99,7 +111,14 @@ class Client:
                         await asyncio.sleep(self.ack_delay)
                     await send(request)
         finally:
+            self._send = None
             call.cancel()
+
+    async def ask(self, *names: str) -> None:
+        """Ask for virtual hosts: "<route configuration>/<Host header>"."""
+        self._wanted[VIRTUAL_HOST] = self._wanted.get(VIRTUAL_HOST, frozenset()).union(names)
+        if self._send is not None:
+            await self._send(self._request(VIRTUAL_HOST, subscribe=frozenset(names), follow=True))
 
     def views(self) -> dict[str, dict[str, bytes]]:
         """What the client has, without versions, by type and name."""
@@ -154,9 +173,13 @@ class Client:
             removed = tuple(name for name in state if name not in found)
         refs = self._refs.setdefault(url, {})
         for name, (version, body) in found.items():
+            if url not in _FOLLOWS and name not in self._wanted.get(url, frozenset()):
+                continue  # Envoy has nobody for it either: it unsubscribed while this was on its way
             state[name] = (version, body if self.keep_bytes else b"")
             if url in _FOLLOWS:
                 refs[name] = references(url, body)
+        if url == VIRTUAL_HOST:
+            state.update(dict.fromkeys(removed, ("", b"")))
         for name in removed if url in _FOLLOWS else ():
             state.pop(name, None)
             refs.pop(name, None)

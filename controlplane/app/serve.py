@@ -97,7 +97,7 @@ async def _live(app: App, stop: asyncio.Event) -> None:
             tasks.create_task(app.settler.run(), name="settler"),
             tasks.create_task(app.debouncer.run(), name="debouncer"),
             tasks.create_task(app.watch_loop(), name="loop watch"),
-            *(tasks.create_task(source.run(app.ingest), name=source.name) for source in app.sources),
+            *(tasks.create_task(source.run(app.sink(source)), name=source.name) for source in app.sources),
             *(tasks.create_task(journal.run(), name=journal.name) for journal in app.journals),
         ]
         try:

@@ -1,4 +1,4 @@
-"""Who else watches the xDS server: the push log, and how several observers share one place.
+"""Who else watches the xDS server: the push log and the recording, and how several share one place.
 
 A watcher that is not asked for is not made, and one that does not care for an event is not called: with
 everything off, the server's observer is `app.observe.Observer` alone.
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from controlplane.base.clock import Clock
+from controlplane.sources.recording import Recorder
 from controlplane.store.debounce import Batch
 from controlplane.telemetry.push_log import PushLog
 from controlplane.telemetry.wave import Response
@@ -56,6 +57,19 @@ def _each(told: Sequence[Callable[..., None]]) -> Callable[..., None]:
             one(*values)
 
     return tell
+
+
+class RecordedProxies(Watcher):
+    """Notes in the recording who comes and who goes."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def connected(self, connection: Connection) -> None:
+        self._recorder.connected(connection.id, connection.variant.value, connection.proxy)
+
+    def gone(self, connection: Connection, at: float) -> None:
+        self._recorder.gone(connection.id)
 
 
 class LoggedPushes(Watcher):

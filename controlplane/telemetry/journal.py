@@ -39,16 +39,26 @@ Render: TypeAlias = Callable[[Sequence[Any]], Iterable[str]]
 class Journal:
     """Entries become lines in `path`, compressed when its name ends with ".gz".
 
-    `name` is what the log calls it.  `open` it, let `run` run, and `close` it when nobody adds any more.
+    `name` is what the log calls it.  `open` it, let `run` run, and `close` it when nobody adds any more;
+    `last` makes the entry that stands at the end of a journal that was closed well.
     """
 
-    def __init__(self, name: str, path: Path, render: Render, *, limit: int = LIMIT) -> None:
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        render: Render,
+        *,
+        limit: int = LIMIT,
+        last: Callable[[], Any] | None = None,
+    ) -> None:
         self.name = name
         self.path = path
         self.failed = ""
         """Why the journal ended before its time; "" while it has not."""
         self._render = render
         self._limit = limit
+        self._last = last
         self._entries: list[Any] = []
         self._file: TextIO | None = None
         self._thread: ThreadPoolExecutor | None = None
@@ -90,6 +100,8 @@ class Journal:
         """Write what is left and close the file; waits for the disk."""
         if self._thread is None:
             return
+        if self._last is not None:
+            self.add(self._last())
         last = [self._thread.submit(self._write, self._take()), self._thread.submit(self._close)]
         self._thread.shutdown()
         self._thread = None

@@ -1,0 +1,281 @@
+"""`mini-istiod replay FILE`: a recording is played through the parts of a control plane, in virtual time.
+
+Ingest, debouncer, graph, views and sessions are those of the server.  Time is that of the recording and
+passes as fast as the CPU allows; every recorded proxy subscribes and accepts at once.  What comes out is a
+hash over every byte of every response, the same on every machine, and what it cost here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import time
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from controlplane.app.replay_streams import Stream, Streams
+from controlplane.app.serve import collect_rarely
+from controlplane.app.spine import Spine, spine
+from controlplane.app.watchers import Watcher
+from controlplane.base import virtual
+from controlplane.base.errors import MiniIstiodError
+from controlplane.mesh.checks import checks
+from controlplane.sources.recorded import Applied, Connected, Ended, Event, Gone, Recording, Reported, Synced
+from controlplane.sources.recording import Header
+from controlplane.store.debounce import Batch, Timing
+from controlplane.xds.options import Pace
+from controlplane.xds.settle import Settled
+from controlplane.xds.status import config_dump
+
+REST = 60.0
+"""Seconds after the recording's end in which what is under way is brought to an end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`until`: stop at this second; `proxy`: count and dump this one only; `dump`: the folder to write to."""
+
+    file: Path
+    until: float | None = None
+    proxy: str = ""
+    dump: Path | None = None
+
+
+@dataclass(slots=True)
+class Result:
+    """What a replay gave; `compute` are seconds from commit to settled graph, one per settled commit."""
+
+    header: Header
+    seconds: float = 0.0
+    """Of virtual time."""
+    ended: str = ""
+    """Why the recording ends before its end; "" when it does not."""
+    events: int = 0
+    changes: int = 0
+    batches: int = 0
+    revision: int = 0
+    connections: int = 0
+    proxies: int = 0
+    sha256: str = ""
+    responses: Mapping[str, int] = field(default_factory=dict)
+    bytes: Mapping[str, int] = field(default_factory=dict)
+    compute: array[float] = field(default_factory=lambda: array("d"))
+    plan_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """Counts as numbers, times as seconds, the distribution of `compute` in milliseconds."""
+        return {
+            "sha256": self.sha256,
+            "product": self.header.product,
+            "started": self.header.started,
+            "seconds": round(self.seconds, 6),
+            "cut_off": self.ended,
+            "events": self.events,
+            "changes": self.changes,
+            "batches": self.batches,
+            "revisions": self.revision,
+            "proxies": self.proxies,
+            "connections": self.connections,
+            "responses": sum(self.responses.values()),
+            "bytes": sum(self.bytes.values()),
+            "types": {
+                short: {"responses": self.responses[short], "bytes": self.bytes[short]}
+                for short in sorted(self.responses)
+            },
+            "cpu_seconds": round(self.cpu_seconds, 3),
+            "plan_seconds": round(self.plan_seconds, 3),
+            "compute_ms": _distribution(self.compute),
+        }
+
+
+def replay(options: Options) -> Result:
+    """Play a recording; raises `RecordingError` for a file that cannot be played."""
+    began = time.process_time()
+    with Recording(options.file) as recording:
+        result = virtual.run(_Replay(options, recording).play())
+    result.cpu_seconds = time.process_time() - began
+    return result
+
+
+class _Clocked(Watcher):
+    """Tells the streams of a settle, and takes its time."""
+
+    def __init__(self, core: Spine, result: Result) -> None:
+        self._core = core
+        self._result = result
+        self._committed: list[float] = []
+
+    def committed(self, revision: int, batch: Batch) -> None:
+        self._result.batches += 1
+        self._committed.append(time.perf_counter())
+
+    def settled(self, outcome: Settled) -> None:
+        if outcome.committed:
+            now = time.perf_counter()
+            self._result.compute.extend(now - at for at in self._committed)
+            self._committed.clear()
+        if outcome.sliced:
+            self._core.views.stir_all()
+        self._core.views.tell()
+
+
+class _Replay:
+    """One run; made outside of the loop, played inside."""
+
+    def __init__(self, options: Options, recording: Recording) -> None:
+        self._options = options
+        self._recording = recording
+        self._result = Result(recording.header)
+
+    async def play(self) -> Result:
+        header, result = self._recording.header, self._result
+        clock = virtual.VirtualClock(virtual.running(), header.started)
+        core = spine(clock, _timing(header), header.sources)
+        core.watch(_Clocked(core, result))
+        core.views.ready = True
+        streams = Streams(core.views, clock, _pace(header), self._options.proxy)
+        # A server looks for problems between objects all the time: it is part of what a change costs.
+        findings = core.graph.lease(checks)
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(core.settler.run()), tasks.create_task(core.debouncer.run())]
+            await self._feed(core, streams, clock)
+            result.seconds = clock.monotonic()
+            for stream in streams.open.values():
+                self._dump(stream, streams)
+            streams.close()
+            for task in running:
+                task.cancel()
+        findings.release()
+        core.views.close()
+        self._close(core, streams)
+        return result
+
+    async def _feed(self, core: Spine, streams: Streams, clock: virtual.VirtualClock) -> None:
+        until = self._options.until
+        for event in self._recording.events():
+            if until is not None and event.t > until:
+                break
+            await clock.sleep(event.t - clock.monotonic())
+            self._result.events += 1
+            await self._happen(event, core, streams)
+            if isinstance(event, Ended):
+                self._result.ended = event.reason
+        if until is None:
+            await self._rest(core, streams, clock)
+        else:
+            await clock.sleep(until - clock.monotonic())
+            await clock.sleep(0.0)
+
+    async def _happen(self, event: Event, core: Spine, streams: Streams) -> None:
+        if isinstance(event, Applied):
+            self._result.changes += len(event.changes)
+            await core.ingest.apply(event.changes)
+        elif isinstance(event, Reported):
+            core.ingest.report(event.where, event.problems)
+        elif isinstance(event, Synced):
+            core.ingest.synced(event.source)
+        elif isinstance(event, Connected):
+            self._result.connections += 1
+            streams.connect(event)
+        elif isinstance(event, Gone):
+            stream = streams.open.get(event.connection)
+            if stream is not None:
+                self._dump(stream, streams)
+                streams.disconnect(event.connection)
+
+    async def _rest(self, core: Spine, streams: Streams, clock: virtual.VirtualClock) -> None:
+        """Let what is under way come to its end."""
+        end = clock.monotonic() + REST
+        await core.debouncer.settled()
+        await core.settler.settled(core.graph.revision)
+        # One step later the streams that were told have had their turn.
+        await clock.sleep(0.001)
+        while (deadline := streams.deadline) is not None and deadline <= end:
+            await clock.sleep(deadline - clock.monotonic())
+            await clock.sleep(0.001)
+
+    def _dump(self, stream: Stream, streams: Streams) -> None:
+        folder = self._options.dump
+        if folder is None or not streams.counted(stream):
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"{stream.connection.proxy.id}.{stream.connection.variant.value}.json"
+        found = json.dumps(config_dump(stream), indent=2, sort_keys=True)
+        (folder / name.replace("/", "_")).write_text(f"{found}\n")
+
+    def _close(self, core: Spine, streams: Streams) -> None:
+        result, tally = self._result, streams.tally
+        only = self._options.proxy
+        if only and not tally.responses:
+            known = ", ".join(sorted(streams.seen)[:20]) or "none"
+            raise MiniIstiodError(f"--proxy: {only!r} did not connect; recorded are {known}")
+        result.revision = core.graph.revision
+        result.proxies = len(streams.seen)
+        result.sha256 = tally.digest()
+        result.responses, result.bytes = tally.responses, tally.size
+        result.plan_seconds = tally.seconds
+
+
+def _timing(header: Header) -> Timing:
+    defaults = Timing()
+    given = header.settings
+    return Timing(
+        after=_number(given, "debounce_after", defaults.after),
+        max=_number(given, "debounce_max", defaults.max),
+        endpoints_wait=bool(given.get("eds_debounce", defaults.endpoints_wait)),
+        adaptive=bool(given.get("debounce_adaptive", defaults.adaptive)),
+    )
+
+
+def _pace(header: Header) -> Pace:
+    return Pace(ack_deadline=_number(header.settings, "ack_deadline", Pace().ack_deadline))
+
+
+def _number(settings: Mapping[str, Any], name: str, default: float) -> float:
+    found = settings.get(name, default)
+    if isinstance(found, bool) or not isinstance(found, int | float) or found < 0:
+        raise MiniIstiodError(f"the recording's settings: {name}: expected seconds, found {found!r}")
+    return float(found)
+
+
+def _distribution(seconds: array[float]) -> dict[str, float]:
+    """Nearest-rank quantiles in milliseconds; empty when there is nothing."""
+    if not seconds:
+        return {}
+    found = sorted(seconds)
+    ranks = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+    return {name: round(1e3 * found[ceil(share * len(found)) - 1], 3) for name, share in ranks.items()}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of `replay`."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="what discovery --record wrote")
+    parser.add_argument("--until", type=float, metavar="SECONDS", help="stop at this second of the recording")
+    parser.add_argument(
+        "--proxy", default="", metavar="NAME.NAMESPACE", help="count and hash only this one's"
+    )
+    parser.add_argument(
+        "--dump", type=Path, metavar="DIR", help="write what every proxy has at its end, as JSON"
+    )
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """The command."""
+    collect_rarely()
+    began = time.perf_counter()
+    found = replay(Options(args.file, args.until, args.proxy, args.dump)).as_json()
+    found["real_seconds"] = round(time.perf_counter() - began, 3)
+    if args.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    for name, value in found.items():
+        if value != "":
+            print(f"{name:14} {json.dumps(value) if isinstance(value, dict) else value}")
+    return 0

@@ -1,0 +1,77 @@
+"""Envoy's half of a replayed stream: it subscribes as Envoy does and accepts everything, at once.
+
+All clusters and listeners, then the endpoints that the clusters name and the routes that the listeners
+name.  It reads the plan of a response rather than its bytes: a thousand proxies that decode every response
+would be the largest part of a replay.  `controlplane.lab.client` is the same on the other side of a wire.
+"""
+
+from __future__ import annotations
+
+from controlplane.envoy.resource import Resource
+from controlplane.envoy.types import BY_URL, CLUSTER, LISTENER
+from controlplane.xds.names import NOBODY, intern_names
+from controlplane.xds.protocol import Push, Request
+from controlplane.xds.variant import Variant, complete
+
+_FOLLOWS = {url: BY_URL[url].refers_to for url in (CLUSTER, LISTENER)}
+
+
+class Envoy:
+    """One proxy; `has` is what it was given, by type URL and name.  It outlives its streams."""
+
+    def __init__(self, variant: Variant) -> None:
+        self.variant = variant
+        self.has: dict[str, dict[str, Resource]] = {}
+        self._wanted: dict[str, frozenset[str]] = {}
+        self._versions: dict[str, str] = {}
+        self._nonces: dict[str, str] = {}
+
+    def connect(self) -> list[Request]:
+        """The first requests of a stream; after a reconnect they say what it has."""
+        self._nonces.clear()
+        named = [(url, self._wanted[url]) for url in sorted(self._wanted) if self._wanted[url]]
+        return [self._first(url, names) for url, names in ((CLUSTER, NOBODY), (LISTENER, NOBODY), *named)]
+
+    def take(self, push: Push) -> list[Request]:
+        """What it answers to a response."""
+        url, plan = push.spec.url, push.plan
+        has = self.has.setdefault(url, {})
+        if complete(push.spec, self.variant):
+            has.clear()
+        for one in plan.upserts:
+            has[one.name] = one
+        for name in plan.removed:
+            has.pop(name, None)
+        self._versions[url] = plan.version
+        self._nonces[url] = push.nonce
+        # Envoy asks for the endpoints of a new cluster before it acknowledges the cluster.
+        return [*self._follow(url), self._ack(url)]
+
+    def _first(self, url: str, names: frozenset[str]) -> Request:
+        if self.variant is Variant.SOTW:
+            return Request(url, names=names, version=self._versions.get(url, ""))
+        known = {name: one.version for name, one in self.has.get(url, {}).items()}
+        return Request(url, names=names, known=known)
+
+    def _follow(self, url: str) -> list[Request]:
+        """Subscribe to what is referred to now."""
+        target = _FOLLOWS.get(url)
+        if target is None:
+            return []
+        wanted = intern_names({name for one in self.has[url].values() for name in one.refs})
+        before = self._wanted.get(target, NOBODY)
+        if wanted == before:
+            return []
+        self._wanted[target] = wanted
+        gone = before - wanted
+        for name in gone:
+            self.has.get(target, {}).pop(name, None)
+        if self.variant is Variant.SOTW:
+            return [self._ack(target)]
+        return [Request(target, names=wanted - before, unsubscribe=gone)]
+
+    def _ack(self, url: str) -> Request:
+        nonce = self._nonces.get(url, "")
+        if self.variant is Variant.DELTA:
+            return Request(url, nonce)
+        return Request(url, nonce, self._wanted.get(url, NOBODY), version=self._versions.get(url, ""))

@@ -1,0 +1,188 @@
+"""The streams of a replay: sessions of the protocol core between the graph's views and Envoys of our own.
+
+What a server's stream does over gRPC happens here in one step: whatever is due is planned, made bytes,
+hashed, accepted, and what that makes due in turn, until nothing is.  Streams that are woken together have
+their turn in the order in which they connected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from controlplane.app.replay_envoy import Envoy
+from controlplane.base.clock import Clock
+from controlplane.envoy.types import SECRET
+from controlplane.model.proxy import Proxy
+from controlplane.sources.recorded import Connected
+from controlplane.xds.codec import Codec, identifier
+from controlplane.xds.layers import Ledgers
+from controlplane.xds.observer import Connection
+from controlplane.xds.options import Pace, XdsOptions
+from controlplane.xds.protocol import Push
+from controlplane.xds.session import Session, Shared
+from controlplane.xds.variant import Variant
+from controlplane.xds.view import GraphView, GraphViews
+
+FORGET = 300.0
+"""Seconds after which a proxy that left is taken for gone: should it come back, it has nothing."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was sent; the hashes are over all bytes of one stream and type, in order."""
+
+    responses: Counter[str] = field(default_factory=Counter)
+    size: Counter[str] = field(default_factory=Counter)
+    """Bytes by type."""
+    seconds: float = 0.0
+    """Spent on planning and joining, by the process's clock."""
+    _hashes: dict[tuple[str, str], hashlib._Hash] = field(default_factory=dict)
+
+    def add(self, stream: str, push: Push, data: bytes) -> None:
+        short = push.spec.short
+        self.responses[short] += 1
+        self.size[short] += len(data)
+        if push.spec.url == SECRET:
+            return  # keys are redacted in the recording and differ from those that were served
+        found = self._hashes.get((stream, short))
+        if found is None:
+            found = self._hashes[stream, short] = hashlib.sha256()
+        found.update(len(data).to_bytes(8, "big") + data)
+
+    def digest(self) -> str:
+        """One hash over everything, by stream and type in alphabetical order."""
+        whole = hashlib.sha256()
+        for stream, short in sorted(self._hashes):
+            line = f"{stream} {short} {self._hashes[stream, short].hexdigest()}\n"
+            whole.update(line.encode())
+        return whole.hexdigest()
+
+
+class Stream:
+    """One recorded connection; `connection` and `session` are what the debug views read."""
+
+    def __init__(self, connection: Connection, view: GraphView, session: Session, envoy: Envoy) -> None:
+        self.connection = connection
+        self.view = view
+        self.session = session
+        self.envoy = envoy
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class Streams:
+    """All connections; `only` counts and hashes those of one proxy (its id, or a connection's)."""
+
+    def __init__(self, views: GraphViews, clock: Clock, pace: Pace, only: str = "") -> None:
+        self.tally = Tally()
+        self.open: dict[str, Stream] = {}
+        self.seen: set[str] = set()
+        """Ids of all proxies that ever connected."""
+        self._views = views
+        self._clock = clock
+        self._only = only
+        # The process, its version and its machine are no part of what is compared.
+        codec = Codec(identifier("mini-istiod", "replay", ""), XdsOptions().body_cache)
+        self._shared = Shared(views, Ledgers(), codec, pace)
+        self._due: dict[Stream, None] = {}
+        self._numbers: dict[Stream, int] = {}
+        self._count = itertools.count()
+        self._absent: dict[tuple[str, Variant], tuple[Envoy, asyncio.TimerHandle]] = {}
+
+    def connect(self, event: Connected) -> None:
+        """A proxy comes, or comes back with what it had."""
+        variant = Variant(event.variant)
+        connection = Connection(event.connection, event.proxy, variant, "replay", self._clock.monotonic())
+        view = self._views.open(event.proxy)
+        session = Session(variant, view.feeds, self._shared)
+        stream = Stream(connection, view, session, self._envoy(event.proxy, variant))
+        self.open[event.connection] = stream
+        self.seen.add(event.proxy.id)
+        self._numbers[stream] = next(self._count)
+        view.on_change(lambda: self._changed(stream))
+        for request in stream.envoy.connect():
+            session.receive(request)
+        self._wake(stream)
+
+    def disconnect(self, connection: str) -> Stream | None:
+        """A proxy leaves; None when it was not there."""
+        stream = self.open.pop(connection, None)
+        if stream is None:
+            return None
+        self._due.pop(stream, None)
+        self._numbers.pop(stream)
+        if stream.timer is not None:
+            stream.timer.cancel()
+        stream.session.close()
+        stream.view.close()
+        key = (stream.connection.proxy.id, stream.connection.variant)
+        timer = asyncio.get_running_loop().call_later(FORGET, self._absent.pop, key, None)
+        self._absent[key] = (stream.envoy, timer)
+        return stream
+
+    def counted(self, stream: Stream) -> bool:
+        """Whether this stream is among those that were asked for."""
+        return self._only in ("", stream.connection.proxy.id, stream.connection.id)
+
+    @property
+    def deadline(self) -> float | None:
+        """When something may be due although nothing happens; None when all is at rest."""
+        times = [stream.timer.when() for stream in self.open.values() if stream.timer is not None]
+        return min(times, default=None)
+
+    def close(self) -> None:
+        """End all streams."""
+        for connection in list(self.open):
+            self.disconnect(connection)
+        for _, timer in self._absent.values():
+            timer.cancel()
+
+    def _envoy(self, proxy: Proxy, variant: Variant) -> Envoy:
+        found = self._absent.pop((proxy.id, variant), None)
+        if found is None:
+            return Envoy(variant)
+        envoy, timer = found
+        timer.cancel()
+        return envoy
+
+    def _changed(self, stream: Stream) -> None:
+        stream.session.rebind(stream.view.feeds)
+        stream.session.refresh()
+        self._wake(stream)
+
+    def _wake(self, stream: Stream) -> None:
+        if not self._due:
+            asyncio.get_running_loop().call_soon(self._serve)
+        self._due[stream] = None
+
+    def _serve(self) -> None:
+        due, self._due = self._due, {}
+        began = time.perf_counter()
+        for stream in sorted(due, key=self._numbers.__getitem__):
+            self._pump(stream)
+        self.tally.seconds += time.perf_counter() - began
+
+    def _pump(self, stream: Stream) -> None:
+        now, session = self._clock.monotonic(), stream.session
+        counted = self.counted(stream)
+        while (made := session.next(now)) is not None:
+            push, data = made
+            session.written(push, now)
+            if counted:
+                self.tally.add(stream.connection.id, push, data)
+            for request in stream.envoy.take(push):
+                session.receive(request)
+        if stream.timer is not None:
+            stream.timer.cancel()
+            stream.timer = None
+        deadline = session.deadline(now)
+        if deadline is not None:
+            stream.timer = asyncio.get_running_loop().call_at(deadline, self._late, stream)
+
+    def _late(self, stream: Stream) -> None:
+        stream.timer = None
+        self._wake(stream)

@@ -167,7 +167,8 @@ class _Join:
         if following and self._servers.get(following.number, _NOTHING).ready == ready:
             row = _noted(row, "coalesced")
         index = timeline.receipts[at]
-        if index is None and self._markers.shows(change):
+        lost = timeline.answers[at] is None and timeline.responses[at].stream in timeline.closed
+        if index is None and (lost or self._markers.shows(change)):
             return row._replace(status="gone")
         if index is not None:
             row = self._received(change, row, index)

@@ -1,0 +1,129 @@
+"""What is provable about two accounts of one run, and what is granted for late stamps."""
+
+import pytest
+
+from controlplane.lab.latency.agreement import Errors, agree, broken_orders
+from controlplane.lab.latency.dataset import Change, Latency, Sample
+from controlplane.lab.latency.lateness import Stretches, Waiting, of_fleet, of_server
+from tests.unit.lab.latency.logs import VS, Run
+
+CHANGE = Change(1, *VS, "put", 0.0, 100.0)
+ROW = Latency(
+    1,
+    "a.n",
+    touched=True,
+    source=0.0001,
+    debounce_in=0.01,
+    commit=0.11,
+    compute=0.12,
+    plan=0.13,
+    write=0.14,
+    outside=0.1404,
+    answered=0.1405,
+    ack=0.142,
+    status="acked",
+)
+
+
+def errors(
+    file_clock: float = 0.0, server: Stretches | None = None, fleet: Stretches | None = None
+) -> Errors:
+    idle = Stretches(())
+    nobody = Waiting((), "server")
+    return Errors(file_clock, server or idle, fleet or idle, nobody, nobody)
+
+
+def test_a_row_that_differs_by_the_wire_alone_agrees() -> None:
+    (row,), found = agree([ROW], {1: CHANGE}, errors(0.0002))
+    assert row.agree == pytest.approx(0.0005)
+    assert row.error == pytest.approx(0.0002)
+    assert found.holds and (found.rows, found.close) == (1, 1)
+    assert found.as_json()["within_allowed"] == 1.0
+
+
+def test_a_late_receipt_is_forgiven_if_the_fleet_was_busy_and_not_otherwise() -> None:
+    late = ROW._replace(outside=0.15, answered=0.1501, ack=0.152)
+    (_,), found = agree([late], {1: CHANGE}, errors())
+    assert not found.holds and found.apart == 1 and found.examples[0]["number"] == 1
+    busy = Stretches([(100.139, 100.151)])
+    (row,), found = agree([late], {1: CHANGE}, errors(fleet=busy))
+    assert found.holds and found.close == 0
+    assert row.error == pytest.approx(0.011)
+
+
+def test_a_write_noted_late_is_forgiven_as_far_as_the_server_was_busy_and_never_beyond_its_plan() -> None:
+    early = ROW._replace(plan=0.131, write=0.14, outside=0.1355, answered=0.136)
+    (_,), found = agree([early], {1: CHANGE}, errors())
+    assert found.apart == 1
+    (row,), found = agree([early], {1: CHANGE}, errors(server=Stretches([(100.1, 100.2)])))
+    assert found.holds and row.error == pytest.approx(0.009)
+
+
+@pytest.mark.parametrize(
+    ("stages", "broken"),
+    [
+        ({}, []),
+        ({"outside": 0.129}, ["plan, outside"]),
+        ({"answered": 0.1403}, ["outside, answered"]),
+        ({"ack": 0.1404}, ["answered, ack"]),
+        ({"commit": 0.121}, ["commit, compute"]),
+        ({"note": "early"}, ["revision, plan"]),
+        ({"source": -0.004}, ["rename, source"]),
+        ({"ack": None, "answered": None, "compute": None}, []),
+    ],
+)
+def test_stamps_of_one_clock_stand_in_the_order_of_their_causes(
+    stages: dict[str, object], broken: list[str]
+) -> None:
+    assert broken_orders(ROW._replace(**stages), file_clock=0.001) == broken
+
+
+def test_a_deletion_has_no_file_time_so_both_clocks_start_at_the_source_event() -> None:
+    row = ROW._replace(source=0.05, debounce_in=0.06)
+    (_,), found = agree([row], {1: CHANGE}, errors())
+    assert found.apart == 1
+    (checked,), found = agree([row], {1: CHANGE._replace(action="delete")}, errors())
+    assert found.holds and found.limited == 1
+    assert checked.agree == pytest.approx(0.0004)
+
+
+def test_rows_of_one_side_only_are_counted_and_not_judged() -> None:
+    rows = [ROW._replace(write=None), Latency(1, "b.n", False), ROW._replace(status="absent")]
+    checked, found = agree(rows, {1: CHANGE}, errors())
+    assert checked == rows
+    assert (found.rows, found.incomplete, found.holds) == (0, 1, True)
+
+
+def test_work_that_is_close_together_is_one_stretch() -> None:
+    busy = Stretches([(3.0, 3.1), (1.0, 1.0), (1.004, 1.005), (1.0045, 1.0046)], gap=0.005)
+    assert busy.late(1.0048) == pytest.approx(0.0048)
+    assert busy.late(1.0051) == 0.0
+    assert busy.late(0.9) == 0.0
+    assert busy.late(3.05) == pytest.approx(0.05)
+
+
+def test_the_server_is_busy_where_it_stamps_and_where_it_was_away() -> None:
+    run = Run()
+    run.response("a.n-1", 1, 10.0)
+    run.event("lag", at=12.5, seconds=0.5)
+    busy = of_server(run.log())
+    assert busy.late(12.4) == pytest.approx(0.4)
+    assert busy.late(11.0) == 0.0
+
+
+def test_the_fleet_is_busy_until_it_has_answered_but_for_the_delay_it_was_told() -> None:
+    run = Run()
+    run.receipt("a.n", 10.0)
+    assert of_fleet(run.receipts).late(10.05) == pytest.approx(0.05)
+    assert of_fleet(run.receipts, ack_delay=0.1).late(10.05) == 0.0
+
+
+def test_waiting_for_a_core_is_what_the_kernel_counted_and_no_more_than_the_time() -> None:
+    counted = [
+        Sample(at, "server", 0.0, 0, total, None, None) for at, total in ((1.0, 0.0), (2.0, 0.1), (3.0, 0.4))
+    ]
+    waiting = Waiting([*counted, Sample(2.5, "fleet", 0.0, 0, 9.0, None, None)], "server")
+    assert waiting.between(1.2, 1.9) == pytest.approx(0.1)
+    assert waiting.between(1.2, 2.9) == pytest.approx(0.4)
+    assert waiting.between(2.5, 2.51) == pytest.approx(0.01)
+    assert Waiting((), "server").between(0.0, 1.0) == 0.0

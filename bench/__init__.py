@@ -1,6 +1,7 @@
 """How fast, how large, and why: the control plane against a bare gRPC loop, on one machine.
 
     plant      a process with the control plane, and instruments on it
+    twofold    proxies that are served by both
     bare       a process that only writes given bytes to given streams: what gRPC alone costs
     spine, fanout, memory, storm
                 the cases; each returns plain data

@@ -14,11 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import bare, plant
+from bench import bare, plant, twofold
 from bench.figures import median, summary, thinned
+from controlplane.envoy.types import BY_SHORT
 from controlplane.lab.child import Child, child
 from controlplane.lab.churn import mesh
-from controlplane.lab.fleet import process as fleet
 
 _PAUSE = 0.05
 ARMS = ("plane", "loop", "burst")
@@ -32,10 +32,10 @@ def run(proxies: int = 1000, namespaces: int = 10, rounds: int = 20) -> dict[str
         with (
             child("plane", plant.main, plane_at, size) as plane,
             child("bare", bare.main, bare_at) as loop,
-            child("fleet", fleet.main, size, tuple(range(proxies))) as peers,
+            child("fleet", twofold.main, plane_at, size, proxies) as peers,
         ):
             plane.ask("fill")
-            peers.ask("connect", address=plane_at)
+            _connect(peers, size, proxies)
             peers.ask("connect_bare", address=bare_at)
             while loop.ask("streams") < proxies:
                 time.sleep(_PAUSE)
@@ -77,23 +77,29 @@ class _Arms:
 
     def _round(self, short: str, raw: mesh.Raw, turn: int) -> dict[str, dict[str, Any]]:
         """Once each; the bare arms take turns at being the second."""
-        self._peers.ask("notes")
+        self._peers.ask("receipts")
         plane = self._plane.ask("change", raw=raw)
-        noted = self._notes()["plane"]
-        plane["told"] = [at - plane["began"] for _, kind, at, _ in noted if kind == short]
-        bodies = self._peers.ask("bodies", short=short)
+        plane["told"] = [at - plane["began"] for _, kind, at, *_ in self._noted("receipts") if kind == short]
+        bodies = self._peers.ask("bodies", url=BY_SHORT[short].url)
         made = {"plane": plane}
         for arm in ARMS[1:] if turn else ARMS[:0:-1]:
             made[arm] = self._loop.ask("round", bodies=bodies, burst=arm == "burst")
-            made[arm]["told"] = [at - made[arm]["began"] for at in self._notes()["bare"]]
+            made[arm]["told"] = [at - made[arm]["began"] for at in self._noted("bare")]
         return made
 
-    def _notes(self) -> dict[str, Any]:
+    def _noted(self, what: str) -> Any:
         time.sleep(_PAUSE)
-        notes: dict[str, Any] = self._peers.ask("notes")
-        if notes["endings"]:
-            raise RuntimeError(f"a stream ended: {notes['endings'][0]}")
-        return notes
+        if endings := self._peers.ask("endings"):
+            raise RuntimeError(f"a stream ended: {endings[0]}")
+        return self._peers.ask(what)
+
+
+def _connect(peers: Child, size: mesh.Mesh, proxies: int) -> None:
+    nodes = [size.node(i) for i in range(proxies)]
+    names = [f"{node.name}.{node.namespace}" for node in nodes]
+    warm = peers.ask("connect", names=names, drop=(), within=120)["warm"]
+    if len(warm) < proxies:
+        raise RuntimeError(f"only {len(warm)} of {proxies} proxies have their configuration")
 
 
 def _against(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -20,9 +20,9 @@ from typing import Any
 import yaml
 
 from bench import census, plant
-from controlplane.lab.child import Child, child
+from controlplane.lab.child import child
 from controlplane.lab.churn import mesh
-from controlplane.lab.fleet import process as fleet
+from controlplane.lab.fleet import Fleet
 
 NAMESPACES = (10, 50, 100)
 _STARTUP = 120.0
@@ -41,24 +41,26 @@ def run(proxies: int = 1000, namespaces: tuple[int, ...] = NAMESPACES) -> dict[s
 def _steps(proxies: int, namespaces: int) -> list[dict[str, float]]:
     """As proxies connect, by quarters; and last, when all came back to a control plane that was restarted."""
     size = mesh.Mesh(services=1000, namespaces=namespaces)
-    with (
-        tempfile.TemporaryDirectory() as name,
-        child("fleet", fleet.main, size, tuple(range(proxies))) as peers,
-    ):
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _write(folder / "config", size)
-        with _discovery(folder) as (process, address):
-            found = [{"proxies": 0.0, **census.sizes(str(process.pid))}]
-            found += [_connect(peers, process, address, proxies * share // 4) for share in (1, 2, 3, 4)]
-            peers.ask("drop")
-        with _discovery(folder) as (process, address):
-            found.append(_connect(peers, process, address, proxies))
-            peers.ask("drop")
+        with Fleet(_address(folder), map(size.node, range(proxies))) as fleet:
+            with _discovery(folder) as process:
+                found = [{"proxies": 0.0, **census.sizes(str(process.pid))}]
+                found += [_connect(fleet, process, proxies * share // 4) for share in (1, 2, 3, 4)]
+                fleet.drop()
+            with _discovery(folder) as process:
+                found.append(_connect(fleet, process, proxies))
+                fleet.drop()
         return found
 
 
-def _connect(peers: Child, process: subprocess.Popen[bytes], address: str, count: int) -> dict[str, float]:
-    peers.ask("connect", address=address, limit=count, timeout=300)
+def _address(folder: Path) -> str:
+    return f"unix:{folder / 'plane'}"
+
+
+def _connect(fleet: Fleet, process: subprocess.Popen[bytes], count: int) -> dict[str, float]:
+    fleet.connect(count, timeout=300)
     time.sleep(_SETTLE)
     return {"proxies": float(count), **census.sizes(str(process.pid))}
 
@@ -74,18 +76,18 @@ def _write(config: Path, size: mesh.Mesh) -> None:
 
 
 @contextlib.contextmanager
-def _discovery(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def _discovery(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The program on the folder `config`; ready."""
-    address, monitoring = f"unix:{folder / 'plane'}", plant.free_port()
+    monitoring = plant.free_port()
     argv = [
         *(sys.executable, "-m", "controlplane", "discovery", "--config-dir", str(folder / "config")),
-        *("--grpc-addr", address, "--monitoring-addr", f"127.0.0.1:{monitoring}"),
+        *("--grpc-addr", _address(folder), "--monitoring-addr", f"127.0.0.1:{monitoring}"),
         *("--log-level", "warning", "--drain-duration", "0s"),
     ]
     with subprocess.Popen(argv) as process:
         try:
             _wait_ready(process, monitoring)
-            yield process, address
+            yield process
         finally:
             process.terminate()
             try:
@@ -111,11 +113,11 @@ def _breakdown(proxies: int, namespaces: int) -> dict[str, Any]:
     size = mesh.Mesh(services=1000, namespaces=namespaces)
     with (
         tempfile.TemporaryDirectory() as folder,
-        child("plane", plant.main, f"unix:{Path(folder) / 'plane'}", size, (), 1) as plane,
-        child("fleet", fleet.main, size, tuple(range(proxies))) as peers,
+        child("plane", plant.main, _address(Path(folder)), size, (), 1) as plane,
+        Fleet(_address(Path(folder)), map(size.node, range(proxies))) as fleet,
     ):
         plane.ask("fill", timeout=300)
-        peers.ask("connect", address=f"unix:{Path(folder) / 'plane'}", timeout=400)
+        fleet.connect(timeout=400)
         plane.ask("seen")
         found: dict[str, Any] = plane.ask("census", timeout=300)
         return found

@@ -21,7 +21,7 @@ from bench import plant
 from bench.figures import median, summary
 from controlplane.lab.child import Child, child
 from controlplane.lab.churn import mesh
-from controlplane.lab.fleet import process as fleet
+from controlplane.lab.fleet import Fleet
 
 SIZES = (100, 300, 1000, 3000, 5000, 10_000)
 _SLOPE_SCOPES = 10
@@ -33,24 +33,23 @@ def run(repeats: int = 20, sizes: tuple[int, ...] = SIZES) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _site(size: mesh.Mesh) -> Iterator[tuple[Child, Child, dict[str, Any]]]:
+def _site(size: mesh.Mesh) -> Iterator[tuple[Child, dict[str, Any]]]:
     """A filled control plane with one connected proxy per namespace, and what the cold build took."""
     with (
         tempfile.TemporaryDirectory() as folder,
         child("plane", plant.main, f"unix:{Path(folder) / 'plane'}", size) as plane,
-        child("fleet", fleet.main, size, tuple(range(size.namespaces))) as peers,
+        Fleet(f"unix:{Path(folder) / 'plane'}", map(size.node, range(size.namespaces))) as fleet,
     ):
         plane.ask("state")
         began = time.monotonic()
         filled = plane.ask("fill", timeout=300)
         before = plane.ask("state")
-        peers.ask("connect", address=f"unix:{Path(folder) / 'plane'}", timeout=300)
+        fleet.connect(timeout=300)
         wall = time.monotonic() - began
         seen = plane.ask("seen")
         after = plane.ask("state")
         yield (
             plane,
-            peers,
             {
                 "services": size.services,
                 "scopes": size.namespaces,
@@ -77,7 +76,7 @@ def _changes(repeats: int) -> dict[str, Any]:
         "one new service": lambda n: size.service(size.services + n),
         "one unrelated object": lambda n: mesh.unrelated(n),
     }
-    with _site(size) as (plane, _, cold):
+    with _site(size) as (plane, cold):
         # The first of each sort creates queries that later ones only run again.
         return {
             "cold": cold,
@@ -110,9 +109,9 @@ def _slope(repeats: int, sizes: tuple[int, ...]) -> list[dict[str, Any]]:
         open_sites = [(size, *stack.enter_context(_site(size))) for size, _ in sites]
         made: list[list[dict[str, Any]]] = [[] for _ in open_sites]
         for n in range(repeats + 1):
-            for row, (size, plane, _, _) in zip(made, open_sites, strict=True):
+            for row, (size, plane, _) in zip(made, open_sites, strict=True):
                 row.append(plane.ask("change", raw=size.slice(5, n + 1)))
         return [
             {"cold": cold, "endpoint": _sum(row[1:])}
-            for row, (_, _, _, cold) in zip(made, open_sites, strict=True)
+            for row, (_, _, cold) in zip(made, open_sites, strict=True)
         ]

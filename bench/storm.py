@@ -14,7 +14,7 @@ from bench import plant
 from bench.figures import summary, thinned
 from controlplane.lab.child import Child, child
 from controlplane.lab.churn import mesh
-from controlplane.lab.fleet import process as fleet
+from controlplane.lab.fleet import Fleet
 
 _MB = 2**20
 
@@ -22,32 +22,30 @@ _MB = 2**20
 def run(proxies: int = 1000, namespaces: int = 10) -> dict[str, Any]:
     """New proxies on a cold control plane, the same ones after its restart; seconds, MB."""
     size = mesh.Mesh(services=1000, namespaces=namespaces)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        child("fleet", fleet.main, size, tuple(range(proxies))) as peers,
-    ):
+    with tempfile.TemporaryDirectory() as folder:
         address = f"unix:{Path(folder) / 'plane'}"
-        found = {}
-        for name in ("start", "restart"):
-            with child("plane", plant.main, address, size) as plane:
-                found[name] = _storm(plane, peers, address)
-            peers.ask("drop")
+        with Fleet(address, map(size.node, range(proxies))) as fleet:
+            found = {}
+            for name in ("start", "restart"):
+                with child("plane", plant.main, address, size) as plane:
+                    found[name] = _storm(plane, fleet)
+                    fleet.drop()
         return {"proxies": proxies, "namespaces": namespaces, "storms": found}
 
 
-def _storm(plane: Child, peers: Child, address: str) -> dict[str, Any]:
+def _storm(plane: Child, fleet: Fleet) -> dict[str, Any]:
     filled = plane.ask("fill")
     plane.ask("watch")
     before = plane.ask("state")
-    peers.ask("notes")
-    connected = peers.ask("connect", address=address, timeout=300)
+    connected = fleet.connect(timeout=300)
+    fleet.receipts()
     seen = plane.ask("seen")
     after = plane.ask("state")
     return {
         "fill": filled["seconds"],
-        "warm": summary(connected["warm"]),
-        "curve": thinned(connected["warm"]),
-        "refused": len(connected["endings"]),
+        "warm": summary(connected.warm.values()),
+        "curve": thinned(connected.warm.values()),
+        "refused": len(connected.endings),
         "lag": summary(seen["lags"], 1000),
         "pauses": summary(seen["pauses"], 1000),
         "sent": seen["sent"],

@@ -4,13 +4,15 @@ A synthetic proxy must cost less than what it measures.  A grpc.aio client takes
 message as the server takes to write it; this one a quarter of that, and no thread.  It speaks as much
 of RFC 9113 as one gRPC stream needs: it never decodes headers, for their content does not matter here.
 Windows are as large as Envoy's, frames as small as HTTP/2's default, as Envoy has them.
+
+The socket is the owner's: what connects it, and one day wraps it in TLS, is `sockets`.
 """
 
 from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
@@ -19,25 +21,29 @@ _ENABLE_PUSH, _INITIAL_WINDOW, _MAX_FRAME = 2, 4, 5
 _STREAM = 1
 _WINDOW = 256 * 2**20
 _DEFAULT_WINDOW = 65_535
+_FRAME = 16_384
+_NO_PREFIX = -1
+
+Header = tuple[str, str]
 
 
 class Connection:
-    """One gRPC call on a connected, non-blocking socket; the owner calls `readable` and `writable`.
+    """One gRPC call on a non-blocking socket; the owner calls `readable` and `writable`.
 
     `on_message` is given each message as bytes; `on_end` the reason why there will be no more, once.
     """
 
     __slots__ = (
+        "_chunks",
         "_credit",
-        "_data",
         "_frame_size",
         "_initial",
         "_left",
-        "_message",
-        "_need",
+        "_missing",
         "_on_end",
         "_on_message",
         "_out",
+        "_prefix",
         "_queue",
         "_seen",
         "_shared",
@@ -52,61 +58,68 @@ class Connection:
         self.ended = False
         self._on_message = on_message
         self._on_end = on_end
+        # The beginning of a frame whose end has not arrived.
         self._left = b""
-        # The message that is being received: its length (-1: not known yet) and what there is of it.
-        self._need = -1
-        self._message = bytearray()
+        # The message that is being received: how many bytes are still to come, and those that are there.
+        self._missing = _NO_PREFIX
+        self._prefix = b""
+        self._chunks: list[bytes] = []
         # What we may still send: on the stream, and on the connection.
         self._initial = self._credit = self._shared = _DEFAULT_WINDOW
-        self._frame_size = 16_384
+        self._frame_size = _FRAME
         self._queue = bytearray()
         self._out = bytearray()
         self._seen = 0
 
-    def open(self, path: str) -> None:
-        """Begin the call."""
+    def open(self, path: str, authority: str = "localhost", metadata: Sequence[Header] = ()) -> None:
+        """Begin the call; `metadata` are further request headers, names in lower case."""
         settings = struct.pack(">HIHI", _ENABLE_PUSH, 0, _INITIAL_WINDOW, _WINDOW)
+        headers = _headers(path, authority, metadata)
+        if len(headers) > _FRAME:
+            raise ValueError(f"{len(headers)} bytes of headers do not fit into one frame")
         head = b"".join(
             (
                 _PREFACE,
                 _frame(_SETTINGS, 0, 0, settings),
                 _frame(_WINDOW_UPDATE, 0, 0, struct.pack(">I", _WINDOW - _DEFAULT_WINDOW)),
-                _frame(_HEADERS, _END_HEADERS, _STREAM, _headers(path)),
+                _frame(_HEADERS, _END_HEADERS, _STREAM, headers),
             )
         )
         self._write(head)
 
-    def send(self, message: bytes) -> None:
-        """Send one message, as soon as the server's windows allow."""
-        self._queue += struct.pack(">BI", 0, len(message))
-        self._queue += message
+    def send(self, *messages: bytes) -> None:
+        """Send messages, as soon as the server's windows allow."""
+        for message in messages:
+            self._queue += struct.pack(">BI", 0, len(message))
+            self._queue += message
         self._pump()
 
     def readable(self, buffer: memoryview) -> None:
-        """Take in what has arrived; `buffer` is scratch space that connections may share."""
+        """Take in what has arrived; `buffer` is scratch space, larger than a frame, that all may share."""
+        begun = len(self._left)
+        buffer[:begun] = self._left
         try:
-            size = self.sock.recv_into(buffer)
+            size = self.sock.recv_into(buffer[begun:])
         except BlockingIOError:
             return
         except OSError as error:
-            self._end(str(error))
+            self._end(error.strerror or str(error))
             return
         if not size:
             self._end("connection closed")
             return
-        data = buffer[:size] if not self._left else memoryview(self._left + bytes(buffer[:size]))
-        at, end = 0, len(data)
+        at, end = 0, begun + size
         while end - at >= 9:
-            length = data[at] << 16 | data[at + 1] << 8 | data[at + 2]
+            length = buffer[at] << 16 | buffer[at + 1] << 8 | buffer[at + 2]
             stop = at + 9 + length
             if stop > end:
                 break
             # Our one stream has the number 1: the last byte of its number tells it from the connection.
-            self._take(data[at + 3], data[at + 4], data[at + 8], data[at + 9 : stop])
+            self._take(buffer[at + 3], buffer[at + 4], buffer[at + 8], buffer[at + 9 : stop])
             if self.ended:
                 return
             at = stop
-        self._left = bytes(data[at:])
+        self._left = bytes(buffer[at:end])
 
     def writable(self) -> None:
         """The socket takes bytes again."""
@@ -142,29 +155,38 @@ class Connection:
         elif kind == _RST_STREAM:
             self._end(f"stream reset ({int.from_bytes(payload, 'big')})")
         elif kind == _GOAWAY:
-            self._end(f"goaway: {bytes(payload[8:]).decode('latin-1')}")
+            self._go_away(payload)
         if flags & _END_STREAM and kind in (_DATA, _HEADERS):
             self._end("stream ended by the server")
 
+    def _go_away(self, payload: memoryview) -> None:
+        # A server that drains lets the streams that it knows go on until it ends them (RFC 9113, 6.8).
+        last, error = struct.unpack_from(">II", payload)
+        if error or last & 0x7FFF_FFFF < _STREAM:
+            self._end(f"goaway ({error}): {bytes(payload[8:]).decode('latin-1')}")
+
     def _receive(self, payload: memoryview) -> None:
-        if not self._message and len(payload) >= 5:
-            # Most messages are one frame.
-            size = 5 + int.from_bytes(payload[1:5], "big")
-            if size == len(payload):
-                self._on_message(bytes(payload[5:]))
+        while True:
+            if self._missing < 0:
+                if self._prefix:
+                    payload = memoryview(self._prefix + bytes(payload))
+                if len(payload) < 5:
+                    self._prefix = bytes(payload)
+                    return
+                self._prefix = b""
+                self._missing = int.from_bytes(payload[1:5], "big")
+                payload = payload[5:]
+            if len(payload) < self._missing:
+                self._chunks.append(bytes(payload))
+                self._missing -= len(payload)
                 return
-        message = self._message
-        message += payload
-        while len(message) >= 5:
-            if self._need < 0:
-                self._need = 5 + int.from_bytes(message[1:5], "big")
-            if len(message) < self._need:
-                return
-            whole = bytes(memoryview(message)[5 : self._need])
-            del message[: self._need]
-            self._need = -1
+            self._chunks.append(bytes(payload[: self._missing]))
+            payload = payload[self._missing :]
+            whole = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+            self._chunks.clear()
+            self._missing = _NO_PREFIX
             self._on_message(whole)
-            if self.ended:
+            if self.ended or not payload:
                 return
 
     def _replenish(self) -> None:
@@ -191,15 +213,17 @@ class Connection:
         self._pump()
 
     def _pump(self) -> None:
+        frames = []
         while self._queue:
             size = min(len(self._queue), self._credit, self._shared, self._frame_size)
             if size <= 0:
-                return
-            chunk = bytes(memoryview(self._queue)[:size])
+                break
+            frames.append(_frame(_DATA, 0, _STREAM, bytes(memoryview(self._queue)[:size])))
             del self._queue[:size]
             self._credit -= size
             self._shared -= size
-            self._write(_frame(_DATA, 0, _STREAM, chunk))
+        if frames:
+            self._write(b"".join(frames))
 
     def _write(self, data: bytes) -> None:
         if self.ended:
@@ -212,7 +236,7 @@ class Connection:
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            self._end(str(error))
+            self._end(error.strerror or str(error))
             return
         self._out = bytearray(data[sent:])
 
@@ -226,20 +250,30 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return struct.pack(">IBI", len(payload) << 8 | kind, flags, stream) + payload
 
 
-def _headers(path: str) -> bytes:
+def _headers(path: str, authority: str, metadata: Sequence[Header]) -> bytes:
     fields = (
         (":method", "POST"),
         (":scheme", "http"),
         (":path", path),
-        (":authority", "localhost"),
+        (":authority", authority),
         ("te", "trailers"),
         ("content-type", "application/grpc"),
+        *metadata,
     )
-    return b"".join(b"\0" + _text(name) + _text(value) for name, value in fields)
+    # HPACK (RFC 7541), literal fields that nobody indexes: a token is never kept in a table.
+    return b"".join(b"\x10" + _text(name) + _text(value) for name, value in fields)
 
 
 def _text(value: str) -> bytes:
-    # HPACK, without compression: every name and value here is shorter than 127 bytes.
+    """A string without Huffman coding; its length begins with seven bits."""
     raw = value.encode()
-    assert len(raw) < 127
-    return bytes((len(raw),)) + raw
+    size = len(raw)
+    if size < 127:
+        return bytes((size,)) + raw
+    rest = size - 127
+    out = bytearray((127,))
+    while rest >= 128:
+        out.append(rest & 127 | 128)
+        rest >>= 7
+    out.append(rest)
+    return bytes(out) + raw

@@ -1,199 +1,231 @@
 """A synthetic proxy: it subscribes as Envoy does, answers every response, and remembers what it has.
 
-A thousand of them live in one process, so nothing is done twice.  Responses that differ in their
-nonce only are parsed once; what a proxy has is an immutable `Holding` shared by all proxies
-that went the same way; a step from one holding to the next, with the requests that follow from
-it, is remembered at the first.  The rest of the work is a few lookups for every message.
+A thousand of them live in one process, so nothing is done twice.  What a proxy has is an immutable
+`Holding` shared by all proxies that went the same way; a step from one holding to the next, with
+what the proxy then asks for, is remembered as long as somebody stands where it leads.  The rest of
+the work is a few lookups for every message.
+
+The order is Envoy's.  A new proxy asks for clusters, then for the endpoints that they name; for
+listeners once both are there, then for the routes that they name.  What follows from a response is
+asked for before the response is acknowledged.  On a later stream everything is asked for at once,
+in the same order, with what the proxy has: versions by name (incremental) or the version of the last
+response that it took (state of the world).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any
+from typing import NamedTuple
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
-from google.protobuf import json_format
-
-from controlplane.base import wire
-from controlplane.envoy import pb
 from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
-from controlplane.lab.churn.mesh import Mesh
-from controlplane.lab.client import references
+from controlplane.lab.fleet.requests import NONE, Names, Variant, names
+from controlplane.lab.fleet.responses import Content, Held, Response
 
-DELTA_PATH = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 FOLLOWS = {CLUSTER: ENDPOINT, LISTENER: ROUTE}
 SERVED = (CLUSTER, ENDPOINT, LISTENER, ROUTE)
 
-# Fields of DeltaDiscoveryRequest.
-_NODE, _TYPE_URL, _SUBSCRIBE, _UNSUBSCRIBE, _VERSIONS, _NONCE = 1, 2, 3, 4, 5, 6
-_HEAD, _TAIL = 32, 256
 
-
-@dataclass(slots=True, eq=False)
-class Parsed:
-    """What a response says, whatever its nonce; one object for equal responses."""
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Follow:
+    """What is asked for after a response: names of another type."""
 
     url: str
-    versions: dict[str, str]
-    removed: tuple[str, ...]
-    refs: dict[str, tuple[str, ...]]
+    wanted: Names
+    more: Names
+    fewer: Names
+    fresh: bool
+    """A cluster that uses them has changed: Envoy waits for its endpoints again."""
 
 
-class Parser:
-    """Parses equal responses once."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[bytes, int, bytes], tuple[Parsed, bytes]] = {}
-        self._alike: dict[tuple[str, str, int], list[Parsed]] = {}
-        self._refs: dict[str, tuple[str, ...]] = {}
-
-    def parse(self, data: bytes) -> tuple[Parsed, bytes]:
-        """The response, and its nonce as the field of a request."""
-        # It begins with a hash of the content and ends with what may differ beside: nonce, introduction.
-        key = (data[:_HEAD], len(data), data[-_TAIL:])
-        found = self._known.get(key)
-        if found is None:
-            found = self._known[key] = self._parse(data)
-        return found
-
-    def _parse(self, data: bytes) -> tuple[Parsed, bytes]:
-        message: Any = pb.discovery.DeltaDiscoveryResponse.FromString(data)
-        nonce = wire.string(_NONCE, message.nonce)
-        url = message.type_url
-        versions = {one.name: one.version for one in message.resources}
-        removed = tuple(message.removed_resources)
-        alike = self._alike.setdefault((url, message.system_version_info, len(versions)), [])
-        for parsed in alike:
-            if parsed.versions == versions and parsed.removed == removed:
-                return parsed, nonce
-        refs = {}
-        if url in FOLLOWS:
-            refs = {one.name: self._references(url, one) for one in message.resources}
-        parsed = Parsed(url, versions, removed, refs)
-        alike.append(parsed)
-        return parsed, nonce
-
-    def _references(self, url: str, resource: Any) -> tuple[str, ...]:
-        # The version is a hash of the body.
-        found = self._refs.get(resource.version)
-        if found is None:
-            found = self._refs[resource.version] = references(url, resource.resource.value)
-        return found
-
-
-@dataclass(slots=True, eq=False)
 class Holding:
-    """What proxies have of one type; `steps` leads from here to what they have after a response."""
+    """What proxies have of one type, and which names of the next type follow from it."""
 
-    versions: Mapping[str, str] = field(default_factory=dict)
-    refs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    wanted: frozenset[str] = frozenset()
-    """Names of the next type that follow from it."""
-    steps: dict[Parsed, tuple[Holding, bytes]] = field(default_factory=dict)
-    _known: bytes = b""
+    __slots__ = ("__weakref__", "_known", "_steps", "resources", "wanted")
 
-    @property
-    def known(self) -> bytes:
-        """The versions as fields of a request."""
-        if not self._known:
-            self._known = b"".join(_pair(name, version) for name, version in self.versions.items())
+    def __init__(self, resources: Mapping[str, Held] = {}, wanted: Names = NONE) -> None:
+        self.resources = resources
+        self.wanted = wanted
+        self._known: bytes | None = None
+        self._steps: WeakKeyDictionary[Content | Follow, tuple[ReferenceType[Holding], Follow | None]]
+        self._steps = WeakKeyDictionary()
+
+    def known(self, variant: Variant) -> bytes:
+        """What there is, as fields of a first request."""
+        if self._known is None:
+            self._known = variant.known({name: held.version for name, held in self.resources.items()})
         return self._known
 
-    def after(self, response: Parsed) -> tuple[Holding, bytes]:
-        """The holding after this response, and the request for the next type ("" where none follows)."""
-        step = self.steps.get(response)
-        if step is None:
-            # A chain of all holdings that ever were would grow without end.
-            if len(self.steps) > 2000:
-                self.steps.clear()
-            step = self.steps[response] = self._step(response)
-        return step
+    def after(self, content: Content) -> tuple[Holding, Follow | None]:
+        """The holding after this response, and what must be asked for then."""
+        step = self._steps.get(content)
+        if step is not None and (there := step[0]()) is not None:
+            return there, step[1]
+        there, follow = self._step(content)
+        self._steps[content] = (ref(there), follow)
+        return there, follow
 
-    def _step(self, response: Parsed) -> tuple[Holding, bytes]:
-        versions = {**self.versions, **response.versions}
-        refs = {**self.refs, **response.refs}
-        for name in response.removed:
-            versions.pop(name, None)
-            refs.pop(name, None)
-        if response.url not in FOLLOWS:
-            return Holding(versions), b""
-        wanted = frozenset(ref for found in refs.values() for ref in found)
-        request = b""
-        if wanted != self.wanted:
-            more, fewer = wanted - self.wanted, self.wanted - wanted
-            request = _request(FOLLOWS[response.url], more, fewer)
-        return Holding(versions, refs, wanted), request
+    def without(self, follow: Follow) -> Holding:
+        """The holding of somebody who no longer wants some of the names."""
+        if not any(name in self.resources for name in follow.fewer.all):
+            return self
+        step = self._steps.get(follow)
+        there = step[0]() if step is not None else None
+        if there is None:
+            gone = follow.fewer.all
+            left = {name: held for name, held in self.resources.items() if name not in gone}
+            there = Holding(left, self.wanted)
+            self._steps[follow] = (ref(there), None)
+        return there
+
+    def _step(self, content: Content) -> tuple[Holding, Follow | None]:
+        before = self.resources
+        after = dict(content.found) if content.complete else {**before, **content.found}
+        for name in content.removed:
+            after.pop(name, None)
+        if content.url not in FOLLOWS:
+            return Holding(after, self.wanted), None
+        wanted = names(frozenset(one for held in after.values() for one in held.resource.refs))
+        more, fewer = wanted.all - self.wanted.all, self.wanted.all - wanted.all
+        fresh = content.url == CLUSTER and any(
+            held.resource.refs and name in before and before[name].resource is not held.resource
+            for name, held in content.found.items()
+        )
+        holding = Holding(after, wanted)
+        if not more and not fewer and not fresh:
+            return holding, None
+        return holding, Follow(FOLLOWS[content.url], wanted, names(more), names(fewer), fresh)
 
 
-_EMPTY = Holding()
+_NOTHING = Holding()
+
+
+class Seen:
+    """The change numbers that proxies have seen; shared as holdings are."""
+
+    __slots__ = ("__weakref__", "_steps", "numbers")
+
+    def __init__(self, numbers: frozenset[int] = frozenset()) -> None:
+        self.numbers = numbers
+        self._steps: WeakKeyDictionary[Content, tuple[tuple[int, ...], ReferenceType[Seen]]]
+        self._steps = WeakKeyDictionary()
+
+    def after(self, content: Content) -> tuple[tuple[int, ...], Seen]:
+        """The numbers in this response that are new, and all that have been seen then."""
+        if not content.markers:
+            return (), self
+        step = self._steps.get(content)
+        if step is not None and (there := step[1]()) is not None:
+            return step[0], there
+        new = content.markers - self.numbers
+        there = Seen(self.numbers | new) if new else self
+        numbers = tuple(sorted(new))
+        self._steps[content] = (numbers, ref(there))
+        return numbers, there
+
+
+_UNSEEN = Seen()
+
+
+class Taken(NamedTuple):
+    """What a response did to a proxy: what it sends, and the changes it had not seen."""
+
+    requests: list[bytes]
+    markers: tuple[int, ...]
 
 
 @dataclass(slots=True, eq=False)
 class Peer:
-    """One proxy.  `send` is the connection's; `answered` are the types it was answered since it connected."""
+    """One proxy; `node` is who it is, as a field of a request.  Pure: whoever owns it sends the bytes."""
 
-    number: int
-    scope: str
+    variant: Variant
     node: bytes
-    send: Callable[[bytes], None]
     holdings: dict[str, Holding] = field(default_factory=dict)
-    answered: set[str] = field(default_factory=set)
+    _seen: Seen = _UNSEEN
+    _last: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Version and nonce of the last response by type: the version is that of the last one accepted."""
+    _asked: bool = False
+    """Whether it has asked for listeners, ever."""
+    _answered: set[str] = field(default_factory=set)
+    """The types that were answered on this stream."""
 
-    def greet(self) -> None:
-        """The first requests of a stream; with versions when it has something from an earlier one."""
-        self.answered.clear()
-        introduction = self.node
-        for url in (CLUSTER, LISTENER):
-            self.send(introduction + _request(url) + self._has(url).known)
-            introduction = b""
-        for first, url in FOLLOWS.items():
-            if wanted := self._has(first).wanted:
-                self.send(_request(url, wanted) + self._has(url).known)
+    def greet(self) -> list[bytes]:
+        """The first requests of a stream."""
+        self._answered.clear()
+        self._last = {url: (version, "") for url, (version, _) in self._last.items()}
+        requests = [self._first(CLUSTER, NONE)]
+        if (wanted := self._has(CLUSTER).wanted).all:
+            requests.append(self._first(ENDPOINT, wanted))
+        if self._asked:
+            requests.append(self._first(LISTENER, NONE))
+            if (wanted := self._has(LISTENER).wanted).all:
+                requests.append(self._first(ROUTE, wanted))
+        requests[0] = self.node + requests[0]
+        return requests
 
-    def take(self, parsed: Parsed, nonce: bytes) -> None:
-        """Answer a response, and ask for what follows from it."""
-        url = parsed.url
-        self.send(acknowledgement(parsed, nonce))
-        self.answered.add(url)
-        holding, follow = self._has(url).after(parsed)
-        self.holdings[url] = holding
-        if follow:
-            self.send(follow)
+    def take(self, response: Response, error: str | None = None) -> Taken:
+        """Take a response in, or reject it with this error; nothing is said to a type never asked for."""
+        content = response.content
+        url = content.url
+        if url not in SERVED:
+            return Taken([], ())
+        self._answered.add(url)
+        version, _ = self._last.get(url, ("", ""))
+        self._last[url] = (version if error is not None else response.version, response.nonce)
+        requests: list[bytes] = []
+        numbers: tuple[int, ...] = ()
+        if error is None:
+            numbers, self._seen = self._seen.after(content)
+            self.holdings[url], follow = self._has(url).after(content)
+            if follow is not None:
+                requests += self._follow(follow)
+        requests.append(self.variant.answer(url, self._wanted(url), self._last[url], error))
+        if not self._asked and (url == ENDPOINT or not self._has(CLUSTER).wanted.all):
+            requests += self.listeners()
+        return Taken(requests, numbers)
+
+    def listeners(self) -> list[bytes]:
+        """Ask for listeners, if that was not done: clusters are there, or took too long."""
+        if self._asked:
+            return []
+        self._asked = True
+        return [self._first(LISTENER, NONE)]
+
+    def forget(self) -> None:
+        """Begin anew, with nothing; not while it is connected."""
+        self.holdings.clear()
+        self._last.clear()
+        self._seen = _UNSEEN
+        self._asked = False
 
     @property
     def warm(self) -> bool:
-        """Whether it has been answered all that it asked for."""
-        return len(self.answered) == len(SERVED)
+        """Whether it has been answered all that it asked for on this stream."""
+        answered = self._answered
+        if CLUSTER not in answered or LISTENER not in answered:
+            return False
+        return all(url in answered or not self._has(first).wanted.all for first, url in FOLLOWS.items())
+
+    def _first(self, url: str, wanted: Names) -> bytes:
+        version, _ = self._last.get(url, ("", ""))
+        return self.variant.first(url, wanted, self._has(url).known(self.variant), version)
+
+    def _follow(self, follow: Follow) -> list[bytes]:
+        url = follow.url
+        held = self._has(url)
+        if follow.fewer.all:
+            self.holdings[url] = held.without(follow)
+        # In the incremental variant Envoy says nothing of a cluster that changed, it only waits.
+        if self.variant.delta and not follow.more.all and not follow.fewer.all:
+            return []
+        last = self._last.get(url, ("", ""))
+        return [self.variant.change(url, follow.wanted, follow.more, follow.fewer, last)]
+
+    def _wanted(self, url: str) -> Names:
+        if url == ENDPOINT:
+            return self._has(CLUSTER).wanted
+        return self._has(LISTENER).wanted if url == ROUTE else NONE
 
     def _has(self, url: str) -> Holding:
-        return self.holdings.get(url, _EMPTY)
-
-
-def acknowledgement(parsed: Parsed, nonce: bytes) -> bytes:
-    """The request that accepts a response."""
-    return _ACK[parsed.url] + nonce
-
-
-def introduction(mesh: Mesh, number: int) -> bytes:
-    """Who proxy `number` is, as the field of a request."""
-    node = json_format.ParseDict(mesh.node(number).as_json(), pb.base.Node())
-    return wire.length_delimited(_NODE, node.SerializeToString())
-
-
-@lru_cache(200_000)
-def _pair(name: str, version: str) -> bytes:
-    return wire.length_delimited(_VERSIONS, wire.string(1, name) + wire.string(2, version))
-
-
-@lru_cache(1024)
-def _request(
-    url: str, subscribe: frozenset[str] = frozenset(), unsubscribe: frozenset[str] = frozenset()
-) -> bytes:
-    parts = [wire.string(_TYPE_URL, url)]
-    parts += [wire.string(_SUBSCRIBE, name) for name in sorted(subscribe)]
-    parts += [wire.string(_UNSUBSCRIBE, name) for name in sorted(unsubscribe)]
-    return b"".join(parts)
-
-
-_ACK = {url: _request(url) for url in SERVED}
+        return self.holdings.get(url, _NOTHING)

@@ -20,3 +20,9 @@ def test_random_edits(tmp_path: Path, seed: int) -> None:
     responses = asyncio.run(converge(tmp_path, seed, EDITS))
     # Otherwise nothing was compared with anything.
     assert min(responses.values()) > EDITS / 25
+
+
+@pytest.mark.parametrize("seed", [7, 31])
+def test_random_edits_with_virtual_hosts_on_demand(tmp_path: Path, seed: int) -> None:
+    responses = asyncio.run(converge(tmp_path, seed, EDITS, on_demand=True))
+    assert min(responses.values()) > EDITS / 25

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from controlplane.app.debug import problems
-from controlplane.envoy.types import BY_URL
+from controlplane.envoy.types import BY_URL, VIRTUAL_HOST
 from controlplane.lab.client import Client, Protocol
 from controlplane.model.problem import Problem
-from tests.support.edits import Editor
+from tests.support.edits import NAMES, Editor
 from tests.support.files import MeshFiles
+from tests.support.on_demand import differences
 from tests.support.plane import Served, client, serving_files
 from tests.support.waiting import until
 
@@ -21,19 +22,31 @@ PROTOCOLS: tuple[Protocol, ...] = ("DELTA_GRPC", "GRPC")
 WORKLOADS = (("web", "front"), ("api", "front"), ("web", "back"), ("ledger", "vault"))
 
 
-async def converge(directory: Path, seed: int, edits: int, burst: int = 25) -> dict[str, int]:
+HOSTS = (
+    *(f"80/{name}{form}" for name in NAMES for form in ("", ".front", ".back.svc.cluster.local", ".back:80")),
+    *("7070/web.back", "90/api.front", "9000/cart.front", "80/a.example.com", "80/b.example.com:80"),
+    *("80/x.wild.example.com", "80/y.z.wild.example.com", "80/nobody.example.org", "80/10.96.0.3", "80/*"),
+)
+"""Virtual hosts that clients ask for on demand, sooner or later; not all of them ever exist."""
+
+
+async def converge(
+    directory: Path, seed: int, edits: int, burst: int = 25, *, on_demand: bool = False
+) -> dict[str, int]:
     """Make random edits over the real server and compare; AssertionError names seed, client and resource.
 
     After every burst of edits the two variants' clients of each workload must agree; now and then one
     of them was away meanwhile.  In the end all must agree with clients of a control plane that is
-    started on the files as they are then.
+    started on the files as they are then.  With `on_demand` the incremental clients ask for single virtual
+    hosts, and must have what follows from the whole route configurations of the others.
     Returns how many responses each client was sent.
     """
     files = MeshFiles(directory / "config")
     editor = Editor(files, seed)
     editor.begin()
     rng = random.Random(seed)
-    async with serving_files(files, directory / "xds.sock") as served:
+    flags = ("--on-demand-virtual-hosts",) if on_demand else ()
+    async with serving_files(files, directory / "xds.sock", *flags) as served:
         await _connect(served)
         await served.quiet()
         done = 0
@@ -41,6 +54,7 @@ async def converge(directory: Path, seed: int, edits: int, burst: int = 25) -> d
             size = min(rng.randrange(1, 2 * burst), edits - done)
             away = rng.choice(sorted(served.clients)) if rng.random() < 0.5 else ""
             absent = await served.disconnect(away) if away else None
+            await _ask(rng, served)
             for _ in range(size):
                 editor.edit()
             done += size
@@ -51,8 +65,12 @@ async def converge(directory: Path, seed: int, edits: int, burst: int = 25) -> d
             with _told(seed, editor, size):
                 await served.quiet()
                 _agree(served.clients)
-        async with serving_files(files, directory / "cold.sock") as cold:
+        async with serving_files(files, directory / "cold.sock", *flags) as cold:
             await _connect(cold)
+            await cold.quiet()
+            for name, old in served.clients.items():
+                if old.on_demand:
+                    await cold.clients[name].ask(*old.state[VIRTUAL_HOST])
             await cold.quiet()
             with _told(seed, editor, 0):
                 _agree(cold.clients)
@@ -86,13 +104,22 @@ async def _connect(served: Served) -> None:
     for number, (name, namespace) in enumerate(WORKLOADS):
         for protocol in PROTOCOLS:
             one = client(f"{name}-1", namespace, protocol, number=number + 2, app=name, version="v1", pod="a")
+            one.on_demand = protocol == "DELTA_GRPC" and served.app.settings.on_demand_virtual_hosts
             await served.connect(one, f"{name}.{namespace} {protocol}")
+
+
+async def _ask(rng: random.Random, served: Served) -> None:
+    """Let each client whose virtual hosts come on demand ask for some more."""
+    for one in served.clients.values():
+        if one.on_demand:
+            await one.ask(*rng.sample(HOSTS, 2))
 
 
 def _agree(clients: dict[str, Client]) -> None:
     for name, namespace in WORKLOADS:
-        delta, sotw = (clients[f"{name}.{namespace} {protocol}"].views() for protocol in PROTOCOLS)
-        found = difference(delta, sotw)
+        first, second = (clients[f"{name}.{namespace} {protocol}"] for protocol in PROTOCOLS)
+        delta, sotw = first.views(), second.views()
+        found = differences(delta, sotw) if first.on_demand else difference(delta, sotw)
         assert not found, f"{name}.{namespace}: delta (left) and sotw (right) differ in {found}"
 
 

@@ -95,12 +95,12 @@ class Served:
         streams = self.app.xds.streams
         if len(streams) != len(self.clients) + self.envoys:
             return f"{len(streams)} streams of {len(self.clients)} clients and {self.envoys} Envoys"
-        feeds = {view.proxy.id: view.feeds for view in self.app.views.views}
+        # A stream and its view come and go together.  By proxy they are not to be told apart.
         busy = [
             f"{stream.connection.id} ({found})"
-            for stream in streams
-            if (proxy := stream.connection.proxy.id) not in self._stalled
-            and (found := _owed(stream.session, feeds[proxy]))
+            for stream, view in zip(streams, self.app.views.views, strict=True)
+            if stream.connection.proxy.id not in self._stalled
+            and (found := _owed(stream.session, view.feeds))
         ]
         lacking = [
             name for name, one in self.clients.items() if not one.stalled and (one.lacks or not one.log)

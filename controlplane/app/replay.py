@@ -25,7 +25,17 @@ from controlplane.app.watchers import Watcher
 from controlplane.base import virtual
 from controlplane.base.errors import MiniIstiodError
 from controlplane.mesh.checks import checks
-from controlplane.sources.recorded import Applied, Connected, Ended, Event, Gone, Recording, Reported, Synced
+from controlplane.sources.recorded import (
+    Applied,
+    Asked,
+    Connected,
+    Ended,
+    Event,
+    Gone,
+    Recording,
+    Reported,
+    Synced,
+)
 from controlplane.sources.recording import Header
 from controlplane.store.debounce import Batch, Timing
 from controlplane.xds.options import Pace
@@ -136,10 +146,11 @@ class _Replay:
     async def play(self) -> Result:
         header, result = self._recording.header, self._result
         clock = virtual.VirtualClock(virtual.running(), header.started)
-        core = spine(clock, _timing(header), header.sources)
+        on_demand = bool(header.settings.get("on_demand_virtual_hosts", False))
+        core = spine(clock, _timing(header), header.sources, on_demand=on_demand)
         core.watch(_Clocked(core, result))
         core.views.ready = True
-        streams = Streams(core.views, clock, _pace(header), self._options.proxy)
+        streams = Streams(core.views, clock, _pace(header), self._options.proxy, on_demand=on_demand)
         # A server looks for problems between objects all the time: it is part of what a change costs.
         findings = core.graph.lease(checks)
         async with asyncio.TaskGroup() as tasks:
@@ -183,6 +194,8 @@ class _Replay:
         elif isinstance(event, Connected):
             self._result.connections += 1
             streams.connect(event)
+        elif isinstance(event, Asked):
+            streams.ask(event)
         elif isinstance(event, Gone):
             stream = streams.open.get(event.connection)
             if stream is not None:

@@ -7,8 +7,10 @@ would be the largest part of a replay.  `controlplane.lab.client` is the same on
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from controlplane.envoy.resource import Resource
-from controlplane.envoy.types import BY_URL, CLUSTER, LISTENER
+from controlplane.envoy.types import BY_URL, CLUSTER, LISTENER, VIRTUAL_HOST
 from controlplane.xds.names import NOBODY, intern_names
 from controlplane.xds.protocol import Push, Request
 from controlplane.xds.variant import Variant, complete
@@ -17,10 +19,14 @@ _FOLLOWS = {url: BY_URL[url].refers_to for url in (CLUSTER, LISTENER)}
 
 
 class Envoy:
-    """One proxy; `has` is what it was given, by type URL and name.  It outlives its streams."""
+    """One proxy; `has` is what it was given, by type URL and name.  It outlives its streams.
 
-    def __init__(self, variant: Variant) -> None:
+    `on_demand`: its virtual hosts come when it asks for them, if it is incremental.
+    """
+
+    def __init__(self, variant: Variant, on_demand: bool = False) -> None:
         self.variant = variant
+        self._on_demand = on_demand and variant is Variant.DELTA
         self.has: dict[str, dict[str, Resource]] = {}
         self._wanted: dict[str, frozenset[str]] = {}
         self._versions: dict[str, str] = {}
@@ -29,8 +35,18 @@ class Envoy:
     def connect(self) -> list[Request]:
         """The first requests of a stream; after a reconnect they say what it has."""
         self._nonces.clear()
-        named = [(url, self._wanted[url]) for url in sorted(self._wanted) if self._wanted[url]]
-        return [self._first(url, names) for url, names in ((CLUSTER, NOBODY), (LISTENER, NOBODY), *named)]
+        wanted = {url: names for url, names in sorted(self._wanted.items()) if names}
+        if self._on_demand:
+            wanted.setdefault(VIRTUAL_HOST, NOBODY)
+        return [
+            self._first(url, names) for url, names in {CLUSTER: NOBODY, LISTENER: NOBODY, **wanted}.items()
+        ]
+
+    def ask(self, url: str, names: Collection[str]) -> Request:
+        """It turned out to want these, too."""
+        before = self._wanted.get(url, NOBODY)
+        self._wanted[url] = before.union(names)
+        return Request(url, names=intern_names(self._wanted[url] - before))
 
     def take(self, push: Push) -> list[Request]:
         """What it answers to a response."""
@@ -38,8 +54,10 @@ class Envoy:
         has = self.has.setdefault(url, {})
         if complete(push.spec, self.variant):
             has.clear()
+        wanted = None if url in _FOLLOWS else self._wanted.get(url, NOBODY)
         for one in plan.upserts:
-            has[one.name] = one
+            if wanted is None or one.name in wanted:
+                has[one.name] = one
         for name in plan.removed:
             has.pop(name, None)
         self._versions[url] = plan.version
@@ -50,7 +68,7 @@ class Envoy:
     def _first(self, url: str, names: frozenset[str]) -> Request:
         if self.variant is Variant.SOTW:
             return Request(url, names=names, version=self._versions.get(url, ""))
-        known = {name: one.version for name, one in self.has.get(url, {}).items()}
+        known = {name: one.version for name, one in self.has.get(url, {}).items() if not one.missing}
         return Request(url, names=names, known=known)
 
     def _follow(self, url: str) -> list[Request]:

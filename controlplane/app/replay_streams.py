@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 
 from controlplane.app.replay_envoy import Envoy
 from controlplane.base.clock import Clock
-from controlplane.envoy.types import SECRET
+from controlplane.envoy.types import BY_SHORT, SECRET
 from controlplane.model.proxy import Proxy
-from controlplane.sources.recorded import Connected
+from controlplane.sources.recorded import Asked, Connected
 from controlplane.xds.codec import Codec, identifier
 from controlplane.xds.layers import Ledgers
 from controlplane.xds.observer import Connection
@@ -77,7 +77,9 @@ class Stream:
 class Streams:
     """All connections; `only` counts and hashes those of one proxy (its id, or a connection's)."""
 
-    def __init__(self, views: GraphViews, clock: Clock, pace: Pace, only: str = "") -> None:
+    def __init__(
+        self, views: GraphViews, clock: Clock, pace: Pace, only: str = "", *, on_demand: bool = False
+    ) -> None:
         self.tally = Tally()
         self.open: dict[str, Stream] = {}
         self.seen: set[str] = set()
@@ -85,6 +87,7 @@ class Streams:
         self._views = views
         self._clock = clock
         self._only = only
+        self._on_demand = on_demand
         # The process, its version and its machine are no part of what is compared.
         codec = Codec(identifier("mini-istiod", "replay", ""), XdsOptions().body_cache)
         self._shared = Shared(views, Ledgers(), codec, pace)
@@ -97,7 +100,7 @@ class Streams:
         """A proxy comes, or comes back with what it had."""
         variant = Variant(event.variant)
         connection = Connection(event.connection, event.proxy, variant, "replay", self._clock.monotonic())
-        view = self._views.open(event.proxy)
+        view = self._views.open(event.proxy, incremental=variant is Variant.DELTA)
         session = Session(variant, view.feeds, self._shared)
         stream = Stream(connection, view, session, self._envoy(event.proxy, variant))
         self.open[event.connection] = stream
@@ -107,6 +110,14 @@ class Streams:
         for request in stream.envoy.connect():
             session.receive(request)
         self._wake(stream)
+
+    def ask(self, event: Asked) -> None:
+        """A proxy wants what it was not given unasked."""
+        stream = self.open.get(event.connection)
+        spec = BY_SHORT.get(event.type)
+        if stream is not None and spec is not None:
+            stream.session.receive(stream.envoy.ask(spec.url, event.names))
+            self._wake(stream)
 
     def disconnect(self, connection: str) -> Stream | None:
         """A proxy leaves; None when it was not there."""
@@ -144,7 +155,7 @@ class Streams:
     def _envoy(self, proxy: Proxy, variant: Variant) -> Envoy:
         found = self._absent.pop((proxy.id, variant), None)
         if found is None:
-            return Envoy(variant)
+            return Envoy(variant, self._on_demand)
         envoy, timer = found
         timer.cancel()
         return envoy

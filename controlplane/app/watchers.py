@@ -60,13 +60,18 @@ def _each(told: Sequence[Callable[..., None]]) -> Callable[..., None]:
 
 
 class RecordedProxies(Watcher):
-    """Notes in the recording who comes and who goes."""
+    """Notes in the recording who comes, asks for what is not given unasked, and goes."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
 
     def connected(self, connection: Connection) -> None:
         self._recorder.connected(connection.id, connection.variant.value, connection.proxy)
+
+    def planned(self, connection: Connection, push: Push, took: float, at: float) -> None:
+        if push.spec.on_demand:
+            names = tuple(one.name for one in push.plan.upserts)
+            self._recorder.asked(connection.id, push.spec.short, names)
 
     def gone(self, connection: Connection, at: float) -> None:
         self._recorder.gone(connection.id)

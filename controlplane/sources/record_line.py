@@ -32,6 +32,13 @@ class Line:
             raise self.wrong(name, f"expected {_KINDS[kind]}")
         return value
 
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A list of texts."""
+        found = self.field(name, list)
+        if not all(isinstance(one, str) for one in found):
+            raise self.wrong(name, "expected a list of texts")
+        return tuple(found)
+
     def part(self, name: str) -> Line:
         """The object in a field."""
         return Line(self.where, self.field(name, dict), f"{self._path}{name}.")

@@ -22,6 +22,7 @@ from controlplane.sources.change import Change
 from controlplane.sources.record_line import Line, RecordingError, shown
 from controlplane.sources.recording import FORMAT, VERSION, Header
 
+_EVENTS = ("apply", "report", "synced", "connected", "asked", "gone", "end")
 _VARIANTS = ("sotw", "delta")
 
 
@@ -58,6 +59,15 @@ class Connected(NamedTuple):
     proxy: Proxy
 
 
+class Asked(NamedTuple):
+    """It wants these resources, of the type with this short name, from now on too."""
+
+    t: float
+    connection: str
+    type: str
+    names: tuple[str, ...]
+
+
 class Gone(NamedTuple):
     """Its stream ended."""
 
@@ -72,7 +82,7 @@ class Ended(NamedTuple):
     reason: str
 
 
-Event: TypeAlias = Applied | Reported | Synced | Connected | Gone | Ended
+Event: TypeAlias = Applied | Reported | Synced | Connected | Asked | Gone | Ended
 
 
 class _CutOff(Exception):
@@ -128,11 +138,9 @@ class Recording:
         version = line.field("version", int)
         if not 1 <= version <= VERSION:
             raise line.wrong("version", f"this program reads versions 1 to {VERSION}")
-        sources = line.field("sources", list)
-        if not all(isinstance(name, str) for name in sources):
-            raise line.wrong("sources", "expected names")
+        sources = line.texts("sources")
         product, settings = line.field("product", str), line.field("settings", dict)
-        return Header(product, line.field("started", float), tuple(sources), settings)
+        return Header(product, line.field("started", float), sources, settings)
 
     def _line(self) -> Line:
         try:
@@ -160,16 +168,18 @@ class Recording:
     def _event(self) -> Event:
         line = self._line()
         name = line.field("e", str)
-        if name not in ("apply", "report", "synced", "connected", "gone", "end"):
-            raise line.wrong("e", "expected apply, report, synced, connected, gone or end")
+        if name not in _EVENTS:
+            raise line.wrong("e", f"expected one of {', '.join(_EVENTS)}")
         t = line.field("t", float)
         if t < self._t:
             raise line.wrong("t", f"expected {self._t} or later")
         self._t = t
         if name == "end":
             return Ended(t, "")
-        if name in ("connected", "gone"):
+        if name in ("connected", "asked", "gone"):
             connection = line.field("connection", str)
+            if name == "asked":
+                return Asked(t, connection, line.field("type", str), line.texts("names"))
             return Gone(t, connection) if name == "gone" else _connected(t, connection, line)
         source = line.field("source", str)
         if name == "synced":

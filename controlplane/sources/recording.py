@@ -8,6 +8,7 @@ are events; `e` says what happened, `t` when, in seconds since the start.
     report     {t, source, where, problems}            what a source says is wrong with one of its places
     synced     {t, source}                             it has delivered what was there
     connected  {t, connection, variant, proxy}
+    asked      {t, connection, type, names}            for single resources, in the middle of a request
     gone       {t, connection}
     end        {t}                                     the recording was ended, not cut off
 
@@ -58,6 +59,8 @@ class Recorder:
         self._clock = clock
         self._zero = clock.monotonic()
         self._redaction = Redaction()
+        # By connection: what it asked for so far.  Only the journal's thread looks at it.
+        self._names: dict[str, set[str]] = {}
         self.journal = Journal("recording", path, self._lines, last=self._end)
         self._add = self.journal.add
         self._add((_header, header))
@@ -84,9 +87,13 @@ class Recorder:
         """A proxy was admitted; `variant` is "sotw" or "delta"."""
         self._add((self._connected, self._now(), connection, variant, proxy))
 
+    def asked(self, connection: str, type_name: str, names: Sequence[str]) -> None:
+        """It was given these resources, which it must have asked for by name."""
+        self._add((self._asked, self._now(), connection, type_name, names))
+
     def gone(self, connection: str) -> None:
         """Its stream ended."""
-        self._add((_gone, self._now(), connection))
+        self._add((self._gone, self._now(), connection))
 
     def _now(self) -> float:
         return self._clock.monotonic() - self._zero
@@ -132,6 +139,17 @@ class Recorder:
             )
         yield {"e": "connected", "t": t, "connection": connection, "variant": variant, "proxy": shown}
 
+    def _asked(self, t: float, connection: str, type_name: str, names: Sequence[str]) -> Iterator[_Line]:
+        known = self._names.setdefault(connection, set())
+        new = [name for name in names if name not in known]
+        known.update(new)
+        if new:
+            yield {"e": "asked", "t": t, "connection": connection, "type": type_name, "names": new}
+
+    def _gone(self, t: float, connection: str) -> Iterator[_Line]:
+        self._names.pop(connection, None)
+        yield {"e": "gone", "t": t, "connection": connection}
+
 
 _Line: TypeAlias = Mapping[str, Any]
 
@@ -168,10 +186,6 @@ def _report(t: float, source: str, where: str, problems: Sequence[Problem]) -> I
 
 def _synced(t: float, source: str) -> Iterator[_Line]:
     yield {"e": "synced", "t": t, "source": source}
-
-
-def _gone(t: float, connection: str) -> Iterator[_Line]:
-    yield {"e": "gone", "t": t, "connection": connection}
 
 
 def _ended(t: float) -> Iterator[_Line]:

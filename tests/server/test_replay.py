@@ -10,7 +10,10 @@ import pytest
 
 from controlplane.app.replay import Options, replay
 from controlplane.base.errors import MiniIstiodError
-from controlplane.envoy.types import BY_URL
+from controlplane.envoy.types import BY_URL, VIRTUAL_HOST
+from controlplane.lab.client import Client
+from tests.support import objects as a
+from tests.support.plane import client, serving
 from tests.support.recording import ALTERED, Recorded, final, play, record
 
 
@@ -47,6 +50,34 @@ def test_every_proxy_ends_with_what_its_client_had(
         assert sum(map(len, views.values())) > 10
         for url, found in views.items():
             assert has[key].get(url, {}) == found, (key, BY_URL[url].short)
+
+
+def test_virtual_hosts_are_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "record.jsonl"
+    asks = ("80/web.front.svc.cluster.local", "80/nobody.example.com")
+
+    async def served() -> Client:
+        async with serving(tmp_path, "--record", str(path), "--on-demand-virtual-hosts") as plane:
+            plane.files.put(a.service("web", "front", "http=80:8080", number=1))
+            await plane.taken_in()
+            one = client("web-1", "front", app="web")
+            one.on_demand = True
+            await plane.connect(one, "one")
+            await plane.quiet()
+            await one.ask(*asks)
+            await plane.quiet()
+            await plane.connect(await plane.disconnect("one"), "one")
+            await plane.quiet()
+            spec = {"hosts": ["web.front.svc.cluster.local"], "http": [{"redirect": {"uri": "/moved"}}]}
+            plane.files.put(a.thing("VirtualService", "web", "front", {"spec": spec}))
+            await plane.quiet()
+        return one
+
+    one = asyncio.run(served())
+    assert b"/moved" in one.views()[VIRTUAL_HOST][asks[0]]
+    _, has = final(path, monkeypatch)
+    for url, found in one.views().items():
+        assert has["web-1.front", "delta"][url] == found, BY_URL[url].short
 
 
 def test_one_proxy_and_one_moment(recorded: Recorded, tmp_path: Path) -> None:

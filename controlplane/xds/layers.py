@@ -33,7 +33,7 @@ class Joint(Checkpoint):
 class Layers:
     """What a `Ledger` is, for a union of feeds."""
 
-    __slots__ = ("_head", "feed", "layers", "plans", "revision", "users")
+    __slots__ = ("feed", "head", "layers", "plans", "revision", "users")
 
     def __init__(self, feed: Union, layers: tuple[Ledger, ...]) -> None:
         self.feed = feed
@@ -42,7 +42,8 @@ class Layers:
         self.users = 0
         self.plans: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
         """Plans made for the present head, of more than one part."""
-        self._head: Joint | None = None
+        self.head = self._joint()
+        """Now."""
         for ledger in layers:
             ledger.above[self] = None
 
@@ -71,17 +72,14 @@ class Layers:
         for ledger in self.layers:
             ledger.reconsider(names)
 
-    @property
-    def head(self) -> Joint:
-        """Now."""
-        if self._head is None:
-            self._head = Joint(tuple(ledger.head for ledger in self.layers))
-        return self._head
-
     def moved(self) -> None:
         """A part's head is another one."""
-        self._head = None
-        self.plans.clear()
+        self.head = self._joint()
+        if self.plans:
+            self.plans.clear()
+
+    def _joint(self) -> Joint:
+        return Joint(tuple([ledger.head for ledger in self.layers]))
 
     def get(self, name: str) -> Resource | None:
         for ledger in self.layers:

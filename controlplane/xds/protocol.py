@@ -130,10 +130,13 @@ class Subscription:
     @property
     def stirred(self) -> bool:
         """Whether there may be something to send, now or later; costs almost nothing when there is not."""
-        return (
+        return bool(
             self.point is not self.ledger.head
             or self.answer
-            or bool(self.owed or self.echo or self.leaving or self.retry)
+            or self.owed
+            or self.echo
+            or self.leaving
+            or self.retry
         )
 
     def busy(self, now: float, deadline: float) -> bool:
@@ -262,8 +265,6 @@ class Subscription:
 
     def subscribe(self, names: frozenset[str], unsubscribe: frozenset[str]) -> None:
         """Incremental: more names, then fewer.  What is subscribed to is answered even when it is known."""
-        if not names and not unsubscribe:
-            return
         self.explicit = self.explicit or bool(names)
         wildcard, wanted = self.interest
         if names:

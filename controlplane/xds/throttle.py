@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import itertools
+from collections import deque
 from typing import NamedTuple, TypeAlias
 
 
@@ -43,8 +43,10 @@ class Throttle:
 
     def __init__(self, limit: int) -> None:
         self.free = limit
-        self._order = itertools.count()
-        self._waiting: list[tuple[Priority, int, Turn]] = []
+        # The streams that a change wakes have two or three priorities between them: those are kept in
+        # order, and the streams of each in the order in which they came.
+        self._order: list[Priority] = []
+        self._waiting: dict[Priority, deque[Turn]] = {}
 
     def try_take(self) -> Slot | None:
         """A slot at once, if nobody has to wait."""
@@ -55,13 +57,23 @@ class Throttle:
 
     def wait(self, priority: Priority, turn: Turn) -> None:
         """Give `turn` a slot when this priority comes first; a turn that is done by then is passed over."""
-        heapq.heappush(self._waiting, (priority, next(self._order), turn))
-        self.serve()
+        equals = self._waiting.get(priority)
+        if equals is None:
+            equals = self._waiting[priority] = deque()
+            heapq.heappush(self._order, priority)
+        equals.append(turn)
+        if self.free > 0:
+            self.serve()
 
     def serve(self) -> None:
         """Give free slots to who waits."""
-        while self.free > 0 and self._waiting:
-            _, _, turn = heapq.heappop(self._waiting)
+        while self.free > 0 and self._order:
+            first = self._order[0]
+            equals = self._waiting[first]
+            turn = equals.popleft()
+            if not equals:
+                heapq.heappop(self._order)
+                del self._waiting[first]
             if not turn.done():
                 self.free -= 1
                 turn.set_result(Slot(self))
@@ -69,4 +81,4 @@ class Throttle:
     @property
     def queued(self) -> int:
         """How many wait."""
-        return sum(not turn.done() for _, _, turn in self._waiting)
+        return sum(not turn.done() for equals in self._waiting.values() for turn in equals)

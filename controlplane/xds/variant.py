@@ -16,6 +16,10 @@ class Variant(Enum):
     SOTW = "sotw"
     DELTA = "delta"
 
+    # A member equals nothing but itself.  Enum's own hash is that of its name, computed in Python, and plans
+    # are looked up by tuples that have a variant in them.
+    __hash__ = object.__hash__
+
 
 class Removal(Enum):
     """When a client is told that a resource it has is gone."""

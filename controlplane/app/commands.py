@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from controlplane.app import replay
+    from controlplane.app import replay_command
     from controlplane.lab import demo, relay_command
 
     parser = argparse.ArgumentParser(
@@ -43,8 +43,8 @@ def _parser() -> argparse.ArgumentParser:
     discovery.set_defaults(command=_discovery)
 
     again = commands.add_parser("replay", help="play what discovery --record wrote, and hash what comes out")
-    replay.add_arguments(again)
-    again.set_defaults(command=replay.run)
+    replay_command.add_arguments(again)
+    again.set_defaults(command=replay_command.run)
 
     start = commands.add_parser("bootstrap", help="print the bootstrap of a sidecar's Envoy as JSON")
     _bootstrap_arguments(start)

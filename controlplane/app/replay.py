@@ -7,24 +7,23 @@ hash over every byte of every response, the same on every machine, and what it c
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import time
-from array import array
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from math import ceil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from controlplane.app.findings import Findings
+from controlplane.app.replay_result import Result
 from controlplane.app.replay_streams import Stream, Streams
-from controlplane.app.serve import collect_rarely
 from controlplane.app.spine import Spine, spine
 from controlplane.app.watchers import Watcher
 from controlplane.base import virtual
 from controlplane.base.errors import MiniIstiodError
 from controlplane.mesh.checks import checks
+from controlplane.model.problem import Problem
 from controlplane.sources.recorded import (
     Applied,
     Asked,
@@ -44,6 +43,8 @@ from controlplane.xds.status import config_dump
 
 REST = 60.0
 """Seconds after the recording's end in which what is under way is brought to an end."""
+_MOMENT = 1e-4
+"""Seconds after which those who were told of something have had their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,54 +55,6 @@ class Options:
     until: float | None = None
     proxy: str = ""
     dump: Path | None = None
-
-
-@dataclass(slots=True)
-class Result:
-    """What a replay gave; `compute` are seconds from commit to settled graph, one per settled commit."""
-
-    header: Header
-    seconds: float = 0.0
-    """Of virtual time."""
-    ended: str = ""
-    """Why the recording ends before its end; "" when it does not."""
-    events: int = 0
-    changes: int = 0
-    batches: int = 0
-    revision: int = 0
-    connections: int = 0
-    proxies: int = 0
-    sha256: str = ""
-    responses: Mapping[str, int] = field(default_factory=dict)
-    bytes: Mapping[str, int] = field(default_factory=dict)
-    compute: array[float] = field(default_factory=lambda: array("d"))
-    plan_seconds: float = 0.0
-    cpu_seconds: float = 0.0
-
-    def as_json(self) -> dict[str, Any]:
-        """Counts as numbers, times as seconds, the distribution of `compute` in milliseconds."""
-        return {
-            "sha256": self.sha256,
-            "product": self.header.product,
-            "started": self.header.started,
-            "seconds": round(self.seconds, 6),
-            "cut_off": self.ended,
-            "events": self.events,
-            "changes": self.changes,
-            "batches": self.batches,
-            "revisions": self.revision,
-            "proxies": self.proxies,
-            "connections": self.connections,
-            "responses": sum(self.responses.values()),
-            "bytes": sum(self.bytes.values()),
-            "types": {
-                short: {"responses": self.responses[short], "bytes": self.bytes[short]}
-                for short in sorted(self.responses)
-            },
-            "cpu_seconds": round(self.cpu_seconds, 3),
-            "plan_seconds": round(self.plan_seconds, 3),
-            "compute_ms": _distribution(self.compute),
-        }
 
 
 def replay(options: Options) -> Result:
@@ -152,17 +105,18 @@ class _Replay:
         core.views.ready = True
         streams = Streams(core.views, clock, _pace(header), self._options.proxy, on_demand=on_demand)
         # A server looks for problems between objects all the time: it is part of what a change costs.
-        findings = core.graph.lease(checks)
+        findings = Findings(core.graph.lease(checks), core.ingest)
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(core.settler.run()), tasks.create_task(core.debouncer.run())]
             await self._feed(core, streams, clock)
-            result.seconds = clock.monotonic()
+            result.seconds = clock.monotonic() if self._options.until is None else self._options.until
             for stream in streams.open.values():
                 self._dump(stream, streams)
+            self._dump_problems((*core.ingest.problems(), *findings.problems()))
             streams.close()
             for task in running:
                 task.cancel()
-        findings.release()
+        findings.close()
         core.views.close()
         self._close(core, streams)
         return result
@@ -180,8 +134,8 @@ class _Replay:
         if until is None:
             await self._rest(core, streams, clock)
         else:
-            await clock.sleep(until - clock.monotonic())
-            await clock.sleep(0.0)
+            # Time stands still until everything that was due at that moment is done.
+            await clock.sleep(until + _MOMENT - clock.monotonic())
 
     async def _happen(self, event: Event, core: Spine, streams: Streams) -> None:
         if isinstance(event, Applied):
@@ -207,11 +161,9 @@ class _Replay:
         end = clock.monotonic() + REST
         await core.debouncer.settled()
         await core.settler.settled(core.graph.revision)
-        # One step later the streams that were told have had their turn.
-        await clock.sleep(0.001)
+        await clock.sleep(_MOMENT)
         while (deadline := streams.deadline) is not None and deadline <= end:
-            await clock.sleep(deadline - clock.monotonic())
-            await clock.sleep(0.001)
+            await clock.sleep(deadline + _MOMENT - clock.monotonic())
 
     def _dump(self, stream: Stream, streams: Streams) -> None:
         folder = self._options.dump
@@ -222,6 +174,13 @@ class _Replay:
         found = json.dumps(config_dump(stream), indent=2, sort_keys=True)
         (folder / name.replace("/", "_")).write_text(f"{found}\n")
 
+    def _dump_problems(self, problems: Iterable[Problem]) -> None:
+        folder = self._options.dump
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            found = json.dumps([problem.as_json() for problem in problems], indent=2)
+            (folder / "problems.json").write_text(f"{found}\n")
+
     def _close(self, core: Spine, streams: Streams) -> None:
         result, tally = self._result, streams.tally
         only = self._options.proxy
@@ -229,6 +188,7 @@ class _Replay:
             known = ", ".join(sorted(streams.seen)[:20]) or "none"
             raise MiniIstiodError(f"--proxy: {only!r} did not connect; recorded are {known}")
         result.revision = core.graph.revision
+        result.failed_queries = core.graph.counters.failed
         result.proxies = len(streams.seen)
         result.sha256 = tally.digest()
         result.responses, result.bytes = tally.responses, tally.size
@@ -255,40 +215,3 @@ def _number(settings: Mapping[str, Any], name: str, default: float) -> float:
     if isinstance(found, bool) or not isinstance(found, int | float) or found < 0:
         raise MiniIstiodError(f"the recording's settings: {name}: expected seconds, found {found!r}")
     return float(found)
-
-
-def _distribution(seconds: array[float]) -> dict[str, float]:
-    """Nearest-rank quantiles in milliseconds; empty when there is nothing."""
-    if not seconds:
-        return {}
-    found = sorted(seconds)
-    ranks = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
-    return {name: round(1e3 * found[ceil(share * len(found)) - 1], 3) for name, share in ranks.items()}
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command line of `replay`."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="what discovery --record wrote")
-    parser.add_argument("--until", type=float, metavar="SECONDS", help="stop at this second of the recording")
-    parser.add_argument(
-        "--proxy", default="", metavar="NAME.NAMESPACE", help="count and hash only this one's"
-    )
-    parser.add_argument(
-        "--dump", type=Path, metavar="DIR", help="write what every proxy has at its end, as JSON"
-    )
-    parser.add_argument("--json", action="store_true", help="print everything as JSON")
-
-
-def run(args: argparse.Namespace) -> int:
-    """The command."""
-    collect_rarely()
-    began = time.perf_counter()
-    found = replay(Options(args.file, args.until, args.proxy, args.dump)).as_json()
-    found["real_seconds"] = round(time.perf_counter() - began, 3)
-    if args.json:
-        print(json.dumps(found, indent=2))
-        return 0
-    for name, value in found.items():
-        if value != "":
-            print(f"{name:14} {json.dumps(value) if isinstance(value, dict) else value}")
-    return 0

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from controlplane.app.replay import Options, Result, replay
+from controlplane.app.replay import Options, replay
+from controlplane.app.replay_result import Result
 from controlplane.app.replay_streams import Stream, Streams
 from controlplane.lab.client import Client, Protocol, channel
 from tests.support.edits import Editor

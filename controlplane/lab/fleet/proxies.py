@@ -196,8 +196,9 @@ class Proxies:
         )
         due = max(member.due, at + delay)
         if due <= at:
-            connection.send(*requests)
+            # Before it is sent: the server may read it before this process has its next turn.
             self.receipts.append(receipt._replace(answered=time.monotonic()))
+            connection.send(*requests)
         else:
             member.due = due
             member.open.append(receipt)
@@ -210,6 +211,6 @@ class Proxies:
 
     def _answer(self, member: Member, connection: Connection, requests: list[bytes]) -> None:
         if member.connection is connection:
+            self.receipts.append(member.open.pop(0)._replace(answered=time.monotonic()))
             connection.send(*requests)
             self.loop.attend(connection)
-            self.receipts.append(member.open.pop(0)._replace(answered=time.monotonic()))

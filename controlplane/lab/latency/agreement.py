@@ -4,12 +4,13 @@ Two kinds of statement are checked, for every change and proxy of which both sid
 
 *Order.*  All stamps are of one monotonic clock, so what causes something is stamped before it, exactly:
 rename, source event, debounce in, commit, compute, plan, receipt, the proxy's answer, the ACK taken in.  The
-one exception is the source event: the kernel stamps a file with its own clock, whose error is measured.
+one exception is the source event: it is the time that the kernel gave the file, by a clock of its own.  That
+time is read for every change outside the server as well, and has to be the same.
 
 *Sum.*  The server's stages from its source event to its write, against the time from the rename to the
 receipt outside.  Their difference is what neither sees (the wire) and what both may be wrong about: the
 server notes a write when its turn comes, the fleet a receipt when its turn comes, the kernel stamps files
-by its tick.  It has to lie within `ALLOWED` plus that error, which is measured for each row.
+by its own clock.  It has to lie within `ALLOWED` plus that error, which is measured for each row.
 
 For deletions, and for changes that the server never saw by themselves, the file has no time of change.
 Both clocks start at the server's source event then; those rows are counted as `limited`.
@@ -41,14 +42,18 @@ _ORDER = (
     ("outside", "answered"),
     ("answered", "ack"),
     ("outside", "ack"),
-    ("write", "ack"),
 )
 
 
-class Errors(NamedTuple):
-    """What is known about the clocks' errors: of file times in seconds, of both processes."""
+SAME = 0.0002
+"""Seconds by which two readings of one file time may differ: two clocks are not read at once."""
+UNKNOWN = 0.011
+"""Seconds by which a file time may be wrong that nobody has read: a tick of a slow timer."""
 
-    file_clock: float
+
+class Errors(NamedTuple):
+    """What is known about the clocks' errors in both processes."""
+
     server: Stretches
     fleet: Stretches
     server_waiting: Waiting
@@ -114,14 +119,15 @@ def _check(row: Latency, change: Change, errors: Errors, found: Agreement) -> La
     limited = change.action == "delete" or row.has("superseded")
     begin = row.source if limited else 0.0
     difference = (row.outside - begin) - (row.write - row.source)
-    error = _error(row, difference, change.at, errors) + (0.0 if limited else errors.file_clock)
+    file_error = UNKNOWN if change.stamped is None else abs(change.stamped) + SAME
+    error = _error(row, difference, change.at, errors) + (0.0 if limited else file_error)
     checked = row._replace(agree=difference, error=error)
     found.rows += 1
     found.limited += limited
     found.differences.append(difference)
     found.errors.append(error)
     found.close += abs(difference) <= ALLOWED
-    wrong = broken_orders(row, errors.file_clock, exact_source=not limited)
+    wrong = broken_orders(row, None if limited else change.stamped)
     found.broken.update(wrong)
     apart = abs(difference) > ALLOWED + error
     found.apart += apart
@@ -130,10 +136,15 @@ def _check(row: Latency, change: Change, errors: Errors, found: Agreement) -> La
     return checked
 
 
-def broken_orders(row: Latency, file_clock: float = 0.0, exact_source: bool = True) -> Sequence[str]:
-    """The pairs of stages that stand in the wrong order; stages that are not known are left out."""
+def broken_orders(row: Latency, stamped: float | None = None) -> Sequence[str]:
+    """The pairs of stages that stand in the wrong order; stages that are not known are left out.
+
+    `stamped` is the file's time of change where that is what the source event has to be.
+    """
     wrong = []
-    if row.source is not None and row.source < (-file_clock if exact_source else 0.0):
+    if row.source is not None and stamped is not None and abs(row.source - stamped) > SAME:
+        wrong.append("file time, source")
+    if row.source is not None and stamped is None and row.source < -UNKNOWN:
         wrong.append("rename, source")
     if row.has("early"):
         wrong.append("revision, plan")

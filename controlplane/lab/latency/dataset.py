@@ -23,7 +23,11 @@ class DatasetError(MiniIstiodError):
 
 
 class Change(NamedTuple):
-    """changes.csv: one edit; `at` is just before the rename that publishes it, `scheduled` since start."""
+    """changes.csv: one edit; `at` is just before the rename that publishes it, `scheduled` since start.
+
+    `stamped` is the time of change that the file system gave the file, in seconds after `at`: negative where
+    its clock lags behind, empty for deletions.
+    """
 
     number: int
     kind: str
@@ -32,6 +36,7 @@ class Change(NamedTuple):
     action: str
     scheduled: float
     at: float
+    stamped: float | None = None
 
     @property
     def object(self) -> tuple[str, str, str]:

@@ -185,19 +185,18 @@ class _Join:
             row = _noted(row, "early")
         if answer is not None and answer.replaced:
             row = _noted(row, "replaced")
-        written = response.written
-        if written is None and response.answered is not None:
-            # Answered before the writer got its turn again: it was written by then.
-            written = response.answered
+        # A near proxy answers before the writer gets its turn to note that it has written.
+        known = [at for at in (response.written, response.answered) if at is not None]
+        written = min(known, default=None)
         ends = [timeline.answers[one] for one in timeline.flush(at)]
-        known = [end.at for end in ends if end is not None]
+        over = [end.at for end in ends if end is not None]
         return row._replace(
             type=response.type,
             revision=response.revision,
             plan=response.planned - change.at,
             write=None if written is None else written - change.at,
             ack=answer.at - change.at if answer is not None and answer.ok else None,
-            complete=max(known) - change.at if len(known) == len(ends) else None,
+            complete=max(over) - change.at if len(over) == len(ends) else None,
             status="unanswered" if answer is None else "acked" if answer.ok else "nacked",
         )
 

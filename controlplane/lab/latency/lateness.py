@@ -56,12 +56,18 @@ def of_server(log: PushLog) -> Stretches:
     return Stretches(work)
 
 
-def of_fleet(receipts: Iterable[Receipt], ack_delay: float = 0.0) -> Stretches:
+def of_fleet(
+    receipts: Iterable[Receipt], ack_delay: float = 0.0, turns: Iterable[tuple[int, float, float]] = ()
+) -> Stretches:
     """From the fleet's own moments: it is at work from a receipt until the answer is handed over.
 
-    `ack_delay` is how long it was told to hold its answers back.
+    `ack_delay` is how long it was told to hold its answers back; `turns` are its loop's long turns: which
+    process, when it began, how many seconds it took.
     """
-    return Stretches((one.at, max(one.at, (one.answered or one.at) - ack_delay)) for one in receipts)
+    work: list[Interval] = [(began, began + seconds) for _, began, seconds in turns]
+    if not ack_delay:
+        work += [(one.at, max(one.at, one.answered or one.at)) for one in receipts]
+    return Stretches([*work, *((one.at, one.at) for one in receipts)])
 
 
 class Waiting:

@@ -11,7 +11,7 @@ from tests.unit.lab.latency.logs import VS, Run
 
 def test_every_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
     tables = {
-        Change: [Change(1, *VS, "put", 0.5, 100.000000001)],
+        Change: [Change(1, *VS, "put", 0.5, 100.000000001, -0.004), Change(2, *VS, "delete", 1.0, 101.0)],
         Receipt: [
             Receipt("a.n", "rds", 1.5, 10, 1, 0, (3, 4), None),
             Receipt("a.n", "eds", 2.0, 1, 0, 1, (), 2.5),
@@ -29,12 +29,12 @@ def test_every_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("number,kind\n", ":1: there is no column 'namespace'"),
-        (f"{','.join(Change._fields)}\n1,2\n", ":2: 2 cells, not 7"),
+        (f"{','.join(Change._fields)}\n1,2\n", ":2: 2 cells, not 8"),
         (
-            f"{','.join(Change._fields)}\n1,k,n,o,put,0,1\nx,k,n,o,put,0,1\n",
+            f"{','.join(Change._fields)}\n1,k,n,o,put,0,1,\nx,k,n,o,put,0,1,\n",
             ":3: column 'number': 'x' is not a whole",
         ),
-        (f"{','.join(Change._fields)}\n1,k,n,o,put,,1\n", ":2: column 'scheduled': '' is not a number"),
+        (f"{','.join(Change._fields)}\n1,k,n,o,put,,1,\n", ":2: column 'scheduled': '' is not a number"),
     ],
 )
 def test_an_error_names_file_line_and_column(tmp_path: Path, text: str, message: str) -> None:

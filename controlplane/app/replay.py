@@ -61,9 +61,18 @@ def replay(options: Options) -> Result:
     """Play a recording; raises `RecordingError` for a file that cannot be played."""
     began = time.process_time()
     with Recording(options.file) as recording:
-        result = virtual.run(_Replay(options, recording).play())
+        try:
+            result = virtual.run(_Replay(options, recording).play())
+        except BaseExceptionGroup as group:
+            raise _told(group) from None
     result.cpu_seconds = time.process_time() - began
     return result
+
+
+def _told(error: BaseException) -> BaseException:
+    """What there is to say of errors of several tasks: the one that is meant for the user, if any."""
+    group = error.subgroup(MiniIstiodError) if isinstance(error, BaseExceptionGroup) else None
+    return error if group is None else _told(group.exceptions[0])
 
 
 class _Clocked(Watcher):

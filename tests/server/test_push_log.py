@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from controlplane.app.observe import Observer
 from controlplane.telemetry.trace import Trace
 from controlplane.telemetry.trace_report import traces
 from controlplane.telemetry.wave import Response, Seen
@@ -87,8 +88,10 @@ def _of_response(trace: Trace, one: dict[str, Any]) -> list[tuple[float, Callabl
 def test_without_the_flag_there_is_one_observer_and_no_journal(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with serving(tmp_path) as served:
-            assert served.app.journals == ()
-            assert type(served.app.xds._observer).__name__ == "Observer"
+            app = served.app
+            assert app.journals == ()
+            assert type(app.xds._observer) is Observer
+            assert [app.sink(source) for source in app.sources] == [app.ingest]
 
     asyncio.run(scenario())
 

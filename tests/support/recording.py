@@ -121,7 +121,7 @@ class _Clients:
             still = 0
             before: list[int] = []
             while still < 10:
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(0.06)
                 now = [len(one.log) for one, _ in self.running.values()]
                 state = await asyncio.to_thread(plane.get, "/debug/push_status")
                 waiting = sum(one["waiting"] for one in state.json["types"].values())

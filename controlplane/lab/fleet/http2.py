@@ -147,7 +147,9 @@ class Connection:
                 self._replenish()
         elif kind == _SETTINGS and not flags & _ACK:
             self._settings(payload)
+            # Before anything that the new settings allow: until then the server holds us to the old ones.
             self._write(_frame(_SETTINGS, _ACK, 0, b""))
+            self._pump()
         elif kind == _PING and not flags & _ACK:
             self._write(_frame(_PING, _ACK, 0, bytes(payload)))
         elif kind == _WINDOW_UPDATE:
@@ -202,7 +204,6 @@ class Connection:
                 self._initial = value
             elif name == _MAX_FRAME:
                 self._frame_size = value
-        self._pump()
 
     def _more_credit(self, stream: int, payload: memoryview) -> None:
         more = int.from_bytes(payload, "big") & 0x7FFF_FFFF

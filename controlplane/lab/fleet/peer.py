@@ -2,8 +2,8 @@
 
 A thousand of them live in one process, so nothing is done twice.  What a proxy has is an immutable
 `Holding` shared by all proxies that went the same way; a step from one holding to the next, with
-what the proxy then asks for, is remembered as long as somebody stands where it leads.  The rest of
-the work is a few lookups for every message.
+what the proxy then asks for, is remembered while somebody stands where it leads, and a while longer, for
+those who come after.  The rest of the work is a few lookups for every message.
 
 The order is Envoy's.  A new proxy asks for clusters, then for the endpoints that they name; for
 listeners once both are there, then for the routes that they name.  What follows from a response is
@@ -14,10 +14,11 @@ response that it took (state of the world).
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
-from weakref import ReferenceType, WeakKeyDictionary, ref
+from weakref import ReferenceType, WeakKeyDictionary, WeakValueDictionary, ref
 
 from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from controlplane.lab.fleet.requests import NONE, Names, Variant, names
@@ -40,13 +41,17 @@ class Follow:
 
 
 class Holding:
-    """What proxies have of one type, and which names of the next type follow from it."""
+    """What proxies have of one type, and which names of the next type follow from it.
 
-    __slots__ = ("__weakref__", "_known", "_steps", "resources", "wanted")
+    `asked` are the names that are asked for; nothing else is taken, but of types that have no names.
+    """
 
-    def __init__(self, resources: Mapping[str, Held] = {}, wanted: Names = NONE) -> None:
+    __slots__ = ("__weakref__", "_known", "_steps", "asked", "resources", "wanted")
+
+    def __init__(self, resources: Mapping[str, Held] = {}, wanted: Names = NONE, asked: Names = NONE) -> None:
         self.resources = resources
         self.wanted = wanted
+        self.asked = asked
         self._known: bytes | None = None
         self._steps: WeakKeyDictionary[Content | Follow, tuple[ReferenceType[Holding], Follow | None]]
         self._steps = WeakKeyDictionary()
@@ -54,38 +59,46 @@ class Holding:
     def known(self, variant: Variant) -> bytes:
         """What there is, as fields of a first request."""
         if self._known is None:
-            self._known = variant.known({name: held.version for name, held in self.resources.items()})
+            every = self.resources.items()
+            self._known = variant.known({name: one.version for name, one in every if one.version is not None})
         return self._known
 
     def after(self, content: Content) -> tuple[Holding, Follow | None]:
         """The holding after this response, and what must be asked for then."""
         step = self._steps.get(content)
-        if step is not None and (there := step[0]()) is not None:
-            return there, step[1]
-        there, follow = self._step(content)
-        self._steps[content] = (ref(there), follow)
+        there = step[0]() if step is not None else None
+        if step is None or there is None:
+            there, follow = self._step(content)
+            self._steps[content] = (ref(there), follow)
+        else:
+            follow = step[1]
+        _remember(there)
         return there, follow
 
-    def without(self, follow: Follow) -> Holding:
-        """The holding of somebody who no longer wants some of the names."""
-        if not any(name in self.resources for name in follow.fewer.all):
+    def asking(self, follow: Follow) -> Holding:
+        """The holding of somebody who asks for other names: what nobody asks for is gone."""
+        if follow.wanted is self.asked:
             return self
         step = self._steps.get(follow)
         there = step[0]() if step is not None else None
         if there is None:
             gone = follow.fewer.all
             left = {name: held for name, held in self.resources.items() if name not in gone}
-            there = Holding(left, self.wanted)
+            there = Holding(left, asked=follow.wanted)
             self._steps[follow] = (ref(there), None)
+        _remember(there)
         return there
 
     def _step(self, content: Content) -> tuple[Holding, Follow | None]:
         before = self.resources
+        if content.url not in FOLLOWS:
+            asked = self.asked.all
+            lost = {name: before[name]._replace(version=None) for name in content.removed if name in before}
+            found = {name: held for name, held in content.found.items() if name in asked}
+            return Holding({**before, **lost, **found}, asked=self.asked), None
         after = dict(content.found) if content.complete else {**before, **content.found}
         for name in content.removed:
             after.pop(name, None)
-        if content.url not in FOLLOWS:
-            return Holding(after, self.wanted), None
         wanted = names(frozenset(one for held in after.values() for one in held.resource.refs))
         more, fewer = wanted.all - self.wanted.all, self.wanted.all - wanted.all
         fresh = content.url == CLUSTER and any(
@@ -99,6 +112,16 @@ class Holding:
 
 
 _NOTHING = Holding()
+_recent: OrderedDict[Holding, None] = OrderedDict()
+REMEMBERED = 1024
+"""How many holdings outlast the last proxy that had them: where others are about to pass."""
+
+
+def _remember(holding: Holding) -> None:
+    _recent[holding] = None
+    _recent.move_to_end(holding)
+    if len(_recent) > REMEMBERED:
+        _recent.popitem(last=False)
 
 
 class Seen:
@@ -119,13 +142,22 @@ class Seen:
         if step is not None and (there := step[1]()) is not None:
             return step[0], there
         new = content.markers - self.numbers
-        there = Seen(self.numbers | new) if new else self
+        there = _seen(self.numbers | new) if new else self
         numbers = tuple(sorted(new))
         self._steps[content] = (numbers, ref(there))
         return numbers, there
 
 
 _UNSEEN = Seen()
+_every_seen: WeakValueDictionary[frozenset[int], Seen] = WeakValueDictionary()
+
+
+def _seen(numbers: frozenset[int]) -> Seen:
+    """The one object for these numbers."""
+    found = _every_seen.get(numbers)
+    if found is None:
+        found = _every_seen[numbers] = Seen(numbers)
+    return found
 
 
 class Taken(NamedTuple):
@@ -154,13 +186,12 @@ class Peer:
         """The first requests of a stream."""
         self._answered.clear()
         self._last = {url: (version, "") for url, (version, _) in self._last.items()}
-        requests = [self._first(CLUSTER, NONE)]
-        if (wanted := self._has(CLUSTER).wanted).all:
-            requests.append(self._first(ENDPOINT, wanted))
+        urls = [CLUSTER]
+        urls += [ENDPOINT] if self._has(ENDPOINT).asked.all else []
         if self._asked:
-            requests.append(self._first(LISTENER, NONE))
-            if (wanted := self._has(LISTENER).wanted).all:
-                requests.append(self._first(ROUTE, wanted))
+            urls += [LISTENER]
+            urls += [ROUTE] if self._has(ROUTE).asked.all else []
+        requests = [self._first(url) for url in urls]
         requests[0] = self.node + requests[0]
         return requests
 
@@ -180,8 +211,8 @@ class Peer:
             self.holdings[url], follow = self._has(url).after(content)
             if follow is not None:
                 requests += self._follow(follow)
-        requests.append(self.variant.answer(url, self._wanted(url), self._last[url], error))
-        if not self._asked and (url == ENDPOINT or not self._has(CLUSTER).wanted.all):
+        requests.append(self.variant.answer(url, self._has(url).asked, self._last[url], error))
+        if not self._asked and (url == ENDPOINT or not self._has(ENDPOINT).asked.all):
             requests += self.listeners()
         return Taken(requests, numbers)
 
@@ -190,7 +221,7 @@ class Peer:
         if self._asked:
             return []
         self._asked = True
-        return [self._first(LISTENER, NONE)]
+        return [self._first(LISTENER)]
 
     def forget(self) -> None:
         """Begin anew, with nothing; not while it is connected."""
@@ -205,27 +236,21 @@ class Peer:
         answered = self._answered
         if CLUSTER not in answered or LISTENER not in answered:
             return False
-        return all(url in answered or not self._has(first).wanted.all for first, url in FOLLOWS.items())
+        return all(url in answered or not self._has(url).asked.all for url in FOLLOWS.values())
 
-    def _first(self, url: str, wanted: Names) -> bytes:
+    def _first(self, url: str) -> bytes:
         version, _ = self._last.get(url, ("", ""))
-        return self.variant.first(url, wanted, self._has(url).known(self.variant), version)
+        holding = self._has(url)
+        return self.variant.first(url, holding.asked, holding.known(self.variant), version)
 
     def _follow(self, follow: Follow) -> list[bytes]:
         url = follow.url
-        held = self._has(url)
-        if follow.fewer.all:
-            self.holdings[url] = held.without(follow)
+        self.holdings[url] = self._has(url).asking(follow)
         # In the incremental variant Envoy says nothing of a cluster that changed, it only waits.
         if self.variant.delta and not follow.more.all and not follow.fewer.all:
             return []
         last = self._last.get(url, ("", ""))
         return [self.variant.change(url, follow.wanted, follow.more, follow.fewer, last)]
-
-    def _wanted(self, url: str) -> Names:
-        if url == ENDPOINT:
-            return self._has(CLUSTER).wanted
-        return self._has(LISTENER).wanted if url == ROUTE else NONE
 
     def _has(self, url: str) -> Holding:
         return self.holdings.get(url, _NOTHING)

@@ -55,9 +55,13 @@ class Resource:
 
 
 class Held(NamedTuple):
-    """A resource as a server gave it; `version` is the server's, which may be empty."""
+    """A resource as a server gave it; `version` is the server's, which may be empty.
 
-    version: str
+    None: the server removed it, but who uses it does so until it has another, as Envoy does with endpoints
+    and routes.
+    """
+
+    version: str | None
     resource: Resource
 
 

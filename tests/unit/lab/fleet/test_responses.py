@@ -1,0 +1,120 @@
+"""Recognising responses: equal ones are parsed once, whatever a server puts around the resources."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from controlplane.base import wire
+from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from controlplane.lab.fleet.responses import Parser
+from tests.unit.lab.fleet.answers import DELTA, SOTW, cluster, endpoints, listener, response, routes
+
+both = pytest.mark.parametrize("protocol", [DELTA, SOTW])
+BODIES = {f"c{n}": cluster(f"c{n}") for n in range(20)}
+
+
+def parser(protocol: str, kept: int = 2**20) -> Parser:
+    return Parser(delta=protocol == DELTA, kept=kept)
+
+
+@both
+def test_equal_bodies_are_parsed_once_whatever_the_nonce(protocol: str) -> None:
+    one = parser(protocol)
+    found = [
+        one.parse(response(protocol, CLUSTER, f"nonce-{n}", BODIES, version=f"v{10**n}", identifier="me" * n))
+        for n in range(1, 6)
+    ]
+    assert one.parsed == 1
+    assert len({id(response.content) for response in found}) == 1
+    assert [response.nonce for response in found] == [f"nonce-{n}" for n in range(1, 6)]
+    assert [response.version for response in found] == [f"v{10**n}" for n in range(1, 6)]
+    assert list(found[0].content.found) == list(BODIES)
+
+
+@both
+def test_versions_of_any_length(protocol: str) -> None:
+    one = parser(protocol)
+    for size in (0, 1, 127, 128, 20_000):
+        found = one.parse(response(protocol, CLUSTER, "1", BODIES, version="x" * size))
+        assert found.version == "x" * size
+    assert one.parsed == 1
+
+
+@both
+def test_other_bodies_of_the_same_size_are_others(protocol: str) -> None:
+    # Beginning and end are equal.
+    one = parser(protocol)
+    many = [{**BODIES, "c7": cluster("c7", salt=n)} for n in range(1, 100)]
+    for _ in range(2):
+        for n, bodies in enumerate(many):
+            content = one.parse(response(protocol, CLUSTER, "1", bodies)).content
+            assert content.found["c7"].resource.body == cluster("c7", salt=n + 1)
+    assert one.parsed == len(many)
+
+
+@both
+def test_an_order_that_changes_makes_no_other_content(protocol: str) -> None:
+    one = parser(protocol)
+    rng = random.Random(1)
+    names = list(BODIES)
+    contents = set()
+    for _ in range(10):
+        rng.shuffle(names)
+        found = one.parse(response(protocol, CLUSTER, "1", {name: BODIES[name] for name in names}))
+        contents.add(found.content)
+    assert len(contents) == 1
+
+
+def test_removed_names_stand_behind_the_resources() -> None:
+    one = parser(DELTA)
+    gone = one.parse(response(DELTA, CLUSTER, "1", BODIES, removed=("x", "y"))).content
+    none = one.parse(response(DELTA, CLUSTER, "2", BODIES)).content
+    again = one.parse(response(DELTA, CLUSTER, "3", BODIES, removed=("x", "y"))).content
+    assert (gone.removed, none.removed) == (("x", "y"), ())
+    assert (gone is again, gone is none) == (True, False)
+    only = one.parse(response(DELTA, CLUSTER, "4", {}, removed=("x",))).content
+    assert (only.found, only.removed) == ({}, ("x",))
+
+
+@both
+def test_empty_responses_of_two_types_differ(protocol: str) -> None:
+    one = parser(protocol)
+    urls = (CLUSTER, ENDPOINT, LISTENER, ROUTE, CLUSTER)
+    assert [one.parse(response(protocol, url, "1", {})).content.url for url in urls] == list(urls)
+
+
+def test_fields_in_another_order_are_read_as_well() -> None:
+    one = parser(DELTA)
+    data = response(DELTA, CLUSTER, "", BODIES)
+    cut = data.rfind(b"type.googleapis.com/") - 2
+    turned = data[cut:] + data[:cut]
+    found = one.parse(turned)
+    assert (found.content.url, list(found.content.found), found.version) == (CLUSTER, list(BODIES), "v")
+
+
+def test_the_last_of_two_nonces_counts() -> None:
+    data = response(DELTA, ENDPOINT, "first", {"a": endpoints("a")}) + wire.string(5, "second")
+    assert parser(DELTA).parse(data).nonce == "second"
+
+
+@both
+def test_only_so_much_is_kept_for_comparison(protocol: str) -> None:
+    small = len(response(protocol, CLUSTER, "1", BODIES)) * 3
+    one = parser(protocol, kept=small)
+    many = [response(protocol, CLUSTER, "1", {**BODIES, "c7": cluster("c7", salt=n)}) for n in range(1, 20)]
+    for data in many:
+        one.parse(data)
+    assert one.parsed == len(many)
+    one.parse(many[-1])
+    assert one.parsed == len(many)
+    one.parse(many[0])
+    assert one.parsed == len(many) + 1
+
+
+def test_names_are_what_resources_say() -> None:
+    one = parser(SOTW)
+    for url, make in ((CLUSTER, cluster), (ENDPOINT, endpoints), (LISTENER, listener), (ROUTE, routes)):
+        name = "n" * 300
+        assert list(one.parse(response(SOTW, url, "1", {"": make(name)})).content.found) == [name]

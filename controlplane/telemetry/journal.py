@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 import itertools
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO, TypeAlias
 
@@ -61,21 +64,25 @@ class Journal:
         self._last = last
         self._entries: list[Any] = []
         self._file: TextIO | None = None
+        self._closing = ExitStack()
         self._thread: ThreadPoolExecutor | None = None
         self._writing: Future[None] | None = None
         self.add = self._entries.append
         """Note an entry; from any thread, in the middle of anything."""
 
     def open(self) -> None:
-        """Make the file, or empty it; EnvironmentUnfit when that cannot be done."""
+        """Make the file, for its owner only, or empty it; EnvironmentUnfit when that cannot be done."""
         try:
-            if self.path.suffix == ".gz":
-                self._file = gzip.open(self.path, "wt", compresslevel=6, encoding="utf-8")  # noqa: SIM115
-            else:
-                self._file = self.path.open("w", encoding="utf-8")
+            self._file = self._closing.enter_context(self._made())
         except OSError as error:
             raise EnvironmentUnfit(f"the {self.name} cannot be written: {error}") from error
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=self.name)
+
+    def _made(self) -> TextIO:
+        raw = open(self.path, "wb", opener=_private)  # noqa: SIM115 - closed with the journal
+        self._closing.push(raw)
+        packed = gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=6) if self.path.suffix == ".gz" else raw
+        return io.TextIOWrapper(packed, encoding="utf-8")
 
     async def run(self) -> None:
         """Write what was noted, every `EVERY` seconds, until cancelled."""
@@ -130,14 +137,17 @@ class Journal:
         self._file.flush()
 
     def _close(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
+        self._file = None
+        self._closing.close()
 
     def _fail(self, reason: str) -> None:
         if not self.failed:
             self.failed = reason
             _log.error("the %s ends here", self.name, extra={"file": str(self.path), "reason": reason})
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _chunks(lines: Iterable[str]) -> Iterator[list[str]]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from controlplane.app.observe import Observer
+from controlplane.base.errors import EnvironmentUnfit
 from controlplane.telemetry.trace import Trace
 from controlplane.telemetry.trace_report import traces
 from controlplane.telemetry.wave import Response, Seen
@@ -94,6 +95,16 @@ def test_without_the_flag_there_is_one_observer_and_no_journal(tmp_path: Path) -
             assert [app.sink(source) for source in app.sources] == [app.ingest]
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("flag", ["--push-log", "--record"])
+def test_a_file_that_cannot_be_made_is_told_at_the_start(tmp_path: Path, flag: str) -> None:
+    async def scenario() -> None:
+        async with serving(tmp_path, flag, str(tmp_path / "nowhere" / "log"), wait=False):
+            await asyncio.sleep(0)
+
+    with pytest.raises(EnvironmentUnfit, match=r"cannot be written: .*nowhere"):
+        asyncio.run(scenario())
 
 
 async def _churn(directory: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -146,6 +146,7 @@ def test_a_journal_writes_while_it_runs_and_compresses_by_name(tmp_path: Path) -
         running.cancel()
         made.close()
         assert not made.failed
+        assert (tmp_path / "log.gz").stat().st_mode & 0o777 == 0o600
         with gzip.open(tmp_path / "log.gz", "rt") as found:
             assert found.read().split() == [*map(str, range(1000)), "last"]
 

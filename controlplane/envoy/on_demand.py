@@ -52,12 +52,13 @@ def is_askable(name: str) -> bool:
     """Whether a resource name can stand for one host.
 
     A Host header may be anything that an application sends: `*` would become the virtual host of last
-    resort of that Envoy, which would ask for nothing from then on.
+    resort of that Envoy, which would ask for nothing from then on.  Envoy asks in lower case; names that
+    differ in case only would be one domain twice.
     """
     port, slash, host = name.partition("/")
     if not slash or not port.isdigit() or not host or len(host) > _LONGEST:
         return False
-    return host.isascii() and host.isprintable() and not set(host) & set("*/ ")
+    return host.isascii() and host.isprintable() and host == host.lower() and not set(host) & set("*/ ")
 
 
 @keyed

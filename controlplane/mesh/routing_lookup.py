@@ -17,6 +17,7 @@ from controlplane.mesh.routing_hosts import (
     ANYWHERE,
     HostSpec,
     domains,
+    host_facts,
     host_spec,
     unregistered_spec,
 )
@@ -58,9 +59,9 @@ def spec_for(q: Q, scope: RouteScope, port: int, authority: str) -> HostSpec | N
 def _filed(q: Q, scope: RouteScope, port: int, under: str) -> Iterator[HostSpec]:
     if scope.scope.sidecar is None:
         for id in q.keys(q.part(far_names, (port,), under)):
-            # At home it has more names and the same routes: there it is found again, if by another name.
-            spec = host_spec(q, ANYWHERE, port, id)
-            if spec is not None:
+            facts, spec = q(host_facts, id, port), host_spec(q, ANYWHERE, port, id)
+            # At home it has more names, and is among the particular ones: one virtual host for all of them.
+            if facts is not None and spec is not None and scope.scope.namespace not in facts.homes:
                 yield spec
     for member in q.keys(q.part(particular_names, (scope, port), under)):
         spec = member_spec(q, scope, port, member)

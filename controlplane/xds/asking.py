@@ -7,9 +7,8 @@ it is told what each client wants, and counts.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection
 
-from controlplane.envoy.resource import Resource
 from controlplane.xds.names import NOBODY, intern_names
 
 MAX_ASKED = 10_000
@@ -41,10 +40,3 @@ def tell(feed: object, asked: frozenset[str], wanted: frozenset[str]) -> frozens
     if more or fewer:
         feed.ask(more, fewer)
     return intern_names((asked | more) - fewer) if wanted else NOBODY
-
-
-def changed_since(
-    names: Iterable[str], now: Mapping[str, Resource], known: Mapping[str, str]
-) -> frozenset[str]:
-    """Those of the names whose version a client that comes back does not have."""
-    return frozenset(name for name in names if name not in now or known.get(name) != now[name].version)

@@ -119,6 +119,7 @@ def _increment(ledger: AnyLedger, spec: TypeSpec, ask: Ask) -> Plan:
             if spec.on_demand and (name in ask.fresh or found is not None):
                 # A request waits for this answer, and would wait for ever.
                 upserts[name] = Resource(spec.url, name, b"", missing=True)
+                stood_in.add(name)
             else:
                 removed.add(name)
         elif sent.body:

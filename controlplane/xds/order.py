@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from controlplane.base import wire
 from controlplane.envoy.resource import Resource
 from controlplane.envoy.types import CLUSTER, ENDPOINT, VIRTUAL_HOST
-from controlplane.xds.plan import Plan, has
-from controlplane.xds.protocol import Leaving, Push, Subscription
+from controlplane.xds.plan import Leaving, Plan, has
+from controlplane.xds.protocol import Push, Subscription
 from controlplane.xds.variant import GATED, REMOVALS, Removal, Variant
 
 _CLUSTER_NAME = 1

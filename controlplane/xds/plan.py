@@ -29,6 +29,16 @@ class Rejection(NamedTuple):
     error: str
 
 
+class Leaving(NamedTuple):
+    """A resource that is gone from the feed while the client still has it."""
+
+    resource: Resource
+    since: int
+    """The session's moment at which that was noticed."""
+    until: float
+    """When waiting ends, in monotonic seconds."""
+
+
 def has(refusal: Rejection | None, sent: Resource | None) -> Resource | None:
     """What a client has of a resource that it was sent, given what it refused."""
     if refusal is None or sent is None or refusal.version != sent.version:
@@ -88,7 +98,7 @@ class Plan:
     """Names of the next type that Envoy wants again because of the news."""
     echoes: int
     stood_in: frozenset[str]
-    """Names sent with last good bytes in place of rejected ones."""
+    """Names sent with last good bytes in place of rejected ones, or as missing."""
     due: bool
     """Whether there is anything to say; a plan that is not due is sent only as an answer."""
     pieces: tuple[Plan, ...] = ()

@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 from controlplane.envoy.resource import Resource
 from controlplane.envoy.types import TypeSpec
-from controlplane.xds.asking import changed_since, tell
+from controlplane.xds.asking import tell
 from controlplane.xds.feed import UNSETTLED, Feed
 from controlplane.xds.layers import AnyLedger
 from controlplane.xds.ledger import Change, Checkpoint
 from controlplane.xds.names import NO_INTEREST, NOBODY, Interest, intern_names
-from controlplane.xds.plan import NO_EXCEPTIONS, Exceptions, Plan, Rejection, has, unknown
+from controlplane.xds.plan import NO_EXCEPTIONS, Exceptions, Leaving, Plan, Rejection, has, unknown
 from controlplane.xds.variant import Variant, complete, resumable
 
 WILDCARD = "*"
@@ -61,16 +61,6 @@ class Push:
     """The plan's news, and those of older responses that were never answered."""
     size: int = 0
     """Bytes."""
-
-
-class Leaving(NamedTuple):
-    """A resource that is gone from the feed while the client still has it."""
-
-    resource: Resource
-    since: int
-    """The session's moment at which that was noticed."""
-    until: float
-    """When waiting ends, in monotonic seconds."""
 
 
 @dataclass(slots=True, eq=False)
@@ -232,17 +222,15 @@ class Subscription:
     def resume(self) -> None:
         """Take the client's word for what it has; called once the feed is settled."""
         known, self.known = self.known, {}
-        if self.spec.on_demand:
-            self.owed = changed_since(self.owed, self.ledger.resources, known)
-            return
-        before: dict[str, Resource | None] = {}
         now = self.ledger.resources
-        for name, found in now.items():
-            if known.get(name) != found.version:
-                before[name] = unknown(self.spec.url, name) if name in known else None
-        for name in known:
-            if name not in now:
-                before[name] = unknown(self.spec.url, name)
+        before = {
+            name: unknown(self.spec.url, name) if name in known else None
+            for name in ({*now, *known} if self.interest.wildcard else self.interest.names)
+            if name not in now or known.get(name) != now[name].version
+        }
+        if self.spec.on_demand:
+            self.owed = self.owed.intersection(before)
+        self.move(None)
         self.point = self.ledger.diverge(before)
 
     def ask_all(self, names: frozenset[str]) -> None:

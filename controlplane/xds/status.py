@@ -188,16 +188,24 @@ _SECTIONS = {
     SECRET: ("SecretsConfigDump", "dynamic_active_secrets", "secret", ""),
     LISTENER: ("ListenersConfigDump", "dynamic_listeners", "listener", "active_state"),
     ROUTE: ("RoutesConfigDump", "dynamic_route_configs", "route_config", ""),
-    # Envoy's own dump has them within their route configurations, and no message for them alone.
-    VIRTUAL_HOST: ("RoutesConfigDump", "dynamic_virtual_hosts", "virtual_host", ""),
+    # Envoy has no message for them alone: each is shown within the route configuration that it is part of.
+    VIRTUAL_HOST: ("RoutesConfigDump", "dynamic_route_configs", "route_config", ""),
 }
 
 
 def _item(found: Resource, field: str, wrap: str) -> dict[str, Any]:
-    inner = {"version_info": found.version, field: decoded(found)}
+    inner = {"version_info": found.version, field: _in_its_place(found)}
     if wrap:
         return {"name": found.name, wrap: inner}
     return {"name": found.name, **inner} if found.type_url == SECRET else inner
+
+
+def _in_its_place(found: Resource) -> dict[str, Any]:
+    shown = decoded(found)
+    if found.type_url != VIRTUAL_HOST:
+        return shown
+    hosts = [{key: value for key, value in shown.items() if key != "@type"}]
+    return {"@type": ROUTE, "name": found.name.partition("/")[0], "virtual_hosts": hosts}
 
 
 def decoded(found: Resource) -> dict[str, Any]:

@@ -45,7 +45,8 @@ async def converge(
     editor = Editor(files, seed)
     editor.begin()
     rng = random.Random(seed)
-    flags = ("--on-demand-virtual-hosts",) if on_demand else ()
+    # Paranoid: every query twice, and feeds compared with a graph from scratch after every commit.
+    flags = ("--on-demand-virtual-hosts", "--paranoid") if on_demand else ()
     async with serving_files(files, directory / "xds.sock", *flags) as served:
         await _connect(served)
         await served.quiet()

@@ -115,7 +115,9 @@ async def play(scene: Scene) -> None:
     assert (await scene.get("s2.default", b"hello")).body == b"nobody hello"
     assert (await scene.get("S1.Default.svc.cluster.local:8080")).body == b"one "
     assert (await scene.get("s1")).status == 200
-    known = {"8080/s1", "8080/s2.default", "8080/s1.default.svc.cluster.local:8080"}
+    # What filters do on behalf of a route they do on the first request, too.
+    assert (await scene.get("s7")).status == 418
+    known = {"8080/s7", "8080/s1", "8080/s2.default", "8080/s1.default.svc.cluster.local:8080"}
     assert await scene.hosts() == known
 
     # A change of a known host comes by itself, and is all that comes; that of another host does not.
@@ -184,6 +186,9 @@ def test_virtual_hosts_on_demand(tmp_path: Path) -> None:
         files.write("services.yaml", *(a.service(f"s{n}", ports="http=8080", number=n + 10) for n in numbers))
         files.write("endpoints.yaml", *(a.endpoints(f"s{n}", [BACKEND]) for n in numbers))
         files.put(routed("s1", "one"))
+        fault = {"abort": {"httpStatus": 418, "percentage": {"value": 100}}}
+        broken = {"fault": fault, "route": [{"destination": {"host": "s7"}}]}
+        files.put(a.thing("VirtualService", "s7", "default", {"spec": {"hosts": ["s7"], "http": [broken]}}))
         async with serving_files(files, lab.directory / "xds.sock", "--on-demand-virtual-hosts") as served:
             scene = Scene(lab, served)
             await asyncio.to_thread(lab.wait_ready)

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from controlplane.app import replay_command
-    from controlplane.lab import demo, relay_command
+    from controlplane.lab import bench, demo, relay_command
 
     parser = argparse.ArgumentParser(
         prog="mini-istiod", description="An Envoy xDS control plane that speaks Istio's API."
@@ -53,6 +53,10 @@ def _parser() -> argparse.ArgumentParser:
     shown = commands.add_parser("demo", help="a bookstore behind real Envoys follows a canary (needs root)")
     demo.add_arguments(shown)
     shown.set_defaults(command=demo.run)
+
+    measured = commands.add_parser("bench", help="measure pushes: scenarios, sweeps, servers side by side")
+    bench.add_arguments(measured)
+    measured.set_defaults(command=bench.run)
 
     between = commands.add_parser(
         "relay", help="stand between proxies and a control plane, and inject faults"

@@ -17,10 +17,11 @@ import asyncio
 import contextlib
 import json
 import multiprocessing
+import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,25 +32,30 @@ from controlplane.lab.churn.workload import Key, Reconnect, Workload
 from controlplane.lab.collect import Collected, conclude
 from controlplane.lab.fleet import Fleet, FleetOptions
 from controlplane.lab.latency.dataset import Change
-from controlplane.lab.own import OwnServer
 from controlplane.lab.sampling import Sampler
+from controlplane.lab.subjects import BY_NAME, Options, Running, Subject
 from controlplane.lab.warm_up import touches
+
+_PIECEMEAL = frozenset({"istiod-files"})
+"""Servers that hang when they find many objects at their start."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What is run, apart from the workload.
 
-    `flags` are added to the server's command line.  `quiet` is for how many seconds nothing may arrive
-    before the schedule begins and after it has ended; it must be longer than the debounce.
+    `quiet` is for how many seconds nothing may arrive before the schedule begins and after it has ended; it
+    must be longer than the debounce.  `warm_up` edits of each kind come first.  `about` is added to run.json.
     """
 
+    subject: Subject = BY_NAME["mini-istiod"]
+    options: Options = field(default_factory=Options)
     proxies: int = 200
     fleet: FleetOptions = field(default_factory=FleetOptions)
-    flags: tuple[str, ...] = ()
     quiet: float = 1.0
     connect_timeout: float = 120.0
     warm_up: int = 3
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 def run(workload: Workload, setup: Setup, folder: Path) -> dict[str, Any]:
@@ -59,15 +65,17 @@ def run(workload: Workload, setup: Setup, folder: Path) -> dict[str, Any]:
     nodes = [workload.mesh.node(i) for i in range(setup.proxies)]
     with tempfile.TemporaryDirectory(prefix="mini-istiod-bench-") as scratch:
         work = Path(scratch)
-        directory = Directory(work / "config")
-        directory.fill(workload.initial, pause=0.0)
-        server = OwnServer(work, setup.flags)
-        with _serving(server, directory), Fleet(server.address, nodes, setup.fleet) as fleet:
+        directory, log = Directory(work / "config"), work / "push-log.jsonl"
+        options = replace(setup.options, folder=work / "server", push_log=log)
+        with (
+            _serving(setup.subject, directory, options, workload) as server,
+            Fleet(server.address, nodes, setup.fleet) as fleet,
+        ):
             found = _measure(workload, setup, _Parts(server, fleet, directory))
-        log = server.push_log
+        directory.close()
+        shutil.copy(server.log, folder / "server.log")
         if log.exists():
-            log.replace(folder / "push-log.jsonl")
-        (folder / "server.log").write_bytes((work / "server.log").read_bytes())
+            shutil.copy(log, folder / log.name)
     about = _about(workload, setup, found, described)
     (folder / "run.json").write_text(json.dumps(about, indent=1) + "\n")
     return conclude(found, folder)
@@ -75,18 +83,24 @@ def run(workload: Workload, setup: Setup, folder: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    server: OwnServer
+    server: Running
     fleet: Fleet
     directory: Directory
 
 
 @contextlib.contextmanager
-def _serving(server: OwnServer, directory: Directory) -> Iterator[OwnServer]:
-    server.start(directory.path)
-    try:
+def _serving(
+    subject: Subject, directory: Directory, options: Options, workload: Workload
+) -> Iterator[Running]:
+    """The server, ready, with the whole mesh in its directory."""
+    piecemeal = subject.name in _PIECEMEAL
+    if not piecemeal:
+        directory.fill(workload.initial, pause=0.0)
+    with subject.start(directory.path, options) as server:
+        server.wait_ready()
+        if piecemeal:
+            directory.fill(workload.initial)
         yield server
-    finally:
-        server.stop()
 
 
 def _measure(workload: Workload, setup: Setup, parts: _Parts) -> Collected:
@@ -97,9 +111,9 @@ def _measure(workload: Workload, setup: Setup, parts: _Parts) -> Collected:
         parts.directory.put(raw)
         fleet.quiet(setup.quiet / 2)
     fleet.quiet(setup.quiet)
-    found = Collected(workload=workload, subject=server.name, fleet=setup.fleet)
+    found = Collected(workload=workload, subject=setup.subject.name, fleet=setup.fleet)
     found.warm = list(connected.warm.values())
-    with Sampler({"server": server.pids, "fleet": _children()}) as sampler:
+    with Sampler({"server": (server.pid,), "fleet": _children()}) as sampler:
         found.begin = time.monotonic()
         asyncio.run(_play(workload, parts, found))
         fleet.quiet(setup.quiet)
@@ -147,21 +161,32 @@ def _storm(fleet: Fleet, storm: Reconnect, seed: int, before: asyncio.Future[Any
 
 
 def _about(workload: Workload, setup: Setup, found: Collected, described: dict[str, Any]) -> dict[str, Any]:
+    options, fleet = setup.options, setup.fleet
     return {
         "command": environment.command(),
         "scenario": workload.name,
         "description": workload.description,
-        "seed": workload.seed,
-        "seconds": workload.seconds,
-        "digest": workload.digest(),
-        "mesh": asdict(workload.mesh),
         "subject": found.subject,
-        "proxies": setup.proxies,
-        "protocol": setup.fleet.protocol,
-        "flags": list(setup.flags),
-        "fleet": asdict(setup.fleet) | {"token": None if setup.fleet.token is None else "set"},
+        "seed": workload.seed,
+        "digest": workload.digest(),
+        "sizes": {"proxies": setup.proxies, "seconds": workload.seconds, **asdict(workload.mesh)},
+        "fleet": {
+            "protocol": fleet.protocol,
+            "processes": fleet.processes,
+            "behaviour": asdict(fleet.behaviour),
+        },
+        "options": {
+            "debounce_after": options.debounce_after,
+            "debounce_max": options.debounce_max,
+            "eds_debounce": options.eds_debounce,
+            "throttle": options.push_throttle,
+            "max_requests_per_second": options.max_requests_per_second,
+            "arguments": list(options.arguments),
+            "fixed_wait": setup.subject.fixed_wait,
+        },
         "start": found.start,
         "begin": found.begin,
         "end": found.end,
+        **setup.about,
         "environment": described,
     }

@@ -1,0 +1,186 @@
+"""What `mini-istiod bench` does: command line to series, series to tables and reports."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from controlplane.base import parse
+from controlplane.base.errors import MiniIstiodError
+from controlplane.lab import bench_table, report
+from controlplane.lab.bench import REPORTS, whole
+from controlplane.lab.bench_series import Series, run_series
+from controlplane.lab.child import ChildError
+from controlplane.lab.churn.arrivals import every
+from controlplane.lab.churn.scenario import Scenario, WorkloadError
+from controlplane.lab.churn.workloads import SCENARIOS, scenario
+from controlplane.lab.experiment import Setup
+from controlplane.lab.fleet import Behaviour, FleetError, FleetOptions
+from controlplane.lab.report.style import PlotError
+from controlplane.lab.subjects import BY_NAME, Options
+
+PROXIES = {"airbnb": 500}
+"""Where a scenario means another number than 200: each of Airbnb's 500 pods has a proxy."""
+
+
+class BenchError(MiniIstiodError):
+    """A run could not be made, or did not get to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """What can be swept: how its values are read, and how they become part of a command line."""
+
+    read: Callable[[str], float]
+    apply: Callable[[argparse.Namespace, float], None]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the command line says; the exit status.  MiniIstiodError says what is wrong with it."""
+    try:
+        return _COMMANDS[args.bench](args, Console())
+    except (WorkloadError, FleetError, ChildError, TimeoutError) as error:
+        raise BenchError(str(error)) from error
+
+
+# -- commands -------------------------------------------------------------------------------------------
+
+
+def _list(args: argparse.Namespace, console: Console) -> int:
+    console.print(bench_table.scenarios(SCENARIOS))
+    return 0
+
+
+def _run(args: argparse.Namespace, console: Console) -> int:
+    series = _series(args)
+    out = args.out or _fresh(args.scenario)
+    summary = run_series(series, out, _telling(console))
+    for table in bench_table.tables(summary):
+        console.print(table)
+    folders = [out / name for name in summary["runs"]] if len(series.setups) > 1 else [out]
+    _reported(console, lambda: report.write(out) if len(folders) == 1 else report.compare(folders, out))
+    return 0
+
+
+def _sweep(args: argparse.Namespace, console: Console) -> int:
+    parameter = SWEPT[args.parameter]
+    try:
+        values = [parameter.read(text) for text in args.values]
+    except ValueError as error:
+        raise BenchError(f"sweep {args.parameter}: {args.values} cannot be used ({error})") from error
+    out = args.out or _fresh(f"sweep-{args.parameter}")
+    name = args.parameter.replace("-", "_")
+    found, folders = [], []
+    for text, value in zip(args.values, values, strict=True):
+        parameter.apply(args, value)
+        series = replace(_series(args), about={"swept": {name: value}})
+        folders.append(out / f"{args.parameter}-{text}")
+        found.append((text, run_series(series, folders[-1], _telling(console, f"{args.parameter} {text}: "))))
+    console.print(bench_table.sweep(args.parameter, found))
+    _reported(console, lambda: report.sweep(folders, name, out))
+    return 0
+
+
+def _report(args: argparse.Namespace, console: Console) -> int:
+    folders: Sequence[Path] = args.folders
+    if len(folders) == 1:
+        _reported(console, lambda: report.write(folders[0]))
+    else:
+        _reported(console, lambda: report.compare(folders, args.out))
+    return 0
+
+
+# -- from the command line to a series ------------------------------------------------------------------
+
+
+def _series(args: argparse.Namespace) -> Series:
+    chosen = scenario(args.scenario)
+    sizes = {name: getattr(args, name) for name in ("services", "endpoints", "namespaces")}
+    mesh = replace(chosen.mesh, **{name: value for name, value in sizes.items() if value is not None})
+    workload = chosen(mesh, args.seed, args.seconds, **chosen.parse(_pairs(args.set)))
+    if not workload.events:
+        raise BenchError(f"{chosen.name}: nothing happens within {args.seconds:g} s; give more --seconds")
+    setup = Setup(
+        proxies=args.proxies or PROXIES.get(chosen.name, 200),
+        fleet=FleetOptions(
+            processes=args.processes,
+            protocol="DELTA_GRPC" if args.protocol == "delta" else "GRPC",
+            behaviour=Behaviour(ack_delay=args.ack_delay),
+        ),
+        options=Options(
+            debounce_after=args.debounce_after,
+            debounce_max=max(args.debounce_max, args.debounce_after),
+            push_throttle=args.throttle,
+            arguments=tuple(args.server_flag),
+        ),
+        # A change may wait for the debounce, and for a source's own fixed time.
+        quiet=1.0 + 2 * args.debounce_after + args.ack_delay,
+    )
+    subjects = tuple(dict.fromkeys(args.subject or ("mini-istiod",)))
+    unknown = [name for name in subjects if name not in BY_NAME]
+    if unknown:
+        raise BenchError(f"--subject: {unknown[0]!r} cannot be used; allowed is {', '.join(BY_NAME)}")
+    setups = tuple(replace(setup, subject=BY_NAME[name]) for name in subjects)
+    return Series(workload, setups, args.repeats)
+
+
+def _pairs(given: Sequence[str]) -> dict[str, str]:
+    wrong = [text for text in given if "=" not in text]
+    if wrong:
+        raise BenchError(f"--set: {wrong[0]!r} cannot be used; allowed is OPTION=VALUE")
+    return dict(text.split("=", 1) for text in given)
+
+
+def _churn(args: argparse.Namespace, rate: float) -> None:
+    chosen: Scenario = scenario(args.scenario)
+    if "arrivals" not in chosen.options():
+        raise BenchError(f"sweep churn: {chosen.name} has no option `arrivals`")
+    every(1 / rate)
+    args.set = [
+        *(text for text in args.set if not text.startswith("arrivals=")),
+        f"arrivals=every:{1 / rate:g}",
+    ]
+
+
+def _setting(name: str) -> Callable[[argparse.Namespace, float], None]:
+    return lambda args, value: setattr(args, name, value)
+
+
+SWEPT: Mapping[str, Parameter] = {
+    "debounce-after": Parameter(parse.duration, _setting("debounce_after")),
+    "debounce-max": Parameter(parse.duration, _setting("debounce_max")),
+    "throttle": Parameter(whole, _setting("throttle")),
+    "proxies": Parameter(whole, _setting("proxies")),
+    "services": Parameter(whole, _setting("services")),
+    "endpoints": Parameter(whole, _setting("endpoints")),
+    "churn": Parameter(parse.rate, _churn),
+}
+
+
+def _fresh(name: str) -> Path:
+    return REPORTS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _telling(console: Console, before: str = "") -> Callable[[str], None]:
+    return lambda text: console.print(f"{before}{text}", style="dim", highlight=False)
+
+
+def _reported(console: Console, write: Callable[[], Path]) -> None:
+    try:
+        console.print(f"report: {write()}", highlight=False, soft_wrap=True)
+    except PlotError as error:
+        # What was measured is there; only the pictures are missing.
+        console.print(f"no report: {error}", highlight=False, soft_wrap=True)
+
+
+_COMMANDS: Mapping[str, Callable[[argparse.Namespace, Console], int]] = {
+    "list": _list,
+    "run": _run,
+    "sweep": _sweep,
+    "report": _report,
+}

@@ -1,42 +1,13 @@
-"""The plots of docs/performance.md, as SVG that reads well on white and on black.
-
-The background is transparent; text and axes are a grey that has contrast with both.
-"""
+"""The plots of docs/performance.md, in the style of the lab's reports."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
+from controlplane.lab.report.style import GREY, OURS, SERIES, THEIRS, cumulative, figure
 
-mpl.use("svg")
-
-_GREY = "#808a94"
-_OURS, _BARE = "#2f7fd1", "#e07b39"
-_SERIES = (_OURS, _BARE, "#3a9d5d", "#9a6fd0")
 _ARMS = {"plane": "mini-istiod", "loop": "bare gRPC, one by one", "burst": "bare gRPC, all at once"}
-_STYLE = {
-    "text.color": _GREY,
-    "axes.labelcolor": _GREY,
-    "axes.edgecolor": _GREY,
-    "xtick.color": _GREY,
-    "ytick.color": _GREY,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": _GREY,
-    "grid.alpha": 0.25,
-    "font.size": 10,
-    "legend.frameon": False,
-    "svg.fonttype": "none",
-    # The same results give the same file.
-    "svg.hashsalt": "mini-istiod",
-}
 
 
 def publish(results: dict[str, Any], folder: Path) -> list[Path]:
@@ -56,21 +27,11 @@ def publish(results: dict[str, Any], folder: Path) -> list[Path]:
     return made
 
 
-@contextmanager
-def _figure(path: Path, columns: int = 1) -> Iterator[list[Axes]]:
-    with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots(1, columns, figsize=(4.6 * columns + 1.2, 3.4), squeeze=False)
-        yield list(axes[0])
-        figure.tight_layout()
-        figure.savefig(path, transparent=True, metadata={"Date": None})
-        plt.close(figure)
-
-
 def _fanout(run: dict[str, Any], path: Path) -> Path:
-    with _figure(path, columns=2) as axes:
+    with figure(path, columns=2) as axes:
         for axis, (name, case) in zip(axes, run["cases"].items(), strict=True):
-            for (arm, label), color in zip(_ARMS.items(), _SERIES, strict=False):
-                _cumulative(axis, case[arm]["curve"], color, label)
+            for (arm, label), color in zip(_ARMS.items(), SERIES, strict=False):
+                cumulative(axis, case[arm]["curve"], color, label)
             size = case["bytes"] / case["responses"]
             axis.set_title(f"one {name} change, {_bytes(size)} each", fontsize=10)
             axis.set_xlabel(f"ms until a proxy has it ({run['proxies']} proxies)")
@@ -80,10 +41,6 @@ def _fanout(run: dict[str, Any], path: Path) -> Path:
     return path
 
 
-def _cumulative(axis: Axes, ordered: list[float], color: str, label: str) -> None:
-    axis.plot(ordered, [at / (len(ordered) - 1) for at in range(len(ordered))], color=color, label=label)
-
-
 def _bytes(size: float) -> str:
     return f"{size:.0f} B" if size < 2000 else f"{size / 1000:.0f} kB"
 
@@ -91,13 +48,13 @@ def _bytes(size: float) -> str:
 def _slope(rows: list[dict[str, Any]], path: Path) -> Path:
     services = [row["cold"]["services"] for row in rows]
     settled = [row["endpoint"]["settled"] for row in rows]
-    with _figure(path) as (axis,):
+    with figure(path) as (axis,):
         middle = [one["p50"] for one in settled]
         axis.fill_between(
-            services, [one["min"] for one in settled], [one["p90"] for one in settled], color=_OURS, alpha=0.2
+            services, [one["min"] for one in settled], [one["p90"] for one in settled], color=OURS, alpha=0.2
         )
-        axis.plot(services, middle, marker="o", color=_OURS, label="median; band: least to p90")
-        axis.axhline(2 * middle[0], color=_BARE, linestyle="--", label="twice the smallest mesh")
+        axis.plot(services, middle, marker="o", color=OURS, label="median; band: least to p90")
+        axis.axhline(2 * middle[0], color=THEIRS, linestyle="--", label="twice the smallest mesh")
         axis.set_xscale("log")
         axis.set_ylim(bottom=0)
         axis.set_xlabel("services")
@@ -108,8 +65,8 @@ def _slope(rows: list[dict[str, Any]], path: Path) -> Path:
 
 def _cold(rows: list[dict[str, Any]], path: Path) -> Path:
     services = [row["cold"]["services"] for row in rows]
-    with _figure(path) as (axis,):
-        axis.plot(services, [row["cold"]["cpu"] for row in rows], marker="o", color=_OURS)
+    with figure(path) as (axis,):
+        axis.plot(services, [row["cold"]["cpu"] for row in rows], marker="o", color=OURS)
         axis.set_xlabel(f"services ({rows[0]['cold']['scopes']} scopes)")
         axis.set_ylabel("CPU seconds of a cold build")
         axis.set_xlim(left=0)
@@ -118,13 +75,13 @@ def _cold(rows: list[dict[str, Any]], path: Path) -> Path:
 
 
 def _memory(found: dict[str, Any], path: Path) -> Path:
-    with _figure(path) as (axis,):
-        for color, (name, steps) in zip(_SERIES, found["namespaces"].items(), strict=False):
+    with figure(path) as (axis,):
+        for color, (name, steps) in zip(SERIES, found["namespaces"].items(), strict=False):
             # The last is a measurement of its own: all came back after a restart.
             proxies = [step["proxies"] for step in steps[:-1]]
             rss = [step["rss"] for step in steps[:-1]]
             axis.plot(proxies, rss, marker="o", color=color, label=f"{name} namespaces")
-        axis.axhline(400, color=_GREY, linestyle="--", label="target")
+        axis.axhline(400, color=GREY, linestyle="--", label="target")
         axis.set_xlabel("connected proxies, 1000 services")
         axis.set_ylabel("RSS, MB")
         axis.set_ylim(bottom=0)
@@ -133,9 +90,9 @@ def _memory(found: dict[str, Any], path: Path) -> Path:
 
 
 def _storm(found: dict[str, Any], path: Path) -> Path:
-    with _figure(path) as (axis,):
-        for color, (name, one) in zip(_SERIES, found["storms"].items(), strict=False):
-            _cumulative(axis, one["curve"], color, name)
+    with figure(path) as (axis,):
+        for color, (name, one) in zip(SERIES, found["storms"].items(), strict=False):
+            cumulative(axis, one["curve"], color, name)
         axis.set_xlabel(f"seconds since {found['proxies']} proxies connected at once")
         axis.set_ylabel("share of proxies that are warm")
         axis.set_xlim(left=0)

@@ -15,13 +15,15 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
+from controlplane.base.errors import MiniIstiodError
+
 T = TypeVar("T")
 
 Arrivals: TypeAlias = Callable[["Chance"], Iterator[float]]
 """Yields the times of changes in seconds since the start, ascending."""
 
 
-class ArrivalsError(ValueError):
+class ArrivalsError(MiniIstiodError):
     """An arrival process that cannot be made."""
 
 
@@ -92,9 +94,10 @@ def trace(text: str) -> Arrivals:
         head = rows.pop(0)
         column = head.index("at") if "at" in head else 0
     try:
-        return traced(float(row[column]) for row in rows)
+        times = [float(row[column]) for row in rows]
     except (IndexError, ValueError) as error:
         raise ArrivalsError(f"not a trace of times: {error}") from None
+    return traced(times)
 
 
 def parse(text: str) -> Arrivals:

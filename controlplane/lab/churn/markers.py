@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import re
 
+from controlplane.base.errors import MiniIstiodError
+
 LAST = 2**24 - 1
 """The greatest number that fits into three octets."""
 
@@ -22,7 +24,7 @@ _WORD = re.compile(rb"change-([0-9]{8})(?![0-9])")
 _TAG = 0x12
 
 
-class NumberError(ValueError):
+class NumberError(MiniIstiodError):
     """A change number that cannot be written into an object."""
 
 

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from controlplane.base.errors import MiniIstiodError
 from controlplane.lab.churn.mesh import Dialect, Mesh
 from controlplane.lab.churn.plan import Plan
 from controlplane.lab.churn.workload import Workload
 
 
-class WorkloadError(ValueError):
+class WorkloadError(MiniIstiodError):
     """A workload that cannot be made; the message says what would help."""
 
 

@@ -1,0 +1,89 @@
+"""Figures as SVG that reads well on white and on black.
+
+The background is transparent; text and axes are a grey that has contrast with both.  In a page the grey
+gives way to the page's own colour of text.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from controlplane.base.errors import MiniIstiodError
+
+GREY = "#808a94"
+OURS, THEIRS = "#2f7fd1", "#e07b39"
+SERIES = (OURS, THEIRS, "#3a9d5d", "#9a6fd0", "#c9a227", "#d1495b", "#3aa5a5")
+"""Of curves and bars, in this order; told apart by people with any kind of sight for the first four."""
+
+_STYLE = {
+    "text.color": GREY,
+    "axes.labelcolor": GREY,
+    "axes.edgecolor": GREY,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": GREY,
+    "grid.alpha": 0.25,
+    "font.size": 10,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    # The same results give the same file.
+    "svg.hashsalt": "mini-istiod",
+}
+
+
+class PlotError(MiniIstiodError):
+    """There is nothing to draw with."""
+
+
+def pyplot() -> Any:
+    """matplotlib's pyplot, set up to write files; PlotError says how to get it."""
+    try:
+        importlib.import_module("matplotlib").use("svg")
+        return importlib.import_module("matplotlib.pyplot")
+    except ImportError as error:
+        raise PlotError(f"plots need matplotlib ({error}): pip install 'mini-istiod[lab]'") from None
+
+
+@contextmanager
+def figure(
+    path: Path, columns: int = 1, rows: int = 1, size: tuple[float, float] = (4.6, 3.4), **options: Any
+) -> Iterator[list[Any]]:
+    """Axes to draw on, row by row; the file is written at the end of the block.
+
+    `size` is that of one of the axes in inches; `options` are those of `pyplot.subplots`.
+    """
+    plt = pyplot()
+    with plt.rc_context(_STYLE):
+        whole = (size[0] * columns + 1.2, size[1] * rows)
+        drawn, axes = plt.subplots(rows, columns, figsize=whole, squeeze=False, **options)
+        try:
+            yield [axis for row in axes for axis in row]
+            drawn.tight_layout()
+            drawn.savefig(path, transparent=True, metadata={"Date": None})
+        finally:
+            plt.close(drawn)
+
+
+def cumulative(axis: Any, ordered: Sequence[float], color: str, label: str, **options: Any) -> None:
+    """The share of values up to each of the sorted values."""
+    last = max(len(ordered) - 1, 1)
+    axis.plot(ordered, [at / last for at in range(len(ordered))], color=color, label=label, **options)
+
+
+def colors(count: int) -> list[str]:
+    """A colour for each of `count` things."""
+    return [SERIES[at % len(SERIES)] for at in range(count)]
+
+
+def short(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -27,7 +27,7 @@ import uvloop
 from bench import census
 from controlplane import settings
 from controlplane.app import compose
-from controlplane.app.observe import Observer
+from controlplane.app.deferred import Deferred
 from controlplane.app.serve import collect_rarely, live
 from controlplane.envoy import pb
 from controlplane.lab.child import serve
@@ -35,7 +35,7 @@ from controlplane.lab.churn import mesh
 from controlplane.sources.memory import MemorySource
 from controlplane.telemetry import logs
 from controlplane.telemetry.runtime import GcPauses, watch_loop
-from controlplane.xds.observer import Connection, PushObserver
+from controlplane.xds.observer import Connection
 from controlplane.xds.protocol import Push
 from controlplane.xds.verdict import Verdict
 
@@ -63,9 +63,9 @@ class Tally:
 
 
 def instrumented(tally: Tally) -> type:
-    """The application's observer, watched."""
+    """The application's observer, watched as things happen."""
 
-    class Watched(Observer, PushObserver):
+    class Watched(Deferred):
         def committed(self, revision: int, batch: Any) -> None:
             tally.committed = time.monotonic()
             super().committed(revision, batch)
@@ -90,8 +90,7 @@ def instrumented(tally: Tally) -> type:
         def acked(self, connection: Connection, verdict: Verdict, at: float) -> None:
             super().acked(connection, verdict, at)
             tally.open -= 1
-            # After the observer has done its part: that is work of the push as well.
-            tally.last_ack = time.monotonic()
+            tally.last_ack = at
 
         def nacked(self, connection: Connection, verdict: Verdict, at: float) -> None:
             super().nacked(connection, verdict, at)
@@ -165,7 +164,7 @@ class Plant:
         self.tally = Tally()
         self._size = size
         self._source = MemorySource("benchmark")
-        vars(compose)["Observer"] = instrumented(self.tally)
+        vars(compose)["Deferred"] = instrumented(self.tally)
         self.app = compose.build(chosen)
         self.app.sources = (*self.app.sources, self._source)
         self._pauses = GcPauses(lambda generation, seconds: self.tally.pauses.append(seconds))
@@ -210,6 +209,8 @@ class Plant:
         await self._source.delivered()
         await self.app.debouncer.settled()
         await self._quiet()
+        # What the observer put off is work of the push as well.
+        self.app.trace.on_read()
         tally = self.tally
         return {
             "began": began,

@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from controlplane import __version__
 from controlplane.app import debug
+from controlplane.app.deferred import Deferred
 from controlplane.app.findings import Findings
 from controlplane.app.observe import Observer
 from controlplane.app.spine import spine
@@ -111,7 +112,9 @@ def build(settings: Settings) -> App:
         on_demand=settings.on_demand_virtual_hosts,
     )
     push_log = _push_log(settings, clock)
-    watchers: list[Watcher] = [Observer(clock, metrics, trace, core.settler, core.views)]
+    deferred = Deferred(Observer(clock, metrics, trace, core.settler, core.views))
+    metrics.on_read = trace.on_read = deferred.catch_up
+    watchers: list[Watcher] = [deferred]
     if push_log is not None:
         # First, because the other one's last act is to tell the streams.
         watchers.insert(0, LoggedPushes(push_log, clock, core.settler))

@@ -26,7 +26,7 @@ _SAMPLED = 3
 
 
 class Observer(Watcher):
-    """One for the whole process.  Called on the push path: everything here is a few dictionary reads."""
+    """One for the whole process.  What happens to streams it may learn late: see `deferred`."""
 
     def __init__(
         self, clock: Clock, metrics: Metrics, trace: Trace, settler: Settler, views: GraphViews
@@ -96,7 +96,7 @@ class Observer(Watcher):
         )
 
     def woken(self, connection: Connection, revision: int, at: float) -> None:
-        self._trace.woken(self._settler.graph.settled, (connection.id,))
+        self._trace.woken(revision, (connection.id,))
 
     def planned(self, connection: Connection, push: Push, took: float, at: float) -> None:
         plan, short = push.plan, push.spec.short

@@ -71,9 +71,12 @@ class Metrics:
         self._largest = 0
         self._versions: dict[str, None] = {}
         self._rejecting: dict[str, set[tuple[str, str]]] = {}
+        self.on_read: Callable[[], None] = lambda: None
+        """Called before the text is made: whoever counts late catches up."""
 
     def text(self) -> tuple[str, bytes]:
         """(content type, body) of /metrics."""
+        self.on_read()
         return CONTENT_TYPE, expose(self.registry)
 
     # -- what is declared ---------------------------------------------------------------------

@@ -111,6 +111,8 @@ class Trace:
         self._unsettled: list[Batch] = []
         self._waves: dict[int, Wave] = {}
         self._proxies: dict[str, _Proxy] = {}
+        self.on_read: Callable[[], None] = lambda: None
+        """Called before anything is read: whoever tells the trace late catches up."""
 
     # -- from the source to the graph -----------------------------------------------------------
 
@@ -265,10 +267,12 @@ class Trace:
 
     def recent(self) -> list[tuple[Seen, Batch]]:
         """The kept changes, newest first, each with its batch."""
+        self.on_read()
         return list(reversed(self._ring))
 
     def pending(self) -> dict[Wave, list[str]]:
         """Who is waited for, by wave: at most `NAMED` proxies each, sorted."""
+        self.on_read()
         found: dict[Wave, list[str]] = {}
         for name in sorted(self._proxies):
             for wave in _awaited(self._proxies[name]):

@@ -33,15 +33,16 @@ class Joint(Checkpoint):
 class Layers:
     """What a `Ledger` is, for a union of feeds."""
 
-    __slots__ = ("feed", "head", "layers", "plans", "revision", "users")
+    __slots__ = ("feed", "head", "layers", "plans", "revision", "seen", "users")
 
     def __init__(self, feed: Union, layers: tuple[Ledger, ...]) -> None:
         self.feed = feed
         self.layers = layers
         self.revision = UNSETTLED
+        self.seen = UNSETTLED
         self.users = 0
         self.plans: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
-        """Plans made for the present head, of more than one part."""
+        """Plans made for the present head."""
         self.head = self._joint()
         """Now."""
         for ledger in layers:

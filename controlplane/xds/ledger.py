@@ -68,12 +68,15 @@ class Ledger:
         "head",
         "plans",
         "revision",
+        "seen",
         "users",
     )
 
     def __init__(self, feed: Feed, stand_in: StandIn | None = None) -> None:
         self.feed = feed
         self.revision = UNSETTLED
+        self.seen = UNSETTLED
+        """The settled revision of all feeds at which somebody refreshed it last."""
         self.users = 0
         self.above: dict[Above, None] = {}
         """The unions that this is a part of."""

@@ -40,7 +40,7 @@ class PushObserver:
         """A proxy was admitted."""
 
     def woken(self, connection: Connection, revision: int, at: float) -> None:
-        """A feed that the proxy reads changed, or its scope did."""
+        """A feed that the proxy reads changed, or its scope did; `revision` is the newest that is settled."""
 
     def planned(self, connection: Connection, push: Push, took: float, at: float) -> None:
         """A response was made, in `took` seconds."""

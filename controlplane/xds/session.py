@@ -27,7 +27,7 @@ from controlplane.xds.feed import NOTHING, UNSETTLED, Feed, Now
 from controlplane.xds.layers import Ledgers
 from controlplane.xds.names import NOBODY
 from controlplane.xds.options import Pace
-from controlplane.xds.plan import Ask, Plan
+from controlplane.xds.plan import NO_EXCEPTIONS, Ask, Plan
 from controlplane.xds.protocol import WILDCARD, Push, Request, Subscription
 from controlplane.xds.variant import Variant
 from controlplane.xds.verdict import Verdict, answered, awaiting, retry
@@ -169,13 +169,23 @@ class Session:
         revision = self._now.revision
         if revision != self._seen or revision == UNSETTLED:
             for sub in self._ordered:
-                if revision == UNSETTLED or not sub.ledger.refresh():
+                ledger = sub.ledger
+                if ledger.seen == revision != UNSETTLED:
+                    # Another session that reads it was here before us.
+                    continue
+                if revision == UNSETTLED or not ledger.refresh():
                     self._seen = UNSETTLED
                     self._patience = min(max(2 * self._patience, _IMPATIENT), _PATIENT)
                     return False
+                ledger.seen = revision
             self._seen = self.revision = revision
         self._patience = 0.0
         return True
+
+    @property
+    def newest(self) -> int:
+        """The newest settled revision, whether or not this session has seen it whole."""
+        return self._now.revision
 
     def written(self, push: Push, now: float) -> None:
         """The transport has taken it: the ACK deadline runs from here."""
@@ -255,7 +265,7 @@ class Session:
         return made
 
     def _ask(self, sub: Subscription, drop: tuple[str, ...]) -> Ask:
-        exceptions = sub.exceptions(drop)
+        exceptions = sub.exceptions(drop) if sub.rejected or sub.leaving else NO_EXCEPTIONS
         return Ask(self.variant, sub.point, sub.interest, sub.owed, sub.fresh, sub.echo, exceptions)
 
     def _send(self, sub: Subscription, made: Plan, now: float) -> tuple[Push, bytes]:

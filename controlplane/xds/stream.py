@@ -126,26 +126,29 @@ class Stream:
         session.rebind(self._view.feeds)
         stirred = session.refresh()
         self._woken = True
-        self._observer.woken(self.connection, session.revision, self._clock.monotonic())
+        now = self._clock.monotonic()
+        self._observer.woken(self.connection, session.newest, now)
         if stirred:
-            self._queue()
+            self._stand(now)
         elif self._turn is not None:
             self._is_idle()
 
-    def _queue(self) -> bool:
+    def _queue(self) -> None:
         """Stand in the queue for a push slot, if the writer sleeps and something may be due."""
-        if self._turn is None or self._turn.done() or not self.session.stirred:
-            return False
-        if self._queued:
-            return True
+        if self._turn is not None and not self._queued and self.session.stirred:
+            self._stand(self._clock.monotonic())
+
+    def _stand(self, now: float) -> None:
+        turn = self._turn
+        if turn is None or self._queued or turn.done():
+            return
         self._queued = True
         slot = self._throttle.try_take()
         if slot is not None:
-            self._turn.set_result(slot)
+            turn.set_result(slot)
         else:
-            urgency = self.session.urgency(self._clock.monotonic())
-            self._throttle.wait(Priority(self.session.revision, urgency), self._turn)
-        return True
+            session = self.session
+            self._throttle.wait(Priority(session.revision, session.urgency(now)), turn)
 
     async def _write(self) -> None:
         blocked = False

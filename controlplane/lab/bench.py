@@ -6,8 +6,10 @@
                                         two servers in turns, on the same schedule
     bench sweep debounce-after 0ms 50ms 100ms 200ms
     bench report DIR...                 make a report anew from the files of a run, or of several
+    bench effective                     when changes can be felt at real Envoys
 
-Needs no root and no Envoy.  Every run leaves a folder with all that was seen; see docs/latency-lab.md.
+Needs no root and no Envoy, but for the last one.  Every run leaves a folder with all that was seen; see
+docs/latency-lab.md.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import argparse
 from pathlib import Path
 
 from controlplane.base import parse
+from controlplane.lab import effective
 
 SWEPT = ("debounce-after", "debounce-max", "throttle", "proxies", "services", "endpoints", "churn")
 """Parameters that can be swept."""
@@ -44,6 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     again.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folders that runs have left")
     again.add_argument("--out", type=Path, metavar="DIR", help="where a comparison goes")
     again.set_defaults(bench="report")
+
+    felt = commands.add_parser("effective", help="when changes can be felt at real Envoys (needs root)")
+    effective.add_arguments(felt)
+    felt.set_defaults(command=effective.run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -65,6 +65,26 @@ def detach(fabric: str, pod: str, address: str) -> None:
     netns.remove(pod)
 
 
+def lead(fabric: str, pod: str, address: str, networks: tuple[str, ...]) -> None:
+    """Let the pod at `address` answer for every address of these networks ("11.0.0.0/8")."""
+    netns.inside(fabric, lambda: _send_on(address, networks))
+    netns.inside(pod, lambda: _own(networks))
+
+
+def _send_on(gateway: str, networks: tuple[str, ...]) -> None:
+    with _routes() as netlink:
+        for network in networks:
+            netlink.route("add", dst=network, gateway=gateway)
+
+
+def _own(networks: tuple[str, ...]) -> None:
+    with _routes() as netlink:
+        loopback = netlink.link_lookup(ifname="lo")[0]
+        for network in networks:
+            # As `ip route add local NETWORK dev lo`.
+            netlink.route("add", dst=network, oif=loopback, type="local", scope="host", table=255)
+
+
 def _build_bridge() -> None:
     _no_ipv6()
     # A packet for a place that does not exist is answered (unreachable) instead of swallowed: the

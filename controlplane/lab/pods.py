@@ -163,6 +163,10 @@ class Lab:
         self.pods[spec.name] = pod
         return pod
 
+    def lead(self, pod: Pod, networks: tuple[str, ...]) -> None:
+        """Let a pod answer for every address of these networks ("11.0.0.0/8")."""
+        fabric.lead(self.site.namespace(_FABRIC), pod.netns, pod.spec.ip, networks)
+
     def run_in(self, pod: Pod, app: App) -> subprocess.Popen[str]:
         """Run a script in a running pod as its application's user, like `kubectl exec`; stdout is a pipe."""
         return self.site.start(self._script(app, f"{pod.spec.name}/exec", pod.netns, None))

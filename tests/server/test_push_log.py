@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from controlplane.app.observe import Observer
+from controlplane.app.deferred import Deferred
 from controlplane.base.errors import EnvironmentUnfit
 from controlplane.telemetry.trace import Trace
 from controlplane.telemetry.trace_report import traces
@@ -89,15 +89,10 @@ def _of_response(trace: Trace, one: dict[str, Any]) -> list[tuple[float, Callabl
 def test_without_the_flag_there_is_one_observer_and_no_journal(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with serving(tmp_path) as served:
-<<<<<<< Updated upstream
             app = served.app
             assert app.journals == ()
-            assert type(app.xds._observer) is Observer
+            assert type(app.xds._observer) is Deferred
             assert [app.sink(source) for source in app.sources] == [app.ingest]
-=======
-            assert served.app.journals == ()
-            assert type(served.app.xds._observer).__name__ == "Deferred"
->>>>>>> Stashed changes
 
     asyncio.run(scenario())
 

@@ -11,13 +11,14 @@ from typing import Any
 from controlplane.lab.churn.workload import Workload
 from controlplane.lab.fleet import FleetOptions
 from controlplane.lab.fleet.behaviour import Delay
-from controlplane.lab.fleet.options import Ending, Turn
+from controlplane.lab.fleet.options import Ending
 from controlplane.lab.fleet.options import Receipt as Received
+from controlplane.lab.fleet.options import Turn as Turned
 from controlplane.lab.latency import dataset, pushlog
 from controlplane.lab.latency.agreement import Errors, agree
-from controlplane.lab.latency.dataset import Change, Latency, Receipt, Sample
+from controlplane.lab.latency.dataset import Change, Latency, Receipt, Sample, Turn
 from controlplane.lab.latency.join import Joined, join
-from controlplane.lab.latency.lateness import Waiting, of_fleet, of_server
+from controlplane.lab.latency.lateness import Waiting, of_fleet
 from controlplane.lab.latency.statistics import distribution
 from controlplane.lab.latency.summary import Material, summarise
 from controlplane.lab.sampling import with_pauses
@@ -40,7 +41,7 @@ class Collected:
     storms: list[list[float]] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     receipts: Sequence[Received] = ()
-    turns: Sequence[Turn] = ()
+    turns: Sequence[Turned] = ()
     endings: Sequence[Ending] = ()
     samples: Sequence[Sample] = ()
 
@@ -48,24 +49,22 @@ class Collected:
 def conclude(found: Collected, folder: Path) -> dict[str, Any]:
     """Write the tables and the summary into the folder; gives the summary."""
     receipts = [Receipt._make(one[: len(Receipt._fields)]) for one in found.receipts]
+    turns = [Turn._make(one) for one in found.turns]
     path = folder / "push-log.jsonl"
     log = pushlog.read(path) if path.exists() else None
     samples = with_pauses(found.samples, log) if log else list(found.samples)
     dataset.write(folder / "changes.csv", Change, found.changes)
     dataset.write(folder / "receipts.csv", Receipt, receipts)
     dataset.write(folder / "samples.csv", Sample, samples)
+    dataset.write(folder / "turns.csv", Turn, turns)
 
     changes = {change.number: change for change in found.changes}
     joined = join(found.changes, receipts, log)
     rows: Sequence[Latency] = joined.rows
     extra: dict[str, Any] = {}
     if log is not None:
-        errors = Errors(
-            server=of_server(log),
-            fleet=of_fleet(receipts, _delay(found.fleet), found.turns),
-            server_waiting=Waiting(samples, "server"),
-            fleet_waiting=Waiting(samples, "fleet"),
-        )
+        busy = of_fleet(receipts, _delay(found.fleet), turns)
+        errors = Errors(busy, Waiting(samples, "fleet"), Waiting(samples, "server"))
         rows, agreement = agree(joined.rows, changes, errors)
         extra["agreement"] = {**agreement.as_json(), **_fit(joined)}
     dataset.write(folder / "latency.csv", Latency, rows)

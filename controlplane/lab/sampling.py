@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -34,13 +35,21 @@ def look(name: str, pids: Sequence[int]) -> Sample | None:
     for pid in pids:
         try:
             pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-            # Of the main thread, which has the event loop: nanoseconds on a core, and waiting for one.
-            waiting += int(Path(f"/proc/{pid}/schedstat").read_text().split()[1])
+            waiting += _waiting(pid)
         except OSError:
             continue
         alive += 1
         cpu += cpu_seconds(pid)
     return Sample(at, name, cpu, pages * _PAGE, waiting / 1e9, None, None) if alive else None
+
+
+def _waiting(pid: int) -> int:
+    """Nanoseconds that the threads of a process were runnable without a core."""
+    total = 0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            total += int((thread / "schedstat").read_text().split()[1])
+    return total
 
 
 class Sampler:

@@ -8,9 +8,14 @@ one exception is the source event: it is the time that the kernel gave the file,
 time is read for every change outside the server as well, and has to be the same.
 
 *Sum.*  The server's stages from its source event to its write, against the time from the rename to the
-receipt outside.  Their difference is what neither sees (the wire) and what both may be wrong about: the
-server notes a write when its turn comes, the fleet a receipt when its turn comes, the kernel stamps files
-by its own clock.  It has to lie within `ALLOWED` plus that error, which is measured for each row.
+receipt outside.  They may differ by `ALLOWED` and by what is known about the stamps, row by row:
+
+- the file's time of change and the moment before its rename are of two clocks: their difference is read;
+- the server notes a write when its writer gets its next turn.  A receipt before that note proves that the
+  response had left: the note was late, by that much at least.  Such rows are counted and their lateness is
+  reported.  What remains provable is exact: no receipt before the plan;
+- the fleet notes a receipt when its turn comes: late by as long as it had been busy, or as it or the
+  threads of the server that feed the sockets had been waiting for a core.
 
 For deletions, and for changes that the server never saw by themselves, the file has no time of change.
 Both clocks start at the server's source event then; those rows are counted as `limited`.
@@ -52,12 +57,11 @@ UNKNOWN = 0.011
 
 
 class Errors(NamedTuple):
-    """What is known about the clocks' errors in both processes."""
+    """When the fleet was busy, and how long both sides waited for a core."""
 
-    server: Stretches
-    fleet: Stretches
-    server_waiting: Waiting
-    fleet_waiting: Waiting
+    busy: Stretches
+    fleet: Waiting
+    server: Waiting
 
 
 @dataclass(slots=True)
@@ -76,6 +80,8 @@ class Agreement:
     examples: list[dict[str, Any]] = field(default_factory=list)
     differences: list[float] = field(default_factory=list)
     errors: list[float] = field(default_factory=list)
+    late_writes: list[float] = field(default_factory=list)
+    """By how much at least the server noted its writes late, of those rows in which it did."""
 
     @property
     def holds(self) -> bool:
@@ -97,6 +103,7 @@ class Agreement:
             "orders_broken": dict(sorted(self.broken.items())),
             "difference_ms": distribution(self.differences, 1000),
             "error_ms": distribution(self.errors, 1000),
+            "late_writes_ms": distribution(self.late_writes, 1000),
             "examples": self.examples,
         }
 
@@ -120,7 +127,11 @@ def _check(row: Latency, change: Change, errors: Errors, found: Agreement) -> La
     begin = row.source if limited else 0.0
     difference = (row.outside - begin) - (row.write - row.source)
     file_error = UNKNOWN if change.stamped is None else abs(change.stamped) + SAME
-    error = _error(row, difference, change.at, errors) + (0.0 if limited else file_error)
+    late_write = max(0.0, row.write - row.outside)
+    error = late_write or _late_receipt(row.outside + change.at, difference, errors)
+    error += 0.0 if limited else file_error
+    if late_write:
+        found.late_writes.append(late_write)
     checked = row._replace(agree=difference, error=error)
     found.rows += 1
     found.limited += limited
@@ -156,14 +167,8 @@ def broken_orders(row: Latency, stamped: float | None = None) -> Sequence[str]:
     return wrong
 
 
-def _error(row: Latency, difference: float, at: float, errors: Errors) -> float:
-    """By how much the later of the two stamps may have been late."""
-    assert row.write is not None and row.plan is not None and row.outside is not None
-    if difference > 0:
-        receipt = row.outside + at
-        late = errors.fleet.late(receipt)
-        return late + errors.fleet_waiting.between(receipt - difference, receipt)
-    # A write cannot have happened before its plan.
-    written = row.write + at
-    late = errors.server.late(written) + errors.server_waiting.between(written + difference, written)
-    return min(row.write - row.plan, late)
+def _late_receipt(receipt: float, difference: float, errors: Errors) -> float:
+    """By how much the receipt may have been noted late."""
+    since = receipt - max(0.0, difference)
+    waited = errors.fleet.between(since, receipt) + errors.server.between(since, receipt)
+    return errors.busy.late(receipt) + waited

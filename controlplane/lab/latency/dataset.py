@@ -63,8 +63,9 @@ class Receipt(NamedTuple):
 class Sample(NamedTuple):
     """samples.csv: how one process is doing.
 
-    `cpu` and `waiting` (runnable, without a core) are seconds since its start, `rss` bytes; `lag` and `gc`
-    are the longest of the interval that ends at `at`, in seconds, empty where nobody measures them.
+    `cpu` and `waiting` (runnable, without a core; all threads) are seconds since its start, `rss` bytes;
+    `lag` and `gc` are the longest of the interval that ends at `at`, in seconds, empty where nobody
+    measures them.
     """
 
     at: float
@@ -74,6 +75,14 @@ class Sample(NamedTuple):
     waiting: float
     lag: float | None
     gc: float | None
+
+
+class Turn(NamedTuple):
+    """turns.csv: a turn of a fleet process's loop that took more than 1 ms; receipts may be noted so late."""
+
+    process: int
+    at: float
+    seconds: float
 
 
 class Latency(NamedTuple):

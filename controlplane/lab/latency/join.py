@@ -41,8 +41,9 @@ CARRIERS = {
 class Joined:
     """The rows, and what did not fit.
 
-    `strays` are receipts that are no response of the log's, `lost` counts responses that nobody received,
-    `same` the rows for which rules 1 and 2 name the same response, `different` those for which they do not.
+    `strays` are receipts that are no response of the log's, `lost` counts responses that nobody received.
+    Of changes that were alone in their batch, `same` counts the rows for which rules 1 and 2 name the same
+    response; `different` are those for which they do not.
     """
 
     rows: list[Latency] = field(default_factory=list)
@@ -133,13 +134,18 @@ class _Join:
             return row
         if at is None:
             return _noted(row, "unmatched")
-        ready = self._servers.get(change.number, _NOTHING).ready
-        if ready is not None and ready in timeline.woken:
-            if _able(change, timeline, timeline.sent_for(ready))[:1] == [at]:
-                self._made.same += 1
-            else:
-                self._made.different.append((change.number, row.proxy))
+        self._compare_rules(change, row.proxy, timeline, at)
         return self._answered(change, row, timeline, at)
+
+    def _compare_rules(self, change: Change, proxy: str, timeline: Timeline, at: int) -> None:
+        """Where a change was alone in its batch, the log alone has to name the same response."""
+        _, batch, ready, *_ = self._servers.get(change.number, _NOTHING)
+        if batch is None or len(batch.changes) > 1 or ready != batch.revision or ready not in timeline.woken:
+            return
+        if _able(change, timeline, timeline.sent_for(ready))[:1] == [at]:
+            self._made.same += 1
+        else:
+            self._made.different.append((change.number, proxy))
 
     def _received(self, change: Change, row: Latency, index: int) -> Latency:
         receipt = self._receipts[index]

@@ -16,7 +16,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 
 from controlplane.lab.latency.dataset import Receipt, Sample
-from controlplane.lab.latency.pushlog import PushLog
 
 GAP = 0.001
 """Seconds: work that is this close together is one stretch.  It errs towards stretches that are too long."""
@@ -41,19 +40,6 @@ class Stretches:
         """By how much a stamp taken at this moment may be late, in seconds."""
         index = bisect_right(self._begins, at) - 1
         return at - self._begins[index] if index >= 0 and at <= self._ends[index] else 0.0
-
-
-def of_server(log: PushLog) -> Stretches:
-    """From plans, writes, answers, wakes and the pauses that the server measured itself."""
-    work: list[Interval] = [(pause.at - pause.seconds, pause.at) for pause in log.pauses]
-    work += [(batch.opened, batch.opened) for batch in log.batches]
-    work += [(batch.committed, batch.committed) for batch in log.batches]
-    work += [(one.at, one.at) for one in log.settled]
-    work += [(wake.at, wake.at) for wake in log.wakes]
-    for response in log.responses:
-        work.append((response.planned - response.took, response.planned))
-        work += [(at, at) for at in (response.written, response.answered) if at is not None]
-    return Stretches(work)
 
 
 def of_fleet(

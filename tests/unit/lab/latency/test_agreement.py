@@ -4,7 +4,7 @@ import pytest
 
 from controlplane.lab.latency.agreement import Errors, agree, broken_orders
 from controlplane.lab.latency.dataset import Change, Latency, Sample
-from controlplane.lab.latency.lateness import Stretches, Waiting, of_fleet, of_server
+from controlplane.lab.latency.lateness import Stretches, Waiting, of_fleet
 from tests.unit.lab.latency.logs import VS, Run
 
 CHANGE = Change(1, *VS, "put", 0.0, 100.0, 0.0001)
@@ -25,10 +25,8 @@ ROW = Latency(
 )
 
 
-def errors(server: Stretches | None = None, fleet: Stretches | None = None) -> Errors:
-    idle = Stretches(())
-    nobody = Waiting((), "server")
-    return Errors(server or idle, fleet or idle, nobody, nobody)
+def errors(busy: Stretches | None = None) -> Errors:
+    return Errors(busy or Stretches(()), Waiting((), "fleet"), Waiting((), "server"))
 
 
 def test_a_row_that_differs_by_the_wire_alone_agrees() -> None:
@@ -44,17 +42,23 @@ def test_a_late_receipt_is_forgiven_if_the_fleet_was_busy_and_not_otherwise() ->
     (_,), found = agree([late], {1: CHANGE}, errors())
     assert not found.holds and found.apart == 1 and found.examples[0]["number"] == 1
     busy = Stretches([(100.139, 100.151)])
-    (row,), found = agree([late], {1: CHANGE}, errors(fleet=busy))
+    (row,), found = agree([late], {1: CHANGE}, errors(busy))
     assert found.holds and found.close == 0
     assert row.error == pytest.approx(0.0113)
 
 
-def test_a_write_noted_late_is_forgiven_as_far_as_the_server_was_busy_and_never_beyond_its_plan() -> None:
+def test_a_write_that_is_noted_after_the_receipt_was_noted_late_and_that_is_known_exactly() -> None:
     early = ROW._replace(plan=0.131, write=0.14, outside=0.1355, answered=0.136)
-    (_,), found = agree([early], {1: CHANGE}, errors())
-    assert found.apart == 1
-    (row,), found = agree([early], {1: CHANGE}, errors(server=Stretches([(100.1, 100.2)])))
-    assert found.holds and row.error == pytest.approx(0.0093)
+    (row,), found = agree([early], {1: CHANGE}, errors())
+    assert found.holds and found.close == 0
+    assert row.error == pytest.approx(0.0045 + 0.0003)
+    assert found.late_writes == pytest.approx([0.0045])
+
+
+def test_a_receipt_before_the_plan_is_never_forgiven() -> None:
+    early = ROW._replace(plan=0.136, write=0.14, outside=0.1355, answered=0.1356)
+    (_,), found = agree([early], {1: CHANGE}, errors(Stretches([(100.0, 101.0)])))
+    assert not found.holds and found.broken == {"plan, outside": 1}
 
 
 @pytest.mark.parametrize(
@@ -104,15 +108,6 @@ def test_work_that_is_close_together_is_one_stretch() -> None:
     assert busy.late(1.0051) == 0.0
     assert busy.late(0.9) == 0.0
     assert busy.late(3.05) == pytest.approx(0.05)
-
-
-def test_the_server_is_busy_where_it_stamps_and_where_it_was_away() -> None:
-    run = Run()
-    run.response("a.n-1", 1, 10.0)
-    run.event("lag", at=12.5, seconds=0.5)
-    busy = of_server(run.log())
-    assert busy.late(12.4) == pytest.approx(0.4)
-    assert busy.late(11.0) == 0.0
 
 
 def test_the_fleet_is_busy_until_it_has_answered_unless_it_was_told_to_wait() -> None:

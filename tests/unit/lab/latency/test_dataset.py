@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from controlplane.lab.latency import pushlog
-from controlplane.lab.latency.dataset import Change, DatasetError, Latency, Receipt, Sample, read, write
+from controlplane.lab.latency.dataset import Change, DatasetError, Latency, Receipt, Sample, Turn, read, write
 from tests.unit.lab.latency.logs import VS, Run
 
 
@@ -17,6 +17,7 @@ def test_every_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
             Receipt("a.n", "eds", 2.0, 1, 0, 1, (), 2.5),
         ],
         Sample: [Sample(1.0, "server", 0.25, 1 << 20, 0.125, None, 0.5)],
+        Turn: [Turn(0, 1.5, 0.25)],
         Latency: [Latency(1, "a.n", True, source=-0.001, status="acked", note="coalesced", revision=7)],
     }
     for of, rows in tables.items():

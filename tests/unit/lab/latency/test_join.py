@@ -198,7 +198,15 @@ def test_batches_that_one_settle_shows_share_its_wake() -> None:
     joined = run.joined()
     assert [one.revision for one in joined.rows] == [8, 8]
     assert [one.type for one in joined.rows] == ["rds", "eds"]
-    assert (joined.same, joined.different) == (2, [])
+
+
+def test_a_change_alone_in_its_batch_is_found_by_its_number_and_by_the_log_alike() -> None:
+    assert (plain().joined().same, plain().joined().different) == (1, [])
+    run = plain()
+    # A response that only the log knows: it shows no number, and has the same type.
+    run.response("a.shop-1", 7, 10.31)
+    run.receipt(ONE, 10.35)
+    assert (run.joined().same, run.joined().different) == (0, [(1, ONE)])
 
 
 def test_events_before_the_first_change_of_an_object_are_not_its() -> None:

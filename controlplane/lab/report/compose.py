@@ -209,6 +209,23 @@ def _stage_table(groups: Sequence[Group]) -> Iterator[str]:
             rows.append((stage.name, *(found[name] for name in _COLUMNS[1:]), stage.meaning))
         head = ("stage", *_COLUMNS[1:], "what it is")
         yield page.table(f"{one.label}: ms of each stage, over {len(told)} (change, proxy)", head, rows)
+        yield from _agreement(one)
+
+
+def _agreement(one: Group) -> Iterator[str]:
+    """Whether the server's clock and the one outside tell the same, in a sentence."""
+    found = [run.summary["agreement"] for run in one.runs if _is_table(run.summary, "agreement")]
+    rows = sum(each.get("rows", 0) for each in found)
+    if not rows:
+        return
+    apart = sum(each.get("apart", 0) for each in found)
+    close = sum(each.get("rows", 0) * each.get("within_allowed", 0.0) for each in found) / rows
+    verdict = "agree" if all(each.get("holds") for each in found) else "do not agree everywhere"
+    allowed = short(float(found[0].get("allowed_ms", 0.0)))
+    yield page.paragraph(
+        f"The server's stages and the clock outside {verdict}: of {rows} (change, proxy), {close:.1%} differ by "
+        f"at most {allowed} ms and {apart} by more than that and the measured scheduling error."
+    )
 
 
 def _cost_table(groups: Sequence[Group]) -> Iterator[str]:

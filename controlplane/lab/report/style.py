@@ -74,9 +74,9 @@ def figure(
 
 
 def cumulative(axis: Any, ordered: Sequence[float], color: str, label: str, **options: Any) -> None:
-    """The share of values up to each of the sorted values."""
-    last = max(len(ordered) - 1, 1)
-    axis.plot(ordered, [at / last for at in range(len(ordered))], color=color, label=label, **options)
+    """The share of values that are at most x, for sorted values (or a sample of them with both ends)."""
+    shares = [at / len(ordered) for at in range(len(ordered) + 1)]
+    axis.plot([ordered[0], *ordered], shares, drawstyle="steps-post", color=color, label=label, **options)
 
 
 def colors(count: int) -> list[str]:

@@ -98,6 +98,7 @@ def test_the_numbers_are_in_the_page(one) -> None:
     assert page.row("CPU per change, s")[0] == "0.005"
     assert page.row("loop lag max, ms")[0] == "8.25"
     assert "half of them within 30 ms" in page.text
+    assert "agree: of 6 (change, proxy), 50.0% differ by at most 1 ms and 0 by more" in page.text
 
 
 def test_the_page_says_how_to_do_it_again(one) -> None:

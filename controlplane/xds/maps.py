@@ -21,10 +21,11 @@ from controlplane.graph import Delta, Failure, Keyed, Lease
 from controlplane.graph.table import Change
 from controlplane.xds.asking import OnDemand
 from controlplane.xds.feed import UNSETTLED, Union
+from controlplane.xds.names import intern_names
 from controlplane.xds.settle import Settler
 
-Where: TypeAlias = tuple[str, Maps]
-"""A type and the maps that make its feed."""
+Where: TypeAlias = tuple[str, Maps, object]
+"""A type, the maps that make its feed, and whose the feed is; None where all who read the maps share it."""
 _Map: TypeAlias = tuple[Keyed[...], tuple[Any, ...]]
 
 _NOTHING_NEW = Delta((), ())
@@ -143,18 +144,20 @@ class MapFeed(Union):
         return tuple(part.lease for part in self._parts)
 
 
-class AskedFeed(MapFeed, OnDemand):
-    """A union of the one map that is made of what clients ask for: their asking is an input of the graph."""
+class AskedPart(Part):
+    """A map that is made of what clients ask for: their asking is an input of the graph."""
 
-    __slots__ = ("_counts",)
+    __slots__ = ("_counts", "_scope", "_told")
 
-    def __init__(
-        self, settler: Settler, where: Where, parts: tuple[Part, ...], changed: Callable[[MapFeed], None]
-    ) -> None:
-        super().__init__(settler, where, parts, changed)
+    def __init__(self, settler: Settler, keyed: Keyed[...], args: tuple[Any, ...]) -> None:
+        super().__init__(settler, keyed, args)
+        (self._scope,) = args
         self._counts: Counter[str] = Counter()
+        # From which revision to which, and what changed between them; None when that is not known any more.
+        self._told: tuple[int, int, frozenset[str] | None] = (UNSETTLED, UNSETTLED, None)
 
     def ask(self, more: Collection[str], fewer: Collection[str]) -> None:
+        """See `controlplane.xds.asking`."""
         counts = self._counts
         new = [name for name in more if name not in counts]
         counts.update(more)
@@ -162,11 +165,44 @@ class AskedFeed(MapFeed, OnDemand):
         gone = [name for name in fewer if not counts[name]]
         for name in gone:
             del counts[name]
-        ((_, (scope,)),) = self.where[1]
-        rows: list[Change] = [(asked, Ask(scope, name), True) for name in new]
-        rows += [(asked, Ask(scope, name), None) for name in gone]
+        rows: list[Change] = [(asked, Ask(self._scope, name), True) for name in new]
+        rows += [(asked, Ask(self._scope, name), None) for name in gone]
         if rows:
             self._settler.commit(rows)
+
+    def changed_since(self, revision: int) -> frozenset[str] | None:
+        """The names that changed; all clients ask in turn, and nearly all of them the same."""
+        if self._told[:2] != (revision, self._at):
+            delta = self.since(revision)
+            names = None if delta is None else frozenset((*delta.upserts, *delta.removed))
+            self._told = (revision, self._at, names)
+        return self._told[2]
+
+
+class AskedFeed(MapFeed, OnDemand):
+    """What one client is to know of such a map: it hears of what it asked for, and of nothing else."""
+
+    __slots__ = ("_asked", "_part")
+
+    def __init__(
+        self, settler: Settler, where: Where, parts: tuple[Part, ...], changed: Callable[[MapFeed], None]
+    ) -> None:
+        super().__init__(settler, where, parts, changed)
+        (part,) = parts
+        assert isinstance(part, AskedPart)
+        self._part = part
+        self._asked: frozenset[str] = frozenset()
+
+    def ask(self, more: Collection[str], fewer: Collection[str]) -> None:
+        self._asked = intern_names(self._asked.union(more).difference(fewer))
+        self._part.ask(more, fewer)
+
+    def part_changed(self, revision: int) -> None:
+        names = None if self._at == UNSETTLED else self._part.changed_since(self._at)
+        if names is None or not names.isdisjoint(self._asked):
+            super().part_changed(revision)
+        else:
+            self._at = revision
 
 
 class Parts:
@@ -178,8 +214,9 @@ class Parts:
 
     def feed(self, where: Where, changed: Callable[[MapFeed], None]) -> MapFeed:
         """A new union; give it back with `release`."""
-        made = AskedFeed if BY_URL[where[0]].on_demand else MapFeed
-        feed = made(self._settler, where, tuple(map(self._part, where[1])), changed)
+        single = BY_URL[where[0]].on_demand
+        parts = tuple(self._part(which, AskedPart if single else Part) for which in where[1])
+        feed = (AskedFeed if single else MapFeed)(self._settler, where, parts, changed)
         for part in feed.parts:
             part.users[feed] = None
         return feed
@@ -192,10 +229,10 @@ class Parts:
                 del self._open[which]
                 part.lease.release()
 
-    def _part(self, which: _Map) -> Part:
+    def _part(self, which: _Map, made: type[Part]) -> Part:
         part = self._open.get(which)
         if part is None:
-            part = self._open[which] = Part(self._settler, *which)
+            part = self._open[which] = made(self._settler, *which)
         return part
 
     def __len__(self) -> int:

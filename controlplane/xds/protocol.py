@@ -115,7 +115,13 @@ class Subscription:
     @property
     def changed(self) -> bool:
         """Whether there may be something to send that has not been planned yet."""
-        return self.point is not self.ledger.head or self.answer or bool(self.owed) or bool(self.echo)
+        behind = self.point is not self.ledger.head and self._concerned()
+        return behind or self.answer or bool(self.owed or self.echo)
+
+    def _concerned(self) -> bool:
+        """Whether something changed that the client asked for, where others ask for other things."""
+        some = self.ledger.changes(self.point) if self.spec.on_demand and self.point else None
+        return some is None or any(self.interest.covers(change.name) for change in some)
 
     @property
     def stirred(self) -> bool:

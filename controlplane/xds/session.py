@@ -239,6 +239,8 @@ class Session:
             sub.resume()
         drop = order.ripe(self.subscriptions, sub, now) if sub.leaving else ()
         if not sub.changed and not drop:
+            # On demand, what was asked for by others may have changed.
+            sub.move(sub.ledger.head)
             sub.moment = self._moment
             if sub.pending or not retry(sub):
                 return None

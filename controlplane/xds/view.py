@@ -14,7 +14,7 @@ from typing import Any
 
 from controlplane.base.errors import QueryFailed
 from controlplane.envoy.feeds import feeds
-from controlplane.envoy.types import TYPES
+from controlplane.envoy.types import BY_URL, TYPES
 from controlplane.mesh.proxies import proxy_view
 from controlplane.model.proxy import Proxy
 from controlplane.xds.feed import UNSETTLED
@@ -90,7 +90,10 @@ class GraphView:
             _log.error("no projection", extra={"proxy": self.proxy.id, "error": str(failed)})
             return
         old = self.feeds
-        self.feeds = {url: self._views.take(self, (url, maps)) for url, maps in wanted.items()}
+        self.feeds = {
+            url: self._views.take(self, (url, maps, self if BY_URL[url].on_demand else None))
+            for url, maps in wanted.items()
+        }
         kept = set(map(id, self.feeds.values()))
         self._views.give_back(self, {url: feed for url, feed in old.items() if id(feed) not in kept})
         self.fresh = True

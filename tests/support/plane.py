@@ -169,8 +169,7 @@ def _owed(session: Session, feeds: Mapping[str, Any]) -> str:
             return f"its {short} feed is on the way"
         if sub.pending:
             return f"{len(sub.pending)} {short} responses unanswered"
-        behind = sub.point is not sub.ledger.head
-        if behind or sub.answer or sub.owed or sub.echo or sub.retry:
+        if sub.changed or sub.retry:
             return f"{short} to be sent"
         # What a client drops by itself, when its listeners are drained, is taken from it much later.
         if sub.leaving and REMOVALS[sub.spec.url] is not Removal.LATE:

@@ -12,6 +12,7 @@ anywhere.  The page is one file without scripts, and opens without a network.
     curves, bars, timeline, sweeps
             the pictures
     words   what the stages and the figures mean
+    tables  the figures
     page    HTML
     compose the reports
 """

@@ -151,6 +151,17 @@ def test_two_servers_beside_each_other(two) -> None:
     assert any("ours" in text for text in words(two.parent / "comparison-latency.svg"))
 
 
+def test_one_server_with_other_options_is_another_curve(tmp_path) -> None:
+    folders = [
+        run_folder(tmp_path / f"{value}", options={"debounce_after": value, "throttle": 7})
+        for value in (0.1, 0.0)
+    ]
+    page = read(report.compare([*folders, run_folder(tmp_path / "b", "theirs")]))
+    assert page.row("mini-istiod (debounce_after 0.1), each proxy")[0] == "6"
+    assert page.row("mini-istiod (debounce_after 0.0), each proxy")[0] == "6"
+    assert page.row("theirs, each proxy")[0] == "6"
+
+
 def test_a_sweep_is_drawn_against_its_parameter(tmp_path) -> None:
     folders = [
         run_folder(tmp_path / f"{value}-{n}", factor=1 + value + n / 10, swept={"throttle": value})

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -271,3 +273,12 @@ def test_options_from_a_command_line() -> None:
         rotation.parse({"pods": "x"})
     with pytest.raises(WorkloadError, match="no option 'colour'"):
         rotation(**rotation.parse({"colour": "red"}))
+
+
+def test_the_documentation_lists_them_with_their_options() -> None:
+    text = (Path(__file__).parents[4] / "docs/lab.md").read_text()
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| [^|]+ \| [\d ×]+ \| (.*) \|$", text, re.MULTILINE))
+    assert sorted(rows) == DAYS
+    for name, options in rows.items():
+        told = dict(re.findall(r"`(\w+)=([^`]+)`", options))
+        assert told == {key: str(value) for key, value in scenario(name).options().items()}

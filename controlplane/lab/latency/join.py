@@ -42,8 +42,8 @@ class Joined:
     """The rows, and what did not fit.
 
     `strays` are receipts that are no response of the log's, `lost` counts responses that nobody received.
-    Of changes that were alone in their batch, `same` counts the rows for which rules 1 and 2 name the same
-    response; `different` are those for which they do not.
+    Of changes that were alone in their batch, `same` counts the rows whose response by rule 1 is one by
+    rule 2, too; `different` are the others.
     """
 
     rows: list[Latency] = field(default_factory=list)
@@ -138,11 +138,14 @@ class _Join:
         return self._answered(change, row, timeline, at)
 
     def _compare_rules(self, change: Change, proxy: str, timeline: Timeline, at: int) -> None:
-        """Where a change was alone in its batch, the log alone has to name the same response."""
+        """Where a change was alone in its batch, the log alone has to name that response, too.
+
+        A kind that travels in several types may show its number in a later one than the first.
+        """
         _, batch, ready, *_ = self._servers.get(change.number, _NOTHING)
         if batch is None or len(batch.changes) > 1 or ready != batch.revision or ready not in timeline.woken:
             return
-        if _able(change, timeline, timeline.sent_for(ready))[:1] == [at]:
+        if at in _able(change, timeline, timeline.sent_for(ready)):
             self._made.same += 1
         else:
             self._made.different.append((change.number, proxy))

@@ -204,7 +204,7 @@ def test_a_change_alone_in_its_batch_is_found_by_its_number_and_by_the_log_alike
     assert (plain().joined().same, plain().joined().different) == (1, [])
     run = plain()
     # A response that only the log knows: it shows no number, and has the same type.
-    run.response("a.shop-1", 7, 10.31)
+    run.response("a.shop-1", 7, 10.31, answered=10.36)
     run.receipt(ONE, 10.35)
     assert (run.joined().same, run.joined().different) == (0, [(1, ONE)])
 

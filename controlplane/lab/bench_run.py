@@ -16,7 +16,6 @@ from controlplane.lab import bench_table, report
 from controlplane.lab.bench import REPORTS, whole
 from controlplane.lab.bench_series import Series, run_series
 from controlplane.lab.child import ChildError
-from controlplane.lab.churn.arrivals import every
 from controlplane.lab.churn.scenario import Scenario, WorkloadError
 from controlplane.lab.churn.workloads import SCENARIOS, scenario
 from controlplane.lab.experiment import Setup
@@ -57,12 +56,12 @@ def _list(args: argparse.Namespace, console: Console) -> int:
 
 
 def _run(args: argparse.Namespace, console: Console) -> int:
-    series = _series(args)
+    made = series(args)
     out = args.out or _fresh(args.scenario)
-    summary = run_series(series, out, _telling(console))
+    summary = run_series(made, out, _telling(console))
     for table in bench_table.tables(summary):
         console.print(table)
-    folders = [out / name for name in summary["runs"]] if len(series.setups) > 1 else [out]
+    folders = [out / name for name in summary["runs"]] if len(made.setups) > 1 else [out]
     _reported(console, lambda: report.write(out) if len(folders) == 1 else report.compare(folders, out))
     return 0
 
@@ -75,12 +74,16 @@ def _sweep(args: argparse.Namespace, console: Console) -> int:
         raise BenchError(f"sweep {args.parameter}: {args.values} cannot be used ({error})") from error
     out = args.out or _fresh(f"sweep-{args.parameter}")
     name = args.parameter.replace("-", "_")
-    found, folders = [], []
+    planned = []
     for text, value in zip(args.values, values, strict=True):
         parameter.apply(args, value)
-        series = replace(_series(args), about={"swept": {name: value}})
-        folders.append(out / f"{args.parameter}-{text}")
-        found.append((text, run_series(series, folders[-1], _telling(console, f"{args.parameter} {text}: "))))
+        # All of them before the first is run: a mistake in the last one costs nothing.
+        planned.append((text, replace(series(args), about={"swept": {name: value}})))
+    folders = [out / f"{args.parameter}-{text}" for text in args.values]
+    found = []
+    for (text, made), folder in zip(planned, folders, strict=True):
+        told = _telling(console, f"{args.parameter} {text}: ")
+        found.append((text, run_series(made, folder, told)))
     console.print(bench_table.sweep(args.parameter, found))
     _reported(console, lambda: report.sweep(folders, name, out))
     return 0
@@ -98,7 +101,8 @@ def _report(args: argparse.Namespace, console: Console) -> int:
 # -- from the command line to a series ------------------------------------------------------------------
 
 
-def _series(args: argparse.Namespace) -> Series:
+def series(args: argparse.Namespace) -> Series:
+    """What the command line asks for; MiniIstiodError or WorkloadError for what cannot be."""
     chosen = scenario(args.scenario)
     sizes = {name: getattr(args, name) for name in ("services", "endpoints", "namespaces")}
     mesh = replace(chosen.mesh, **{name: value for name, value in sizes.items() if value is not None})
@@ -136,11 +140,17 @@ def _pairs(given: Sequence[str]) -> dict[str, str]:
     return dict(text.split("=", 1) for text in given)
 
 
+def _rate(text: str) -> float:
+    value = parse.rate(text)
+    if not value:
+        raise ValueError("0 changes a second are none")
+    return value
+
+
 def _churn(args: argparse.Namespace, rate: float) -> None:
     chosen: Scenario = scenario(args.scenario)
     if "arrivals" not in chosen.options():
         raise BenchError(f"sweep churn: {chosen.name} has no option `arrivals`")
-    every(1 / rate)
     args.set = [
         *(text for text in args.set if not text.startswith("arrivals=")),
         f"arrivals=every:{1 / rate:g}",
@@ -158,7 +168,7 @@ SWEPT: Mapping[str, Parameter] = {
     "proxies": Parameter(whole, _setting("proxies")),
     "services": Parameter(whole, _setting("services")),
     "endpoints": Parameter(whole, _setting("endpoints")),
-    "churn": Parameter(parse.rate, _churn),
+    "churn": Parameter(_rate, _churn),
 }
 
 

@@ -18,10 +18,10 @@ export PIP_NO_INPUT := 1
 FAST := $(wildcard tests/unit tests/golden tests/property tests/server)
 FAST_MARKS := not slow and not envoy and not netns
 
-.PHONY: help install system envoy run check lint types layers fast test slow bench clean distclean
+.PHONY: help install system envoy run check lint types layers fast test slow bench bench-quick clean distclean
 
 help: ## this list
-	@sed -nE 's/^([a-z]+):.*## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
 
 install: $(READY) system envoy ## the environment, Envoy, and (as root on Debian) system packages
 
@@ -68,6 +68,17 @@ slow: install ## the tests that take minutes
 
 bench: $(READY) ## the benchmarks in some ten minutes (ARGS="--publish" renews docs/performance.md)
 	$(BIN)/python -m bench $(ARGS)
+
+QUICK := reports/quick
+
+bench-quick: $(READY) ## the lab in less than three minutes: distributions, stages, a sweep, plots
+	@rm -rf $(QUICK)
+	$(BIN)/mini-istiod bench run airbnb --seconds 20 --out $(QUICK)/airbnb
+	$(BIN)/mini-istiod bench run endpoint-rotation --seconds 8 --out $(QUICK)/endpoints
+	$(BIN)/mini-istiod bench run virtual-service-edits --seconds 8 --out $(QUICK)/routes
+	$(BIN)/mini-istiod bench sweep debounce-after 0ms 50ms 100ms --proxies 50 --seconds 5 --out $(QUICK)/sweep
+	$(BIN)/python -m bench --only fanout --quick
+	@echo "reports: $$(echo $(QUICK)/*/*.html)"
 
 clean: ## remove what tests and builds leave behind
 	rm -rf build dist run reports .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

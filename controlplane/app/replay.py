@@ -76,7 +76,7 @@ def _told(error: BaseException) -> BaseException:
 
 
 class _Clocked(Watcher):
-    """Tells the streams of a settle, and takes its time."""
+    """Tells the streams of a settle, and takes its time: the CPU's, whatever else the machine does."""
 
     def __init__(self, core: Spine, result: Result) -> None:
         self._core = core
@@ -85,11 +85,11 @@ class _Clocked(Watcher):
 
     def committed(self, revision: int, batch: Batch) -> None:
         self._result.batches += 1
-        self._committed.append(time.perf_counter())
+        self._committed.append(time.process_time())
 
     def settled(self, outcome: Settled) -> None:
         if outcome.committed:
-            now = time.perf_counter()
+            now = time.process_time()
             self._result.compute.extend(now - at for at in self._committed)
             self._committed.clear()
         if outcome.sliced:

@@ -13,7 +13,7 @@ from controlplane.sources.recording import Header
 
 @dataclass(slots=True)
 class Result:
-    """What a replay gave; `compute` are seconds from commit to settled graph, one per settled commit."""
+    """What a replay gave; `compute` are CPU seconds from commit to settled graph, one per commit."""
 
     header: Header
     seconds: float = 0.0

@@ -1,8 +1,8 @@
 """The streams of a replay: sessions of the protocol core between the graph's views and Envoys of our own.
 
-What a server's stream does over gRPC happens here in one step: whatever is due is planned, made bytes,
-hashed, accepted, and what that makes due in turn, until nothing is.  Streams that are woken together have
-their turn in the order in which they connected.
+What a server's stream does over gRPC happens here in one step: one response of each stream that is woken is
+planned, made bytes and hashed, in the order in which they connected; then all are accepted; and so on with
+what that makes due, until nothing is.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ FORGET = 300.0
 
 @dataclass(slots=True)
 class Tally:
-    """What was sent; the hashes are over all bytes of one stream and type, in order."""
+    """What was sent; the hashes are over all bytes of one stream and type, in order.
+
+    Streams share their bytes, and so each response is hashed once: what is hashed per stream are hashes.
+    """
 
     responses: Counter[str] = field(default_factory=Counter)
     size: Counter[str] = field(default_factory=Counter)
@@ -42,6 +45,8 @@ class Tally:
     seconds: float = 0.0
     """Spent on planning and joining, by the process's clock."""
     _hashes: dict[tuple[str, str], hashlib._Hash] = field(default_factory=dict)
+    # What is being sent by identity, and held, so that it stays theirs.
+    _recent: dict[int, tuple[bytes, bytes]] = field(default_factory=dict)
 
     def add(self, stream: str, push: Push, data: bytes) -> None:
         short = push.spec.short
@@ -52,7 +57,17 @@ class Tally:
         found = self._hashes.get((stream, short))
         if found is None:
             found = self._hashes[stream, short] = hashlib.sha256()
-        found.update(len(data).to_bytes(8, "big") + data)
+        found.update(self._digest(data))
+
+    def _digest(self, data: bytes) -> bytes:
+        known = self._recent.get(id(data))
+        if known is None:
+            known = self._recent[id(data)] = (data, hashlib.sha256(data).digest())
+        return known[1]
+
+    def forget(self) -> None:
+        """What was added is not held any longer; the same bytes would be hashed again."""
+        self._recent.clear()
 
     def digest(self) -> str:
         """One hash over everything, by stream and type in alphabetical order."""
@@ -172,27 +187,38 @@ class Streams:
 
     def _serve(self) -> None:
         due, self._due = self._due, {}
-        began = time.perf_counter()
-        for stream in sorted(due, key=self._numbers.__getitem__):
-            self._pump(stream)
-        self.tally.seconds += time.perf_counter() - began
+        began = time.process_time()
+        now = self._clock.monotonic()
+        turn = sorted(due, key=self._numbers.__getitem__)
+        for stream in turn:
+            if stream.timer is not None:
+                stream.timer.cancel()
+                stream.timer = None
+        while turn:
+            # Everybody is written to before anybody answers, as when answers take their time: until then
+            # equal plans are one plan.
+            sent = [(stream, push) for stream in turn if (push := self._push(stream, now)) is not None]
+            self.tally.forget()
+            for stream, push in sent:
+                for request in stream.envoy.take(push):
+                    stream.session.receive(request)
+            turn = [stream for stream, _ in sent]
+        for stream in due:
+            deadline = stream.session.deadline(now)
+            if deadline is not None:
+                stream.timer = asyncio.get_running_loop().call_at(deadline, self._late, stream)
+        self.tally.seconds += time.process_time() - began
 
-    def _pump(self, stream: Stream) -> None:
-        now, session = self._clock.monotonic(), stream.session
-        counted = self.counted(stream)
-        while (made := session.next(now)) is not None:
-            push, data = made
-            session.written(push, now)
-            if counted:
-                self.tally.add(stream.connection.id, push, data)
-            for request in stream.envoy.take(push):
-                session.receive(request)
-        if stream.timer is not None:
-            stream.timer.cancel()
-            stream.timer = None
-        deadline = session.deadline(now)
-        if deadline is not None:
-            stream.timer = asyncio.get_running_loop().call_at(deadline, self._late, stream)
+    def _push(self, stream: Stream, now: float) -> Push | None:
+        """Plan and write one response; None when nothing is due."""
+        made = stream.session.next(now)
+        if made is None:
+            return None
+        push, data = made
+        stream.session.written(push, now)
+        if self.counted(stream):
+            self.tally.add(stream.connection.id, push, data)
+        return push
 
     def _late(self, stream: Stream) -> None:
         stream.timer = None

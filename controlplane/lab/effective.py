@@ -3,7 +3,7 @@
 A server's clock ends with the last ACK.  Whether requests take the new way by then, only requests can
 tell: here they run through every Envoy at a steady rate while a change is made, one change at a time.
 The run folder gets effective.csv (a row for every change and Envoy), changes.csv, push-log.jsonl,
-run.json and summary.json; the table on the screen is the summary's.
+run.json, summary.json and report.html; the table on the screen is the summary's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from controlplane.lab import environment
+from controlplane.lab import effective_report, environment
 from controlplane.lab.effective_rows import Effective, summarise
 from controlplane.lab.effective_run import Found, Setup, measure
 from controlplane.lab.effective_schedule import KINDS
@@ -96,6 +96,7 @@ def write(
     (folder / "run.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     summary = {"scenario": "effective", **summarise(rows), "cpu_seconds": found.spent, **_cost(found, setup)}
     (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    effective_report.write(folder, rows, summary, about)
     return summary
 
 

@@ -138,10 +138,12 @@ def _server(window: Window, log: PushLog) -> tuple[float | None, float | None]:
 
 
 def _answered(row: Effective, window: Window, sent: Sequence[Response]) -> Effective:
-    mine = [one for one in sent if window.at <= one.planned < window.until]
+    begin = window.at + (row.commit or 0.0)
+    mine = [one for one in sent if begin <= one.planned < window.until]
     if not mine:
         return row
-    written = [time for one in mine if (time := one.written or one.answered) is not None]
+    # The answer may be there before the server's writer has had its turn again: it was written by then.
+    written = [time for one in mine for time in (one.written, one.answered) if time is not None]
     answers = [one.answered for one in mine if one.ok]
     return row._replace(
         planned=min(one.planned for one in mine) - window.at,

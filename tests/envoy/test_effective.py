@@ -50,3 +50,5 @@ def test_every_change_becomes_effective_everywhere(tmp_path: Path, protocol: Pro
     assert summary["spans_ms"]["all"]["acked_to_effective"]["n"] == len(rows)
     read = dataset.read(tmp_path / "effective.csv", Effective)
     assert [(row.number, row.proxy) for row in read] == [(row.number, row.proxy) for row in rows]
+    page = (tmp_path / "report.html").read_text()
+    assert all(kind in page for kind in KINDS)

@@ -91,6 +91,13 @@ def test_a_row_brings_the_three_accounts_together() -> None:
     assert made["spans_ms"]["all"]["rename_to_effective"]["p50"] == pytest.approx(210)
 
 
+def test_what_is_answered_was_written() -> None:
+    log = PushLog()
+    log.responses = [response("p.a-1", "eds", 10.1, 10.2)._replace(written=10.3)]
+    (row,) = effective_rows.rows([Window(7, "endpoint", 10.0, 11.0)], ["p.a"], {7: []}, {}, log)
+    assert (row.written, row.acked) == (pytest.approx(0.2), pytest.approx(0.2))
+
+
 def test_warm_is_the_last_update_since_the_change() -> None:
     stats = {"cluster_manager.cds.update_time": 1_000_500, "http.x.rds.80.update_time": 1_000_900}
     stats |= {"cluster_manager.warming_clusters": 0, "listener_manager.total_listeners_warming": 0}

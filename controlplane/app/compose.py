@@ -117,7 +117,7 @@ def build(settings: Settings) -> App:
     watchers: list[Watcher] = [deferred]
     if push_log is not None:
         # First, because the other one's last act is to tell the streams.
-        watchers.insert(0, LoggedPushes(push_log, clock, core.settler))
+        watchers.insert(0, LoggedPushes(push_log, clock))
     recorder = _recorder(settings, clock, sources)
     if recorder is not None:
         watchers.append(RecordedProxies(recorder))

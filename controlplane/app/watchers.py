@@ -16,7 +16,7 @@ from controlplane.telemetry.push_log import PushLog
 from controlplane.telemetry.wave import Response
 from controlplane.xds.observer import Connection, PushObserver
 from controlplane.xds.protocol import Push
-from controlplane.xds.settle import Settled, Settler
+from controlplane.xds.settle import Settled
 from controlplane.xds.verdict import Verdict
 
 
@@ -80,10 +80,9 @@ class RecordedProxies(Watcher):
 class LoggedPushes(Watcher):
     """Notes in the push log what the push trace is told."""
 
-    def __init__(self, log: PushLog, clock: Clock, settler: Settler) -> None:
+    def __init__(self, log: PushLog, clock: Clock) -> None:
         self._log = log
         self._clock = clock
-        self._settler = settler
 
     def committed(self, revision: int, batch: Batch) -> None:
         self._log.batch(revision, batch.changes, batch.opened, self._clock.monotonic())
@@ -96,7 +95,7 @@ class LoggedPushes(Watcher):
         self._log.connected(connection.id, connection.connected_at)
 
     def woken(self, connection: Connection, revision: int, at: float) -> None:
-        self._log.woken(connection.id, self._settler.graph.settled, at)
+        self._log.woken(connection.id, revision, at)
 
     def planned(self, connection: Connection, push: Push, took: float, at: float) -> None:
         plan = push.plan

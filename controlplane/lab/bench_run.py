@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -42,9 +43,14 @@ class Parameter:
 def run(args: argparse.Namespace) -> int:
     """Do what the command line says; the exit status.  MiniIstiodError says what is wrong with it."""
     try:
-        return _COMMANDS[args.bench](args, Console())
+        return _COMMANDS[args.bench](args, _console())
     except (WorkloadError, FleetError, ChildError, TimeoutError) as error:
         raise BenchError(str(error)) from error
+
+
+def _console() -> Console:
+    # Into a file or a pipe goes what a wide terminal would show.
+    return Console() if sys.stdout.isatty() else Console(width=140)
 
 
 # -- commands -------------------------------------------------------------------------------------------

@@ -21,8 +21,9 @@ from typing import NamedTuple
 from weakref import ReferenceType, WeakKeyDictionary, WeakValueDictionary, ref
 
 from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from controlplane.lab.fleet.frames import Held
 from controlplane.lab.fleet.requests import NONE, Names, Variant, names
-from controlplane.lab.fleet.responses import Content, Held, Response
+from controlplane.lab.fleet.responses import Content, Response
 
 FOLLOWS = {CLUSTER: ENDPOINT, LISTENER: ROUTE}
 SERVED = (CLUSTER, ENDPOINT, LISTENER, ROUTE)
@@ -99,7 +100,9 @@ class Holding:
         after = dict(content.found) if content.complete else {**before, **content.found}
         for name in content.removed:
             after.pop(name, None)
-        wanted = names(frozenset(one for held in after.values() for one in held.resource.refs))
+        wanted = self.wanted
+        if self._refers_anew(content, after):
+            wanted = names(frozenset(one for held in after.values() for one in held.resource.refs))
         more, fewer = wanted.all - self.wanted.all, self.wanted.all - wanted.all
         fresh = content.url == CLUSTER and any(
             held.resource.refs and name in before and before[name].resource is not held.resource
@@ -109,6 +112,17 @@ class Holding:
         if not more and not fewer and not fresh:
             return holding, None
         return holding, Follow(FOLLOWS[content.url], wanted, names(more), names(fewer), fresh)
+
+    def _refers_anew(self, content: Content, after: Mapping[str, Held]) -> bool:
+        """Whether names that follow may have come or gone: a look at a thousand refs costs more."""
+        before = self.resources
+        if not before.keys() <= after.keys():
+            return True
+        for name, held in content.found.items():
+            old = before.get(name)
+            if old is not held and held.resource.refs != (() if old is None else old.resource.refs):
+                return True
+        return False
 
 
 _NOTHING = Holding()

@@ -7,6 +7,7 @@ asks again.
 from __future__ import annotations
 
 import contextlib
+import gc
 import resource
 import time
 import traceback
@@ -31,6 +32,8 @@ def main(pipe: Pipe, address: str, nodes: Sequence[Node], options: FleetOptions)
 
 def run(process: Process) -> None:
     """Until the parent hangs up."""
+    # Nothing here lives in cycles, and a collection would make all proxies late.
+    gc.disable()
     # Every proxy needs a descriptor.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -104,7 +104,9 @@ class Proxies:
         where = sockets.parse(address)
         connection = Connection(sockets.connect(where), on_message, on_end)
         connection.open(self._path, where.authority, self._metadata())
-        self.loop.add(connection)
+        if not connection.ended:
+            # A server that has just gone away resets the connection with the first write.
+            self.loop.add(connection)
         return connection
 
     def _named(self, names: Iterable[str]) -> list[Member]:
@@ -183,22 +185,16 @@ class Proxies:
             error = behaviour.verdict(member.name, short, count, content.found)
             delay = behaviour.delay(member.name, short, count)
         requests, markers = member.peer.take(response, error)
-        receipt = Receipt(
-            member.name,
-            short,
-            at,
-            len(data),
-            len(content.found),
-            len(content.removed),
-            markers,
-            None,
-            error is None,
-        )
         due = max(member.due, at + delay)
+        answered = None
         if due <= at:
-            # Before it is sent: the server may read it before this process has its next turn.
-            self.receipts.append(receipt._replace(answered=time.monotonic()))
+            # Before it is sent: the server may have read it before this process has its next turn.
+            answered = time.monotonic()
             connection.send(*requests)
+        counts = (len(data), len(content.found), len(content.removed))
+        receipt = Receipt(member.name, short, at, *counts, markers, answered, error is None)
+        if answered is not None:
+            self.receipts.append(receipt)
         else:
             member.due = due
             member.open.append(receipt)

@@ -29,7 +29,9 @@ class Findings:
         checks.on_change = self._tell
 
     def problems(self) -> list[Problem]:
-        """All findings as of now, by object."""
+        """All findings as of now, by object; none before the first objects have been looked at."""
+        if self._revision < 0:
+            return []
         return [problem for ref in self._checks.keys() for problem in self._placed(ref)]
 
     def close(self) -> None:

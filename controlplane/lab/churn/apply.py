@@ -20,8 +20,8 @@ from controlplane.base.clock import Clock
 from controlplane.lab.churn.workload import Edit, Event, Key, Reconnect, Workload, key_of
 from controlplane.lab.latency.dataset import Change
 
-AHEAD = 0.05
-"""Seconds before an event in which its files are made ready, so that only the renames remain."""
+AHEAD, AHEAD_EACH = 0.05, 0.002
+"""Seconds before an event, and for each of its edits, in which files are made ready: the renames remain."""
 
 
 class Directory:
@@ -103,7 +103,8 @@ async def play(
     steps: list[Event | Reconnect] = [*workload.events, *(workload.storms if on_storm else ())]
     for step in sorted(steps, key=lambda one: one.at):
         if isinstance(step, Event):
-            await clock.sleep(start + step.at - AHEAD - clock.monotonic())
+            ahead = AHEAD + AHEAD_EACH * len(step.changes)
+            await clock.sleep(start + step.at - ahead - clock.monotonic())
             ready = [_ready(edit, directory) for edit in step.changes]
             await clock.sleep(start + step.at - clock.monotonic())
             # All renames before anybody is told: what happens at once shall be at once.

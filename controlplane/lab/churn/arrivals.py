@@ -108,7 +108,10 @@ def parse(text: str) -> Arrivals:
     """
     kind, _, value = text.partition(":")
     if kind == "trace":
-        return trace(Path(value).read_text())
+        try:
+            return trace(Path(value).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ArrivalsError(f"the trace cannot be read: {error}") from None
     numbers = value.split(":")
     if not all(map(_is_number, numbers)) or len(numbers) > {"every": 2, "poisson": 1}.get(kind, 0):
         raise ArrivalsError(f"{text!r} is none of every:SECONDS[:FIRST], poisson:RATE, trace:FILE")

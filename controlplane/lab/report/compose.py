@@ -178,7 +178,7 @@ def _repeat(groups: Sequence[Group]) -> Iterator[str]:
         for run in one.runs:
             about = {key: value for key, value in run.about.items() if key not in ("environment", "command")}
             content = page.facts(about) + page.heading("Measured", 3) + page.facts(run.summary)
-            yield page.folded(f"Everything about {run.folder.name} ({one.label})", content)
+            yield page.folded(f"Everything about {'/'.join(run.folder.parts[-2:])} ({one.label})", content)
 
 
 def _command(run: Run) -> str:

@@ -53,7 +53,7 @@ def draw(groups: Sequence[Group], parameter: str, path: Path) -> Path:
         for axis, label in zip(axes, ("ms to each proxy", "CPU ms per change", "kB per change"), strict=True):
             axis.set_xlabel(f"{parameter}, {unit}" if unit else parameter)
             axis.set_ylabel(label)
-            axis.set_ylim(bottom=0)
+            axis.set_ylim(0, 1.05 * axis.get_ylim()[1])
             if min(values) > 0 and max(values) >= 20 * min(values):
                 axis.set_xscale("log")
                 axis.set_xticks(sorted(set(values)), [f"{at:g}" for at in sorted(set(values))])

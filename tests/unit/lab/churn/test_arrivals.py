@@ -33,6 +33,11 @@ def test_a_trace_is_a_column_of_times(tmp_path) -> None:
     assert until(9.0, parse(f"trace:{file}"), Chance(1, "t")) == [0.25, 0.75]
 
 
+def test_a_trace_that_is_not_there_is_named(tmp_path) -> None:
+    with pytest.raises(ArrivalsError, match=r"cannot be read: .*nowhere\.csv"):
+        parse(f"trace:{tmp_path}/nowhere.csv")
+
+
 @pytest.mark.parametrize("text", ["a\nb\n", "1\n-2\n", "at\nnan\n"])
 def test_a_bad_trace_is_refused(text: str) -> None:
     with pytest.raises(ArrivalsError, match="trace"):

@@ -18,7 +18,7 @@ export PIP_NO_INPUT := 1
 FAST := $(wildcard tests/unit tests/golden tests/property tests/server)
 FAST_MARKS := not slow and not envoy and not netns
 
-.PHONY: help install system envoy run check lint types layers fast test slow bench bench-quick clean distclean
+.PHONY: help install system envoy run check lint types layers fast test slow bench bench-peers bench-quick clean distclean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -79,6 +79,9 @@ bench-quick: $(READY) ## the lab in less than three minutes: distributions, stag
 	$(BIN)/mini-istiod bench sweep debounce-after 0ms 50ms 100ms --proxies 50 --seconds 5 --out $(QUICK)/sweep
 	$(BIN)/python -m bench --only fanout --quick
 	@echo "reports: $$(echo $(QUICK)/*/*.html)"
+
+bench-peers: $(READY) ## this control plane beside istiod and others, in turns (ARGS="--quick" for minutes)
+	$(BIN)/python -m bench.side_by_side $(ARGS)
 
 clean: ## remove what tests and builds leave behind
 	rm -rf build dist run reports .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

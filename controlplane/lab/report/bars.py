@@ -43,8 +43,8 @@ def changes(run: Run, path: Path) -> Path | None:
     with figure(path, size=(7.4, 1.4 + 0.16 * len(shown))) as (axis,):
         _stack(axis, [(f"{number}", found) for number, _, found in shown], totals=False)
         received = [seconds(row) * MS for _, row, _ in shown]
-        # Dark on the bars, which both kinds of page have.
-        marks = {"marker": "|", "markersize": 8, "markeredgewidth": 1.5, "color": "#101418"}
+        # White with a dark edge: seen on the bars, and in the legend on both kinds of page.
+        marks = {"marker": "D", "markersize": 4, "markerfacecolor": "#ffffff", "markeredgecolor": "#101418"}
         axis.plot(received, range(len(shown)), linestyle="", label="received", **marks)
         _legend(axis)
         axis.tick_params(axis="y", labelsize=7)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -72,4 +71,4 @@ def test_a_failed_build_leaves_nothing_and_tells_what_go_said(tmp_path: Path) ->
     folder = tmp_path / "programs"
     with pytest.raises(BuildError, match=r"go build .*(.|\n)*missing go\.sum entry"):
         build.build(go, PROGRAMS["standin"], folder)
-    assert os.listdir(folder) == []
+    assert list(folder.iterdir()) == []

@@ -59,7 +59,7 @@ def _greeting(ledger: AnyLedger, spec: TypeSpec, ask: Ask) -> Plan | None:
     )
 
 
-def _changes(ledger: AnyLedger, ask: Ask) -> Iterator[Change]:
+def _changes(ledger: AnyLedger, ask: Ask, on_demand: bool) -> Iterator[Change]:
     """What the client does not have yet, of what it is interested in, with its own idea of the past."""
     leaving = dict(ask.exceptions.leaving)
     if ask.since is None:
@@ -68,7 +68,8 @@ def _changes(ledger: AnyLedger, ask: Ask) -> Iterator[Change]:
                 yield Change(name, None, ledger.get(name))
         return
     for change in ledger.changes(ask.since):
-        if change.name in ask.fresh:
+        # On demand, what went may have been on its way when the client asked.
+        if change.name in ask.fresh and not (on_demand and change.new is None):
             if change.new is not None:
                 yield Change(change.name, None, change.new)
             continue
@@ -87,7 +88,7 @@ def _sort_out(
 ) -> tuple[dict[str, Change], tuple[Change, ...]]:
     """The changes that can be told, by name, and the removals that have to wait."""
     news, withheld = {}, []
-    for change in _changes(ledger, ask):
+    for change in _changes(ledger, ask, spec.on_demand):
         if change.new is None:
             match REMOVALS[spec.url]:
                 case Removal.AT_ONCE:
@@ -112,9 +113,9 @@ def _increment(ledger: AnyLedger, spec: TypeSpec, ask: Ask) -> Plan:
     for name in ask.owed:
         found = ledger.get(name) or gone.get(name)
         sent = has(rejected.get(name), found)
-        if found is None or sent is None:
+        if found is None or sent is None or (spec.on_demand and not sent.body):
             # It is not there; or not for a client that rejected it and never had another version.
-            if spec.on_demand and (name in ask.fresh or found is not None):
+            if spec.on_demand and name not in removed and (name in ask.fresh or found is not None):
                 # A request waits for this answer, and would wait for ever.
                 upserts[name] = Resource(spec.url, name, b"", missing=True)
                 stood_in.add(name)
@@ -144,6 +145,7 @@ def _increment(ledger: AnyLedger, spec: TypeSpec, ask: Ask) -> Plan:
         refs=_refs(news.values()),
         echoes=len(echoed),
         stood_in=frozenset(stood_in),
+        unanswered=ask.fresh & removed if spec.on_demand else NOBODY,
         due=bool(upserts or told),
     )
 

@@ -101,6 +101,8 @@ class Plan:
     """Names sent with last good bytes in place of rejected ones, or as missing."""
     due: bool
     """Whether there is anything to say; a plan that is not due is sent only as an answer."""
+    unanswered: frozenset[str] = frozenset()
+    """Names that are taken from a client which may wait for them: the next response answers that."""
     pieces: tuple[Plan, ...] = ()
     """Plans that this one consists of, which other responses share."""
     body: Body | None = field(default=None, repr=False)

@@ -235,7 +235,7 @@ class Subscription:
             if name not in now or known.get(name) != now[name].version
         }
         if self.spec.on_demand:
-            self.owed = self.owed.intersection(before)
+            self.owed = self.owed.intersection({*before, *self.fresh})
         self.move(None)
         self.point = self.ledger.diverge(before)
 

@@ -277,6 +277,8 @@ class Session:
         sub.nonce, data = self.codec.response(made, used, introduce=not sub.nonce)
         push = Push(sub.spec, sub.nonce, made, self.revision, sub.moment, now, made.news, len(data))
         self._brought_to_now(sub)
+        if made.unanswered:
+            sub.owed = sub.fresh = made.unanswered
         awaiting(sub, push)
         sub.answer = False
         sub.blocked_since = None

@@ -14,7 +14,7 @@ last good bytes, and is tried anew by halves until the offenders are found.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from controlplane.envoy.resource import Resource
 from controlplane.xds.plan import Rejection, unknown
@@ -24,6 +24,8 @@ MAX_DETAIL = 2000
 """Characters of an error that are kept."""
 LIFTED = ""
 """The version of a rejection that only remembers what the client has."""
+
+_Suspects: TypeAlias = dict[str, tuple[Resource | None, Resource]]
 
 _NAMES_OFFENDERS = "Error adding/updating"
 _SEPARATORS = re.compile(r"[\s,;'\"()]+")
@@ -113,7 +115,7 @@ def _reject(sub: Subscription, index: int, error: str) -> tuple[str, ...]:
         # What the client has of these we do not know, so none of them can be left out to find the one.
         sub.refused = True
         return blamed
-    again = set()
+    again = _unheard(sub, rejected, suspects) if sub.spec.on_demand else set()
     for name in filter(sub.interest.covers, blamed):
         good, bad = suspects[name]
         unclear = good is not None and not good.body
@@ -126,8 +128,7 @@ def _reject(sub: Subscription, index: int, error: str) -> tuple[str, ...]:
                 _correct_leaving(sub, bad, good)
             continue
         sub.rejected[name] = Rejection(bad.version, good, error)
-        waits = good is None and sub.spec.on_demand
-        if not (sub.complete or unclear) and (good or waits) and now and now.version == bad.version:
+        if not (sub.complete or unclear) and good and now and now.version == bad.version:
             again.add(name)
     if again:
         sub.owed = sub.owed.union(again)
@@ -135,6 +136,16 @@ def _reject(sub: Subscription, index: int, error: str) -> tuple[str, ...]:
         half = len(blamed) // 2
         sub.retry += [blamed[:half], blamed[half:]]
     return blamed
+
+
+def _unheard(sub: Subscription, rejected: list[Push], suspects: _Suspects) -> set[str]:
+    """What a client on demand was told beside what it rejected, and did not hear: answers and removals."""
+    missing = {one.name for push in rejected for one in push.plan.upserts if one.missing}
+    new = {name for name, (good, _) in suspects.items() if good is None or not good.body}
+    waiting = set(filter(sub.interest.covers, missing | new))
+    sub.fresh = sub.fresh.union(waiting)
+    gone = {change.name for push in rejected for change in push.news if change.new is None}
+    return waiting.union(filter(sub.interest.covers, gone))
 
 
 def retry(sub: Subscription) -> bool:
@@ -168,11 +179,11 @@ def _correct_leaving(sub: Subscription, bad: Resource, good: Resource | None) ->
         sub.leaving[bad.name] = leaving._replace(resource=good)
 
 
-def _suspects(sub: Subscription, rejected: list[Push]) -> dict[str, tuple[Resource | None, Resource]]:
+def _suspects(sub: Subscription, rejected: list[Push]) -> _Suspects:
     """What was new in these responses: name -> (what the client had, what it was sent)."""
     # A complete listing after a reconnect may meet resources of an earlier stream.
     resumed = sub.complete and sub.resumed
-    suspects: dict[str, tuple[Resource | None, Resource]] = {}
+    suspects: _Suspects = {}
     for push in rejected:
         for change in push.news:
             if change.new is None:

@@ -118,6 +118,43 @@ def test_a_rejected_change_goes_back_to_what_was_there(world: World, peer: Peer)
     assert peer.one().bodies == {"80/a": "1"}
 
 
+def test_what_was_told_beside_a_rejected_one_is_told_again(world: World, peer: Peer) -> None:
+    """Envoy drops such a response whole: the answers in it, and the removals."""
+    peer.ask("vhds", "80/a")
+    peer.ack(peer.one())
+    world.commit([("vhds", "80/a", None)])
+    peer.ask("vhds", "80/b", "80/nobody")
+    answer = peer.one()
+    assert (answer.bodies, answer.removed) == ({"80/b": "1", "80/nobody": ""}, ("80/a",))
+    peer.nack(answer, "bad regex")
+    answer = peer.one()
+    assert (answer.bodies, answer.removed) == ({"80/b": "", "80/nobody": ""}, ("80/a",))
+
+
+def test_what_goes_while_it_is_asked_for_is_taken_away_and_then_answered(world: World, peer: Peer) -> None:
+    """The client asked before it had what was on its way; one response cannot hold both."""
+    peer.ask("vhds", "80/a")
+    answer = peer.one()
+    peer.ask("vhds", "80/a")
+    world.drop("vhds", "80/a")
+    peer.ack(answer)
+    answer = peer.one()
+    assert (answer.bodies, answer.removed) == ({}, ("80/a",))
+    peer.ack(answer)
+    assert peer.one().bodies == {"80/a": ""}
+
+
+def test_what_is_asked_for_right_after_coming_back_is_answered(world: World) -> None:
+    """Envoy claims what it had in a route configuration that is gone."""
+    peer = Peer(world)
+    peer.ask("vhds", "80/a")
+    versions = peer.one().versions
+    again = Peer(world)
+    again.ask("vhds", "*", "80/a", known=versions)
+    again.ask("vhds", "80/a")
+    assert again.one().bodies == {"80/a": "1"}
+
+
 def test_it_waits_for_the_clusters_that_it_may_point_at(world: World, peer: Peer) -> None:
     peer.start(("cds",))
     world.put("cds", "new")

@@ -118,3 +118,63 @@ def test_names_are_what_resources_say() -> None:
     for url, make in ((CLUSTER, cluster), (ENDPOINT, endpoints), (LISTENER, listener), (ROUTE, routes)):
         name = "n" * 300
         assert list(one.parse(response(SOTW, url, "1", {"": make(name)})).content.found) == [name]
+
+
+@both
+def test_resources_that_were_seen_are_recognised_among_new_ones(protocol: str) -> None:
+    one = parser(protocol)
+    first = one.parse(response(protocol, CLUSTER, "1", BODIES)).content
+    names = [*list(BODIES)[:7], "new", *list(BODIES)[9:], "last"]
+    bodies = {name: BODIES.get(name) or cluster(name) for name in names}
+    for _ in range(2):
+        found = one.parse(response(protocol, CLUSTER, "2", bodies)).content.found
+        assert list(found) == names
+        assert {name: held.resource.body for name, held in found.items()} == bodies
+        assert all(found[name].resource is first.found[name].resource for name in names if name in BODIES)
+
+
+@both
+def test_more_resources_than_are_kept(protocol: str) -> None:
+    one = parser(protocol, kept=200)
+    rng = random.Random(2)
+    for turn in range(30):
+        names = rng.sample(range(40), 20)
+        bodies = {f"c{n}": cluster(f"c{n}", salt=turn % 3) for n in names}
+        found = one.parse(response(protocol, CLUSTER, f"{turn}", bodies)).content.found
+        assert {name: held.resource.body for name, held in found.items()} == bodies
+
+
+def test_a_field_that_is_no_resource_between_them() -> None:
+    # The field `canary` of a state-of-the-world response.
+    data = response(SOTW, CLUSTER, "1", BODIES)
+    cut = data.rfind(b"type.googleapis.com/") - 2
+    found = parser(SOTW).parse(data[:cut] + wire.uint(3, 1) + data[cut:])
+    assert (list(found.content.found), found.nonce) == (list(BODIES), "1")
+
+
+@both
+def test_a_new_version_of_the_same_content(protocol: str) -> None:
+    one = parser(protocol)
+    contents = []
+    for version in ("1", "2"):
+        versions = dict.fromkeys(BODIES, version)
+        contents.append(one.parse(response(protocol, CLUSTER, "1", BODIES, versions=versions)).content)
+    old, new = (content.found["c3"] for content in contents)
+    assert old.resource is new.resource
+    assert (old.version, new.version) == (("1", "2") if protocol == DELTA else ("", ""))
+
+
+@both
+def test_large_bodies_of_which_every_proxy_has_its_own(protocol: str) -> None:
+    one = parser(protocol, kept=2**24)
+    filler = {f"x{n}": endpoints(f"x{n}", "10.0.0.1" + "0" * 100_000) for n in range(11)}
+    for number in range(20):
+        own = endpoints("own", f"10.0.1.{100 + number}")
+        found = one.parse(response(protocol, ENDPOINT, "1", {**filler, "own": own})).content.found
+        assert found["own"].resource.body == own
+    # Those of all are still recognised when one of them comes often.
+    for _ in range(40):
+        one.parse(response(protocol, ENDPOINT, "1", filler))
+    before = one.parsed
+    one.parse(response(protocol, ENDPOINT, "1", filler))
+    assert one.parsed == before

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from controlplane.app.watchers import Watcher
 from controlplane.base import virtual
 from controlplane.base.errors import MiniIstiodError
 from controlplane.mesh.checks import checks
-from controlplane.model.problem import Problem
 from controlplane.sources.recorded import (
     Applied,
     Asked,
@@ -32,6 +31,7 @@ from controlplane.sources.recorded import (
     Event,
     Gone,
     Recording,
+    Rejected,
     Reported,
     Synced,
 )
@@ -121,7 +121,9 @@ class _Replay:
             result.seconds = clock.monotonic() if self._options.until is None else self._options.until
             for stream in streams.open.values():
                 self._dump(stream, streams)
-            self._dump_problems((*core.ingest.problems(), *findings.problems()))
+            problems = (*core.ingest.problems(), *findings.problems())
+            self._dump_list("problems.json", [problem.as_json() for problem in problems])
+            self._dump_list("rejections.json", result.rejections)
             streams.close()
             for task in running:
                 task.cancel()
@@ -159,6 +161,8 @@ class _Replay:
             streams.connect(event)
         elif isinstance(event, Asked):
             streams.ask(event)
+        elif isinstance(event, Rejected):
+            self._result.rejections.append(event._asdict())
         elif isinstance(event, Gone):
             stream = streams.open.get(event.connection)
             if stream is not None:
@@ -183,12 +187,11 @@ class _Replay:
         found = json.dumps(config_dump(stream), indent=2, sort_keys=True)
         (folder / name.replace("/", "_")).write_text(f"{found}\n")
 
-    def _dump_problems(self, problems: Iterable[Problem]) -> None:
+    def _dump_list(self, name: str, found: Sequence[Mapping[str, Any]]) -> None:
         folder = self._options.dump
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            found = json.dumps([problem.as_json() for problem in problems], indent=2)
-            (folder / "problems.json").write_text(f"{found}\n")
+            (folder / name).write_text(f"{json.dumps(found, indent=2)}\n")
 
     def _close(self, core: Spine, streams: Streams) -> None:
         result, tally = self._result, streams.tally

@@ -29,6 +29,8 @@ class Result:
     sha256: str = ""
     responses: Mapping[str, int] = field(default_factory=dict)
     bytes: Mapping[str, int] = field(default_factory=dict)
+    rejections: list[Mapping[str, Any]] = field(default_factory=list)
+    """What proxies refused when it was recorded."""
     failed_queries: int = 0
     """Faults of this program: anything above 0 is a bug."""
     compute: array[float] = field(default_factory=lambda: array("d"))
@@ -49,6 +51,7 @@ class Result:
             "revisions": self.revision,
             "proxies": self.proxies,
             "connections": self.connections,
+            "rejections": len(self.rejections),
             "responses": sum(self.responses.values()),
             "bytes": sum(self.bytes.values()),
             "types": {

@@ -73,6 +73,10 @@ class RecordedProxies(Watcher):
             names = tuple(one.name for one in push.plan.upserts)
             self._recorder.asked(connection.id, push.spec.short, names)
 
+    def nacked(self, connection: Connection, verdict: Verdict, at: float) -> None:
+        short, error = verdict.push.spec.short, verdict.error or ""
+        self._recorder.rejected(connection.id, short, verdict.blamed, error)
+
     def gone(self, connection: Connection, at: float) -> None:
         self._recorder.gone(connection.id)
 

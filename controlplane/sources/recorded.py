@@ -22,7 +22,7 @@ from controlplane.sources.change import Change
 from controlplane.sources.record_line import Line, RecordingError, shown
 from controlplane.sources.recording import FORMAT, VERSION, Header
 
-_EVENTS = ("apply", "report", "synced", "connected", "asked", "gone", "end")
+_EVENTS = ("apply", "report", "synced", "connected", "asked", "rejected", "gone", "end")
 _VARIANTS = ("sotw", "delta")
 
 
@@ -68,6 +68,16 @@ class Asked(NamedTuple):
     names: tuple[str, ...]
 
 
+class Rejected(NamedTuple):
+    """It refused a response of this type, for these names."""
+
+    t: float
+    connection: str
+    type: str
+    names: tuple[str, ...]
+    error: str
+
+
 class Gone(NamedTuple):
     """Its stream ended."""
 
@@ -82,7 +92,7 @@ class Ended(NamedTuple):
     reason: str
 
 
-Event: TypeAlias = Applied | Reported | Synced | Connected | Asked | Gone | Ended
+Event: TypeAlias = Applied | Reported | Synced | Connected | Asked | Rejected | Gone | Ended
 
 
 class _CutOff(Exception):
@@ -176,11 +186,8 @@ class Recording:
         self._t = t
         if name == "end":
             return Ended(t, "")
-        if name in ("connected", "asked", "gone"):
-            connection = line.field("connection", str)
-            if name == "asked":
-                return Asked(t, connection, line.field("type", str), line.texts("names"))
-            return Gone(t, connection) if name == "gone" else _connected(t, connection, line)
+        if name in ("connected", "asked", "rejected", "gone"):
+            return _of_proxy(name, t, line)
         source = line.field("source", str)
         if name == "synced":
             return Synced(t, source)
@@ -222,6 +229,18 @@ def _problems(line: Line) -> tuple[Problem, ...]:
                 "problems", f"expected objects as /debug/problems shows them ({error})"
             ) from error
     return tuple(problems)
+
+
+def _of_proxy(name: str, t: float, line: Line) -> Event:
+    connection = line.field("connection", str)
+    if name == "connected":
+        return _connected(t, connection, line)
+    if name == "gone":
+        return Gone(t, connection)
+    type_name, names = line.field("type", str), line.texts("names")
+    if name == "asked":
+        return Asked(t, connection, type_name, names)
+    return Rejected(t, connection, type_name, names, line.field("error", str))
 
 
 def _connected(t: float, connection: str, line: Line) -> Connected:

@@ -9,6 +9,7 @@ are events; `e` says what happened, `t` when, in seconds since the start.
     synced     {t, source}                             it has delivered what was there
     connected  {t, connection, variant, proxy}
     asked      {t, connection, type, names}            for single resources, in the middle of a request
+    rejected   {t, connection, type, names, error}     what it refused, and why: told, not played
     gone       {t, connection}
     end        {t}                                     the recording was ended, not cut off
 
@@ -91,6 +92,10 @@ class Recorder:
         """It was given these resources, which it must have asked for by name."""
         self._add((self._asked, self._now(), connection, type_name, names))
 
+    def rejected(self, connection: str, type_name: str, names: Sequence[str], error: str) -> None:
+        """It refused a response; the names are those that are held back from it now."""
+        self._add((self._rejected, self._now(), connection, type_name, names, error))
+
     def gone(self, connection: str) -> None:
         """Its stream ended."""
         self._add((self._gone, self._now(), connection))
@@ -145,6 +150,18 @@ class Recorder:
         known.update(new)
         if new:
             yield {"e": "asked", "t": t, "connection": connection, "type": type_name, "names": new}
+
+    def _rejected(
+        self, t: float, connection: str, type_name: str, names: Sequence[str], error: str
+    ) -> Iterator[_Line]:
+        yield {
+            "e": "rejected",
+            "t": t,
+            "connection": connection,
+            "type": type_name,
+            "names": list(names),
+            "error": self._redaction.value(error),
+        }
 
     def _gone(self, t: float, connection: str) -> Iterator[_Line]:
         self._names.pop(connection, None)

@@ -94,8 +94,8 @@ def test_one_proxy_and_one_moment(recorded: Recorded, tmp_path: Path) -> None:
     assert early.seconds == 1.0
     assert 0 < early.batches < whole.batches
     dumps = sorted(path.name for path in (tmp_path / "dump").iterdir())
-    assert len(dumps) == 13
-    assert "problems.json" in dumps
+    assert len(dumps) == 14
+    assert {"problems.json", "rejections.json"} < set(dumps)
     assert dumps[0] == "api-10.back.delta.json"
     dump = json.loads((tmp_path / "dump" / dumps[0]).read_text())
     assert len(dump["configs"]) == 4

@@ -158,9 +158,14 @@ def test_both_variants_are_played(tmp_path: Path) -> None:
         story.wait(1.0)
         story.put(a.service("mail", "front", "http=80:8080", number=2))
         story.wait(1.0)
+        story.recorder.rejected("a.front-1", "cds", ("c",), "no")
 
     found = replay(Options(write(tmp_path / "r", tell), dump=tmp_path / "dump"))
     assert found.responses["cds"] == 4
+    rejections = json.loads((tmp_path / "dump" / "rejections.json").read_text())
+    assert [(one["connection"], one["type"], one["error"]) for one in rejections] == [
+        ("a.front-1", "cds", "no")
+    ]
     delta, sotw = (
         json.loads((tmp_path / "dump" / name).read_text())
         for name in ("a.front.delta.json", "b.front.sotw.json")
@@ -186,7 +191,7 @@ def test_the_command_says_what_is_wrong_with_a_file(
     path = write(tmp_path / "r", edits)
     path.write_text(path.read_text().replace('"e":"synced"', '"e":"sunk"'))
     assert main(["replay", str(path)]) == 2
-    known = "apply, report, synced, connected, asked, gone, end"
+    known = "apply, report, synced, connected, asked, rejected, gone, end"
     assert capsys.readouterr().err == f'mini-istiod: {path}:4: e: expected one of {known}, found "sunk"\n'
 
 

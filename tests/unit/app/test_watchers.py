@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from controlplane.app.watchers import FanOut, Watcher, together
+from controlplane.app.watchers import FanOut, RecordedProxies, Watcher, together
+from controlplane.base.clock import FakeClock
+from controlplane.envoy.types import BY_SHORT
+from controlplane.sources.recorded import Asked, Ended, Gone, Recording, Rejected
+from controlplane.sources.recording import Header, Recorder
 
 
 class One(Watcher):
@@ -51,3 +57,26 @@ def test_every_event_of_an_observer_is_passed_on() -> None:
     events = {name for kind in Watcher.__mro__[:-1] for name in vars(kind) if not name.startswith("_")}
     assert events == vars(FanOut([One([]), Two([])])).keys()
     assert {"committed", "settled", "connected", "planned", "acked", "gone"} <= events
+
+
+def test_a_recording_hears_of_asking_and_refusing(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "r", Header("0", 0.0, (), {}), FakeClock())
+    watcher: Any = RecordedProxies(recorder)
+    recorder.journal.open()
+    one = SimpleNamespace(id="web-1")
+    for short in ("vhds", "rds"):
+        push = SimpleNamespace(
+            spec=BY_SHORT[short], plan=SimpleNamespace(upserts=[SimpleNamespace(name="80/a")])
+        )
+        watcher.planned(one, push, 0.0, 0.0)
+        watcher.acked(one, SimpleNamespace(push=push), 0.0)
+    watcher.nacked(one, SimpleNamespace(push=push, blamed=("80/a",), error="no"), 0.0)
+    watcher.gone(one, 0.0)
+    recorder.journal.close()
+    with Recording(tmp_path / "r") as found:
+        assert list(found.events()) == [
+            Asked(0.0, "web-1", "vhds", ("80/a",)),
+            Rejected(0.0, "web-1", "rds", ("80/a",), "no"),
+            Gone(0.0, "web-1"),
+            Ended(0.0, ""),
+        ]

@@ -27,6 +27,7 @@ from controlplane.sources.recorded import (
     Event,
     Gone,
     Recording,
+    Rejected,
     Reported,
     Synced,
 )
@@ -36,6 +37,7 @@ HEADER = Header(
     "0.1.0", 1700000000.5, ("directory", "mesh-config"), {"debounce_after": 0.1, "paranoid": False}
 )
 WEB = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}}
+PEM = "-----BEGIN PRIVATE KEY-----"
 PROBLEM = Problem("error", "Service", "a", "web", "web.yaml", 3, "spec", "is wrong", "mend it")
 NODE = parse_node(
     "sidecar~10.0.0.9~web-1.shop~shop.svc.mesh.example",
@@ -75,6 +77,7 @@ async def happen(recorder: Recorder, clock: FakeClock, sink: Nowhere) -> None:
     recorder.asked("web-1.shop-1", "vhds", ("80/a", "80/b"))
     recorder.asked("web-1.shop-1", "vhds", ("80/b",))
     recorder.asked("web-1.shop-1", "vhds", ("80/b", "80/c"))
+    recorder.rejected("web-1.shop-1", "cds", ("outbound|80",), f"no: {PEM}")
     recorder.gone("web-1.shop-1")
 
 
@@ -96,6 +99,8 @@ def recorded(path: Path) -> tuple[list[Event], Header, Nowhere]:
 def test_all_that_came_in_is_read_again(tmp_path: Path, name: str) -> None:
     events, header, sink = recorded(tmp_path / name)
     assert header == HEADER
+    [rejected] = [event for event in events if isinstance(event, Rejected)]
+    assert rejected.error.startswith("redacted:")
     sent = (replace(change(1, WEB), at=-0.5), replace(change(2, None), at=-0.5))
     assert events == [
         Applied(0.0, "directory", sent),
@@ -104,6 +109,7 @@ def test_all_that_came_in_is_read_again(tmp_path: Path, name: str) -> None:
         Connected(0.75, "web-1.shop-1", "delta", NODE),
         Asked(0.75, "web-1.shop-1", "vhds", ("80/a", "80/b")),
         Asked(0.75, "web-1.shop-1", "vhds", ("80/c",)),
+        Rejected(0.75, "web-1.shop-1", "cds", ("outbound|80",), rejected.error),
         Gone(0.75, "web-1.shop-1"),
         Ended(0.75, ""),
     ]
@@ -165,7 +171,7 @@ def test_what_was_cut_off_is_read_up_to_there(tmp_path: Path, cut: str) -> None:
     (tmp_path / name).write_bytes(left)
     with Recording(tmp_path / name) as recording:
         found = list(recording.events())
-    expected = {"a line": 7, "a group": 0, "a word": 7}.get(cut, len(found) - 1)
+    expected = {"a line": 8, "a group": 0, "a word": 8}.get(cut, len(found) - 1)
     assert found[:-1] == events[:expected]
     ended = found[-1]
     assert isinstance(ended, Ended)
@@ -189,7 +195,11 @@ def _without(name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
         (1, _set(version=True), "version: expected a whole number, found true"),
         (1, _set(sources=[1]), "sources: expected a list of texts, found [1]"),
         (1, _without("settings"), "settings: expected an object, found nothing"),
-        (2, _set(e="aply"), "e: expected one of apply, report, synced, connected, asked, gone, end, found"),
+        (
+            2,
+            _set(e="aply"),
+            "e: expected one of apply, report, synced, connected, asked, rejected, gone, end,",
+        ),
         (2, _set(t="soon"), 't: expected a number, found "soon"'),
         (2, _set(count=3), 'e: expected change, found "report"'),
         (3, _set(raw=[]), "raw: expected an object, found []"),

@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Iterable, Iterator
 from concurrent import futures
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import grpc
 import pytest
 
+from controlplane.envoy import pb
+from controlplane.envoy.types import CLUSTER, LISTENER
 from controlplane.lab.churn import markers
 from controlplane.lab.churn.mesh import Mesh
 from controlplane.lab.fleet import Behaviour, Delay, Fleet, FleetError, FleetOptions, Nack, Receipt, Stall
@@ -240,6 +243,60 @@ def test_streams_that_end_come_back(tmp_path: Path) -> None:
                 assert {ending.proxy for ending in each.endings()} == set(each.proxies)
 
 
+def test_virtual_hosts_on_demand(tmp_path: Path) -> None:
+    with started(tmp_path, "--on-demand-virtual-hosts") as process:
+        for raw in SIZE.objects():
+            process.files.put(raw)
+        process.wait_ready()
+        name = f"9080/{SIZE.host(0)}"
+        with fleet(process, "DELTA_GRPC", hosts=(name,)) as one:
+            one.connect()
+            told = Told(one)
+            number = next(_numbers)
+            process.files.put(SIZE.virtual_service(0, 40, number=number))
+            told.wait(number, one.proxies)
+            assert {(r.type, r.resources) for r in told.receipts} == {("vhds", 1)}
+            assert {view["vhds"].keys() == {name} for view in one.views().values()} == {True}
+            one.reconnect(1.0)
+
+
+def test_a_server_that_says_nothing_where_nothing_changed() -> None:
+    answered: list[str] = []
+
+    def answer(requests: Iterator[bytes], _: grpc.ServicerContext) -> Iterator[bytes]:
+        for data in requests:
+            url = pb.discovery.DeltaDiscoveryRequest.FromString(data).type_url
+            if answered.count(url) < 1:
+                answered.append(url)
+                yield pb.discovery.DeltaDiscoveryResponse(type_url=url, nonce="1").SerializeToString()
+
+    with serving(answer) as address, Fleet(address, NODES[:1], FleetOptions(silence=0.05)) as one:
+        one.connect()
+        storm = one.reconnect(1.0, timeout=5)
+        assert answered == [CLUSTER, LISTENER]
+        # It was warm when it came, not when we had waited.
+        assert max(storm.warm.values()) < 0.05
+        one.drop()
+        one.forget()
+        with pytest.raises(FleetError, match="not warm"):
+            one.reconnect(timeout=0.3)
+
+
+@contextmanager
+def serving(answer: Any) -> Iterator[str]:
+    """A gRPC server with one method; its address."""
+    server = grpc.server(futures.ThreadPoolExecutor(4))
+    service, method = DELTA_PATH[1:].split("/")
+    handlers = {method: grpc.stream_stream_rpc_method_handler(answer)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(0).wait()
+
+
 def test_a_token_is_sent_as_it_is_now(tmp_path: Path) -> None:
     seen: list[str] = []
 
@@ -248,23 +305,14 @@ def test_a_token_is_sent_as_it_is_now(tmp_path: Path) -> None:
         context.abort(grpc.StatusCode.UNAUTHENTICATED, "who are you?")
         yield b""
 
-    server = grpc.server(futures.ThreadPoolExecutor(2))
-    service, method = DELTA_PATH[1:].split("/")
-    handlers = {method: grpc.stream_stream_rpc_method_handler(refuse)}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
     token = tmp_path / "token"
     token.write_text("first\n")
     options = FleetOptions(token=token, backoff=(0.01, 0.05))
-    try:
-        with Fleet(f"127.0.0.1:{port}", NODES[:1], options) as one:
-            with pytest.raises(FleetError, match="ended by the server"):
-                one.connect(timeout=0.5)
-            token.write_text("x" * 1500)
-            assert wait_until(lambda: "Bearer " + "x" * 1500 in seen, 5)
-    finally:
-        server.stop(0).wait()
+    with serving(refuse) as address, Fleet(address, NODES[:1], options) as one:
+        with pytest.raises(FleetError, match="ended by the server"):
+            one.connect(timeout=0.5)
+        token.write_text("x" * 1500)
+        assert wait_until(lambda: "Bearer " + "x" * 1500 in seen, 5)
     assert seen[0] == "Bearer first"
 
 

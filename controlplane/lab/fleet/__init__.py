@@ -14,6 +14,7 @@ Run it so:
     process     a process of proxies, and its commands
     proxies     connections, answers and receipts
     peer        one synthetic proxy: what it has, what it asks for, what it answers
+    holdings    what proxies have, shared by those that have the same
     requests    what is asked, as bytes, in both variants of the protocol
     responses   what is told; equal bodies are parsed once
     frames      the resources in it, one by one

@@ -28,6 +28,11 @@ class FleetOptions:
     backoff: tuple[float, float] = (0.5, 30.0)
     listeners_after: float = 15.0
     """Seconds after which a new proxy asks for listeners without endpoints: Envoy's initial_fetch_timeout."""
+    silence: float | None = None
+    """Seconds without an answer after which a proxy that came back with all that it asks for counts as warm,
+    since it was last told something: there are servers that do not answer where nothing has changed."""
+    hosts: tuple[str, ...] = ()
+    """Virtual hosts that every proxy fetches on demand ("9080/reviews"); incremental variant only."""
 
 
 class Receipt(NamedTuple):
@@ -36,7 +41,7 @@ class Receipt(NamedTuple):
     proxy: str
     """ "name.namespace"."""
     type: str
-    """ "cds", "eds", "lds" or "rds"."""
+    """ "cds", "eds", "lds", "rds" or "vhds"."""
     at: float
     bytes: int
     resources: int

@@ -16,7 +16,7 @@ from controlplane.lab.fleet.http2 import Connection
 from controlplane.lab.fleet.loop import Loop
 from controlplane.lab.fleet.options import Ending, FleetOptions, Receipt
 from controlplane.lab.fleet.peer import SERVED, Peer
-from controlplane.lab.fleet.requests import VARIANTS
+from controlplane.lab.fleet.requests import VARIANTS, names
 from controlplane.lab.fleet.responses import Parser, Response
 
 _SHORT = {url: BY_URL[url].short for url in SERVED}
@@ -25,7 +25,7 @@ _SHORT = {url: BY_URL[url].short for url in SERVED}
 class Member:
     """A proxy of the fleet, and its connection."""
 
-    __slots__ = ("connection", "counts", "due", "failures", "name", "open", "peer", "wanted", "warm")
+    __slots__ = ("connection", "counts", "due", "failures", "heard", "name", "open", "peer", "wanted", "warm")
 
     def __init__(self, name: str, peer: Peer) -> None:
         self.name = name
@@ -35,6 +35,8 @@ class Member:
         """Whether it is to be connected: it comes back when its stream ends."""
         self.warm: float | None = None
         """Since when it has all that it asked for; monotonic seconds."""
+        self.heard = 0.0
+        """When it connected, or the last response came; monotonic seconds."""
         self.failures = 0
         self.counts = dict.fromkeys(SERVED, 0)
         """Responses by type, since the process began."""
@@ -55,12 +57,9 @@ class Proxies:
         self.behaviour = options.behaviour
         self.parser = Parser(delta=variant.delta)
         self.loop = Loop()
-        self.members = {
-            f"{node.name}.{node.namespace}": Member(
-                f"{node.name}.{node.namespace}", Peer(variant, variant.node(node))
-            )
-            for node in nodes
-        }
+        hosts = names(frozenset(options.hosts if variant.delta else ()))
+        every = [(f"{node.name}.{node.namespace}", node) for node in nodes]
+        self.members = {name: Member(name, Peer(variant, variant.node(node), hosts)) for name, node in every}
         self.receipts: list[Receipt] = []
         self.endings: list[Ending] = []
         self.last = 0.0
@@ -68,32 +67,32 @@ class Proxies:
         self.on_response: Callable[[Member, Response, bytes], None] | None = None
         """Told of every response, for those who need its bytes."""
 
-    def connect(self, names: Iterable[str]) -> None:
+    def connect(self, who: Iterable[str]) -> None:
         """Connect proxies that are not; from now on they come back by themselves."""
-        for member in self._named(names):
+        for member in self._named(who):
             if not member.wanted:
                 member.wanted = True
                 member.failures = 0
                 self._connect(member)
 
-    def drop(self, names: Iterable[str]) -> None:
+    def drop(self, who: Iterable[str]) -> None:
         """Break connections; these proxies stay away."""
-        for member in self._named(names):
+        for member in self._named(who):
             member.wanted = False
             if member.connection is not None:
                 member.connection.close()
                 self._gone(member)
 
-    def forget(self, names: Iterable[str]) -> None:
+    def forget(self, who: Iterable[str]) -> None:
         """These proxies have nothing any more; ValueError when one of them is connected."""
-        for member in self._named(names):
+        for member in self._named(who):
             if member.wanted:
                 raise ValueError(f"{member.name} is connected")
             member.peer.forget()
 
-    def stall(self, names: Iterable[str], stalled: bool) -> None:
+    def stall(self, who: Iterable[str], stalled: bool) -> None:
         """Let proxies read nothing, or read again."""
-        for member in self._named(names):
+        for member in self._named(who):
             if member.connection is not None:
                 self.loop.deafen(member.connection, stalled)
 
@@ -109,8 +108,8 @@ class Proxies:
             self.loop.add(connection)
         return connection
 
-    def _named(self, names: Iterable[str]) -> list[Member]:
-        return [self.members[name] for name in names]
+    def _named(self, who: Iterable[str]) -> list[Member]:
+        return [self.members[name] for name in who]
 
     def _metadata(self) -> list[tuple[str, str]]:
         token = self._options.token
@@ -128,9 +127,12 @@ class Proxies:
         if connection.ended:
             return
         member.connection = connection
+        member.heard = time.monotonic()
         connection.send(*member.peer.greet())
         self.loop.attend(connection)
         self.loop.later(self._options.listeners_after, partial(self._listeners, member, connection))
+        if self._options.silence is not None:
+            self.loop.later(self._options.silence, partial(self._assume, member, connection))
         if (stall := self.behaviour.stalls(member.name)) is not None:
             self.loop.later(stall.every, partial(self._deafen, connection, True, stall))
 
@@ -138,6 +140,10 @@ class Proxies:
         if member.connection is connection and (requests := member.peer.listeners()):
             connection.send(*requests)
             self.loop.attend(connection)
+
+    def _assume(self, member: Member, connection: Connection) -> None:
+        if member.connection is connection and member.warm is None and member.peer.complete:
+            member.warm = member.heard
 
     def _deafen(self, connection: Connection, deaf: bool, stall: Any) -> None:
         if not connection.ended:
@@ -170,7 +176,7 @@ class Proxies:
     # -- responses ------------------------------------------------------------------------------
 
     def _take(self, member: Member, data: bytes) -> None:
-        at = self.last = time.monotonic()
+        at = self.last = member.heard = time.monotonic()
         response = self.parser.parse(data)
         content = response.content
         short = _SHORT.get(content.url)

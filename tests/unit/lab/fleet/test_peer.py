@@ -7,10 +7,12 @@ import weakref
 
 import pytest
 
+from controlplane.envoy import pb
 from controlplane.envoy.bootstrap import Node
-from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
-from controlplane.lab.fleet.peer import REMEMBERED, Peer, Taken
-from controlplane.lab.fleet.requests import VARIANTS
+from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST
+from controlplane.lab.fleet.holdings import REMEMBERED
+from controlplane.lab.fleet.peer import Peer, Taken
+from controlplane.lab.fleet.requests import VARIANTS, names
 from controlplane.lab.fleet.responses import Parser
 from tests.unit.lab.fleet.answers import (
     DELTA,
@@ -182,6 +184,43 @@ def test_a_proxy_that_comes_back_says_what_it_has(protocol: str) -> None:
         assert not wire.peer.warm
         wire.take(url, bodies)
     assert wire.peer.warm
+
+
+@both
+def test_what_was_not_answered_is_known_to_be_there_or_not(protocol: str) -> None:
+    wire = Wire(protocol)
+    wire.greet()
+    for url, bodies in BODIES.items():
+        assert not wire.peer.complete
+        wire.take(url, bodies)
+    assert wire.peer.complete
+    wire.greet()
+    assert (wire.peer.warm, wire.peer.complete) == (False, True)
+    wire.take(CLUSTER, {**BODIES[CLUSTER], "c": cluster("c")})
+    assert not wire.peer.complete
+
+
+def test_virtual_hosts_are_fetched_on_demand() -> None:
+    wire = Wire(DELTA)
+    wire.peer.hosts = names(frozenset(("80/a", "80/b")))
+    wire.greet()
+    for url in (CLUSTER, ENDPOINT, LISTENER):
+        wire.take(url, BODIES[url])
+    ack, every, some = wire.take(ROUTE, BODIES[ROUTE])
+    assert [one.type_url for one in (ack, every, some)] == [ROUTE, VIRTUAL_HOST, VIRTUAL_HOST]
+    assert [list(one.resource_names_subscribe) for one in (every, some)] == [[], ["80/a", "80/b"]]
+    bodies = {name: host(name) for name in ("80/a", "80/c")}
+    (ack,) = wire.take(VIRTUAL_HOST, bodies, removed=("80/b",))
+    assert (ack.type_url, ack.response_nonce) == (VIRTUAL_HOST, "5")
+    assert wire.has(VIRTUAL_HOST) == {"80/a"}
+    assert wire.peer.warm
+    again = wire.greet()[-1]
+    assert (again.type_url, list(again.resource_names_subscribe)) == (VIRTUAL_HOST, ["*", "80/a", "80/b"])
+    assert list(again.initial_resource_versions) == ["80/a"]
+
+
+def host(name: str) -> bytes:
+    return pb.route_components.VirtualHost(name=name, domains=[name]).SerializeToString()
 
 
 def test_versions_that_a_server_does_not_give_are_empty() -> None:

@@ -72,12 +72,16 @@ class Stream:
         """
         self._hear(first)
         del first
+        # Each in a task of its own: a task that wakes goes down through all coroutines that wait for it,
+        # and between here and gRPC there are eight of them.
         reader = asyncio.create_task(self._read(), name=f"reader of {self.connection.id}")
+        writer = asyncio.create_task(self._write(), name=f"writer of {self.connection.id}")
         try:
-            await self._write()
+            await writer
         finally:
             reader.cancel()
-            await asyncio.wait([reader])
+            writer.cancel()
+            await asyncio.wait([reader, writer])
         if not reader.cancelled():
             reader.result()
 

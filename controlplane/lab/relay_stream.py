@@ -16,6 +16,8 @@ from controlplane.lab.faults import NACK_CODE, NACK_DETAIL, Direction, Fate, Fau
 
 _HELD = 0.05
 """Seconds that a response waits for another one to overtake it."""
+_HANDED = 5.0
+"""Seconds that the end of a stream waits for a message that the proxy does not read."""
 
 End = tuple[grpc.StatusCode, str]
 
@@ -55,6 +57,7 @@ class Stream:
     damaged: bool = False
     _proxy: str = ""
     _broken: asyncio.Event = field(default_factory=asyncio.Event)
+    _writing: asyncio.Future[None] | None = None
     _accepted: dict[str, str] = field(default_factory=dict)
     """State of the world: the version of each type that the server was told to be in force."""
     _answered: dict[str, str] = field(default_factory=dict)
@@ -75,6 +78,9 @@ class Stream:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            if self._writing is not None:
+                # gRPC takes no status while it has a message in hand: the proxy would wait for ever.
+                await asyncio.wait((asyncio.gather(self._writing, return_exceptions=True),), timeout=_HANDED)
 
     def end(self) -> None:
         """Break the stream now."""
@@ -165,7 +171,8 @@ class Stream:
 
     async def _deliver(self, held: list[bytes]) -> None:
         while held:
-            await self.context.write(held.pop(0))
+            self._writing = asyncio.ensure_future(self.context.write(held.pop(0)))
+            await asyncio.shield(self._writing)
 
     def _fate(self, data: bytes) -> Fate:
         kind = pb.discovery.DeltaDiscoveryResponse if self.delta else pb.discovery.DiscoveryResponse

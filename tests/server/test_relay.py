@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from controlplane.lab.client import Client, Protocol, channel
 from controlplane.lab.faults import NACK_DETAIL, Faults, Message
 from controlplane.lab.relay import SERVICE, Relay
 from tests.support import raw
-from tests.support.convergence import PROTOCOLS, WORKLOADS, difference
+from tests.support.convergence import HOSTS, PROTOCOLS, WORKLOADS, difference
 from tests.support.edits import Editor
 from tests.support.files import MeshFiles
 from tests.support.plane import client, serving_files
@@ -27,7 +28,6 @@ from tests.support.waiting import until
 
 EDITS = 60
 HARSH = Faults(
-    3,
     delay=0.3,
     drop=0.03,
     drop_request=0.03,
@@ -201,57 +201,65 @@ def test_a_cut_comes_after_the_response_and_headers_pass(tmp_path: Path) -> None
     asyncio.run(scene())
 
 
-def test_everybody_recovers(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("seed", "on_demand"), [(3, False), (4, True)])
+def test_everybody_recovers(tmp_path: Path, seed: int, on_demand: bool) -> None:
     """Random edits through a harsh relay: afterwards its clients have what the others have."""
+    asyncio.run(recover(tmp_path, seed, on_demand))
 
-    async def scene() -> None:
-        files = MeshFiles(tmp_path / "config")
-        editor = Editor(files, 3)
-        editor.begin()
-        rng = random.Random(3)
+
+async def recover(directory: Path, seed: int, on_demand: bool) -> None:
+    files = MeshFiles(directory / "config")
+    editor = Editor(files, seed)
+    editor.begin()
+    rng = random.Random(seed)
+    flags = ("--on-demand-virtual-hosts",) if on_demand else ()
+    async with serving_files(files, directory / "xds.sock", *flags) as served, asyncio.TaskGroup() as group:
+        relay = Relay(served.address, replace(HARSH, seed=seed), notice=0.1)
+        address = await relay.start(f"unix:{directory / 'relay.sock'}")
         suffering: dict[str, Client] = {}
-        async with serving_files(files, tmp_path / "xds.sock") as served, asyncio.TaskGroup() as group:
-            relay = Relay(served.address, HARSH, notice=0.1)
-            address = await relay.start(f"unix:{tmp_path / 'relay.sock'}")
-            tasks = []
-            for number, (name, namespace) in enumerate(WORKLOADS):
-                labels = {"app": name, "version": "v1", "pod": "a"}
-                for protocol in PROTOCOLS:
-                    key = f"{name}.{namespace} {protocol}"
-                    own = client(f"{name}-1", namespace, protocol, number + 2, **labels)
-                    await served.connect(own, key)
-                    suffering[key] = client(f"{name}-1", namespace, protocol, number + 2, **labels)
-                    tasks.append(group.create_task(persist(suffering[key], address)))
-            done = 0
-            while done < EDITS:
-                for _ in range(rng.randrange(1, 6)):
-                    editor.edit()
-                    done += 1
-                await asyncio.sleep(0.08)
-            editor.mend()
-            served.envoys = len(suffering)
-            relay.calm()
+        for key, own, other in pairs(on_demand):
+            await served.connect(own, key)
+            suffering[key] = other
+        tasks = [group.create_task(persist(other, address)) for other in suffering.values()]
+        for _ in range(EDITS // 3):
+            for _ in range(rng.randrange(1, 6)):
+                editor.edit()
+            for key, own in served.clients.items() if on_demand else ():
+                if own.on_demand:
+                    host = rng.choice(HOSTS)
+                    await own.ask(host)
+                    await suffering[key].ask(host)
+            await asyncio.sleep(0.08)
+        editor.mend()
+        served.envoys = len(suffering)
+        relay.calm()
 
-            def differing() -> list[str]:
-                return [
-                    f"{name}: {line}"
-                    for name, one in suffering.items()
-                    for line in difference(served.clients[name].views(), one.views())
-                ]
+        def differing() -> list[str]:
+            return [
+                f"{name}: {line}"
+                for name, one in suffering.items()
+                for line in difference(served.clients[name].views(), one.views())
+            ]
 
-            await served.taken_in()
-            await until(
-                lambda: not served._busy() and not differing(), lambda: f"{served._busy()} {differing()}"
-            )
-            for fault in ("drop", "swap", "nack", "cut", "wait"):
-                assert relay.counts[fault] > 2, relay.counts
-            assert relay.counts["streams"] > 2 * len(suffering)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await relay.stop()
+        await served.taken_in()
+        await until(lambda: not served._busy() and not differing(), lambda: f"{served._busy()} {differing()}")
+        for fault in ("drop", "swap", "nack", "cut", "wait"):
+            assert relay.counts[fault] > 2, relay.counts
+        assert relay.counts["streams"] > 2 * len(suffering)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await relay.stop()
 
-    asyncio.run(scene())
+
+def pairs(on_demand: bool) -> Iterator[tuple[str, Client, Client]]:
+    """Clients and their doubles."""
+    for number, (name, namespace) in enumerate(WORKLOADS):
+        labels = {"app": name, "version": "v1", "pod": "a"}
+        for protocol in PROTOCOLS:
+            own, other = (client(f"{name}-1", namespace, protocol, number + 2, **labels) for _ in "ab")
+            own.on_demand = other.on_demand = on_demand and protocol == "DELTA_GRPC"
+            yield f"{name}.{namespace} {protocol}", own, other
 
 
 async def persist(one: Client, address: str) -> None:

@@ -93,6 +93,9 @@ def test_a_deletion_has_no_file_time_so_both_clocks_start_at_the_source_event() 
     (checked,), found = agree([row], {1: CHANGE._replace(action="delete", stamped=None)}, errors())
     assert found.holds and found.limited == 1
     assert checked.agree == pytest.approx(0.0004)
+    # The same for what the server never saw by itself: its event is the later change's.
+    (_,), found = agree([row._replace(note="superseded coalesced")], {1: CHANGE}, errors())
+    assert found.holds and found.limited == 1
 
 
 def test_rows_of_one_side_only_are_counted_and_not_judged() -> None:

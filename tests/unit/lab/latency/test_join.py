@@ -265,3 +265,93 @@ def test_without_a_servers_log_there_is_the_outside_time() -> None:
     assert rows["b.shop"].status == "untouched"
     run.change(9, 30.0, EP)
     assert {one.status for one in join(run.changes, run.receipts).rows if one.number == 9} == {"unseen"}
+
+
+def test_an_older_state_that_comes_after_a_newer_one_changes_nothing() -> None:
+    run = plain()
+    run.receipts.clear()
+    run.change(2, 10.1)
+    run.receipt(ONE, 10.6, 2)
+    run.response("a.shop-1", 7, 12.0)
+    run.receipt(ONE, 12.2, 1)
+    assert row(run, 1).outside == pytest.approx(0.6)
+    assert row(run, 2).outside == pytest.approx(0.5)
+
+
+def test_of_two_changes_that_travel_in_one_type_a_proxy_may_need_one() -> None:
+    run = plain()
+    other = ("VirtualService", "shop", "pay")
+    run.events = [event for event in run.events if event["e"] not in ("batch", "settled")]
+    run.change(2, 10.01, other)
+    run.batch(7, 10.0, (VS, 10.0), (other, 10.01))
+    run.connected("b.shop-2")
+    run.woken("b.shop-2", 7, 10.31)
+    run.response("b.shop-2", 7, 10.5)
+    run.receipt("b.shop", 10.7, 2)
+    found = row(run, 1, "b.shop")
+    assert (found.status, found.outside) == ("untouched", None)
+    assert row(run, 2, "b.shop").status == "acked"
+
+
+def test_an_event_between_two_changes_is_of_the_nearer_one() -> None:
+    run = plain()
+    run.change(2, 10.010)
+    for event in run.events:
+        if event["e"] == "batch":
+            event["changes"][0]["at"] = 10.002
+    assert row(run, 1).note == ""
+    assert row(run, 2).note.startswith("unattributed")
+
+
+def test_an_object_that_was_deleted_and_made_again_was_gone_when_the_log_says_so() -> None:
+    run = Run()
+    run.connected("a.shop-1")
+    run.change(1, 10.0, action="delete")
+    run.batch(7, 10.0, (VS, 10.03))
+    run.woken("a.shop-1", 7, 10.3)
+    run.response("a.shop-1", 7, 10.4)
+    run.receipt(ONE, 10.6)
+    run.change(2, 20.0)
+    run.batch(8, 20.0, (VS, 20.0))
+    run.woken("a.shop-1", 8, 20.3)
+    run.response("a.shop-1", 8, 20.4)
+    run.receipt(ONE, 20.6, 2)
+    # Later it was woken for something else, and needed nothing.
+    run.event("untouched", proxy="a.shop-1", revision=9, at=30.0)
+    assert (row(run, 1).outside, row(run, 1).note) == (pytest.approx(0.6), "")
+    assert row(run, 2).outside == pytest.approx(0.6)
+
+
+def test_a_response_that_was_lost_with_its_stream_leaves_the_proxy_gone() -> None:
+    run = plain()
+    run.connected("b.shop-2")
+    run.woken("b.shop-2", 7, 10.31)
+    run.response("b.shop-2", 7, 10.5, answered=None)
+    run.event("gone", proxy="b.shop-2", at=10.6)
+    assert row(run, proxy="b.shop").status == "gone"
+
+
+def test_a_response_of_an_older_revision_cannot_carry_the_change_and_is_noted() -> None:
+    run = plain()
+    for event in run.events:
+        if event["e"] == "response":
+            event["revision"] = 6
+    assert row(run).note == "early"
+
+
+def test_a_write_that_is_noted_after_the_answer_was_done_by_then() -> None:
+    run = plain()
+    for event in run.events:
+        if event["e"] == "response":
+            event["written"] = 10.95
+    assert row(run).write == row(run).ack == pytest.approx(0.8)
+
+
+def test_of_two_changes_without_number_in_one_batch_the_first_is_coalesced() -> None:
+    run = plain()
+    run.receipts = [run.receipts[0]._replace(markers=())]
+    run.change(2, 10.05)
+    run.events = [event for event in run.events if event["e"] not in ("batch", "settled")]
+    run.batch(7, 10.0, (VS, 10.0), (VS, 10.05))
+    assert [row(run, n).note for n in (1, 2)] == ["coalesced", ""]
+    assert [row(run, n).outside for n in (1, 2)] == pytest.approx([0.6, 0.55])

@@ -18,6 +18,9 @@ def test_an_interval_needs_two_repeats_and_is_the_same_every_time() -> None:
     first, again = statistics.interval(repeats, seed=7), statistics.interval(repeats, seed=7)
     assert first == again
     assert first is not None and min(repeats) <= first[0] < 10.24 < first[1] <= max(repeats)
+    many = statistics.interval([float(n) for n in range(100)])
+    # The mean's standard error is 2.9.
+    assert many == pytest.approx((49.5 - 5.7, 49.5 + 5.7), abs=0.6)
     wide = statistics.interval([5.0, 15.0, 2.0, 20.0, 10.2], seed=7)
     assert wide is not None and wide[1] - wide[0] > first[1] - first[0]
 

@@ -6,6 +6,8 @@
     spine, fanout, memory, storm
                 the cases; each returns plain data
     graph       the incremental engine by itself, with queries that do nothing
+    fleet_cost, fleet_share
+                what synthetic proxies cost, by themselves and beside the server
     report     tables, JSON; plots draws them
 
 Meshes and proxies are those of the lab: controlplane.lab.churn, controlplane.lab.fleet.

@@ -10,6 +10,7 @@ inbound clusters are.  "shuffled": the same ones in another order for every prox
 
 from __future__ import annotations
 
+import gc
 import random
 import resource
 import socket
@@ -174,6 +175,8 @@ def measure(count: int, delta: bool) -> Iterator[tuple[str, ...]]:
 
 
 def main() -> int:
+    # As the fleet's processes are set up.
+    gc.disable()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     counts = [int(one) for one in sys.argv[1:]] or [500, 2000]

@@ -32,6 +32,14 @@ class Envoy:
         self._versions: dict[str, str] = {}
         self._nonces: dict[str, str] = {}
 
+    def again(self) -> Envoy:
+        """The same proxy, on a stream that began before the server saw the end of this one."""
+        made = Envoy(self.variant, self._on_demand)
+        made.has = {url: dict(found) for url, found in self.has.items()}
+        made._wanted = dict(self._wanted)
+        made._versions = dict(self._versions)
+        return made
+
     def connect(self) -> list[Request]:
         """The first requests of a stream; after a reconnect they say what it has."""
         self._nonces.clear()

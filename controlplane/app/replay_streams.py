@@ -169,11 +169,14 @@ class Streams:
 
     def _envoy(self, proxy: Proxy, variant: Variant) -> Envoy:
         found = self._absent.pop((proxy.id, variant), None)
-        if found is None:
-            return Envoy(variant, self._on_demand)
-        envoy, timer = found
-        timer.cancel()
-        return envoy
+        if found is not None:
+            envoy, timer = found
+            timer.cancel()
+            return envoy
+        for stream in reversed(self.open.values()):
+            if (stream.connection.proxy.id, stream.connection.variant) == (proxy.id, variant):
+                return stream.envoy.again()
+        return Envoy(variant, self._on_demand)
 
     def _changed(self, stream: Stream) -> None:
         stream.session.rebind(stream.view.feeds)

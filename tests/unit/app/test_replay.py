@@ -150,6 +150,26 @@ def test_who_comes_back_soon_has_what_it_had(tmp_path: Path) -> None:
     assert soon.bytes["eds"] == late.bytes["eds"]
 
 
+def test_who_comes_back_before_the_server_sees_its_end_has_what_it_had(tmp_path: Path) -> None:
+    def tell(story: Story) -> None:
+        begin(story)
+        story.come("web-1.front-1", proxy("web-1"))
+        story.recorder.asked("web-1.front-1", "vhds", ("80/web.front.svc.cluster.local",))
+        story.wait(1.0)
+        story.come("web-1.front-2", proxy("web-1"))
+        story.recorder.gone("web-1.front-1")
+        story.wait(1.0)
+        story.put(a.service("web", "front", "http=80:8080", number=5))
+
+    path = write(tmp_path / "r", tell, on_demand_virtual_hosts=True)
+    first, second = (replay(Options(path, proxy=f"web-1.front-{number}")) for number in (1, 2))
+    assert first.responses["vhds"] == 2
+    assert second.bytes["cds"] < first.bytes["cds"]
+    dumped = replay(Options(path, proxy="web-1.front-2", dump=tmp_path / "dump"))
+    assert dumped.sha256 == second.sha256
+    assert "80/web.front.svc.cluster.local" in (tmp_path / "dump" / "web-1.front.delta.json").read_text()
+
+
 def test_both_variants_are_played(tmp_path: Path) -> None:
     def tell(story: Story) -> None:
         begin(story)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import signal
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -269,3 +271,29 @@ async def persist(one: Client, address: str) -> None:
             with contextlib.suppress(grpc.aio.AioRpcError):
                 await one.run(connection)
         await asyncio.sleep(0.02)
+
+
+def test_the_command_relays_until_it_is_told_to_end(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with serving_files(MeshFiles(tmp_path / "config"), tmp_path / "xds.sock") as served:
+            door = tmp_path / "relay.sock"
+            command = [sys.executable, "-m", "controlplane", "relay", "--listen", f"unix:{door}"]
+            child = await asyncio.create_subprocess_exec(
+                *command, "--upstream", served.address, "--delay", "0.5", "--seed", "1", stdout=-1
+            )
+            assert child.stdout is not None
+            try:
+                said = await asyncio.wait_for(child.stdout.readline(), 20)
+                assert said.decode() == f"relaying unix:{door} to {served.address}\n"
+                async with raw.raw(f"unix:{door}", "GRPC") as call:
+                    await call.write(raw.request("GRPC"))
+                    assert await nonce_of("GRPC", call)
+                child.send_signal(signal.SIGTERM)
+                said, _ = await asyncio.wait_for(child.communicate(), 20)
+            finally:
+                if child.returncode is None:
+                    child.kill()
+            assert child.returncode == 0
+            assert "streams 1" in said.decode()
+
+    asyncio.run(scene())

@@ -78,6 +78,7 @@ def _sizes(parser: argparse.ArgumentParser, seconds: float) -> None:
     add("--throttle", type=whole, metavar="N", help="proxies that are pushed to at once (default: server's)")
     servers = "mini-istiod (default), istiod-api, istiod-files, snapshot; repeatable"
     add("--subject", action="append", metavar="NAME", help=servers)
+    add("--no-push-log", action="store_true", help="spare the server the account of its stages")
     add("--set", action="append", default=[], metavar="OPTION=VALUE", help="an option of the scenario")
     add("--server-flag", action="append", default=[], metavar="FLAG", help="for the server; repeatable")
     add("--out", type=Path, metavar="DIR", help=f"default: {REPORTS}/<scenario>-<time>")

@@ -116,6 +116,7 @@ def series(args: argparse.Namespace) -> Series:
     if not workload.events:
         raise BenchError(f"{chosen.name}: nothing happens within {args.seconds:g} s; give more --seconds")
     setup = Setup(
+        push_log=not args.no_push_log,
         proxies=args.proxies or PROXIES.get(chosen.name, 200),
         fleet=FleetOptions(
             processes=args.processes,

@@ -87,7 +87,7 @@ def _cost(subjects: Mapping[str, Mapping[str, Any]]) -> Table:
         ("CPU per change, ms", lambda one: one["cpu_seconds_per_change"] * 1000),
         ("responses per change", lambda one: one["pushes_per_change"]),
         ("bytes per change", lambda one: one["bytes_per_change"]),
-        ("memory, MB", lambda one: one["rss_mb"]),
+        ("memory at the end, MB", lambda one: one["rss_mb"]),
         ("all warm at the start, ms", lambda one: one["warm_ms"].get("max")),
         ("loop lag max, ms", lambda one: one.get("lag_ms", {}).get("max")),
         ("GC pause max, ms", lambda one: one.get("gc_ms", {}).get("max")),

@@ -45,7 +45,8 @@ class Setup:
     """What is run, apart from the workload.
 
     `quiet` is for how many seconds nothing may arrive before the schedule begins and after it has ended; it
-    must be longer than the debounce.  `warm_up` edits of each kind come first.  `about` is added to run.json.
+    must be longer than the debounce.  `warm_up` edits of each kind come first.  Without `push_log` only
+    the outside time is known, and the server does no work for that.  `about` is added to run.json.
     """
 
     subject: Subject = BY_NAME["mini-istiod"]
@@ -55,6 +56,7 @@ class Setup:
     quiet: float = 1.0
     connect_timeout: float = 120.0
     warm_up: int = 3
+    push_log: bool = True
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -66,7 +68,7 @@ def run(workload: Workload, setup: Setup, folder: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="mini-istiod-bench-") as scratch:
         work = Path(scratch)
         directory, log = Directory(work / "config"), work / "push-log.jsonl"
-        options = replace(setup.options, folder=work / "server", push_log=log)
+        options = replace(setup.options, folder=work / "server", push_log=log if setup.push_log else None)
         with (
             _serving(setup.subject, directory, options, workload) as server,
             Fleet(server.address, nodes, setup.fleet) as fleet,

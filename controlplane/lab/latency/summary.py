@@ -123,11 +123,13 @@ def _bytes(receipts: Iterable[Receipt]) -> dict[str, dict[str, int]]:
 def _server(material: Material, number: int) -> dict[str, Any]:
     """What it cost, from the kernel's account; what only its own log tells is left out without one."""
     cpu = _spent(material, "server")
+    rss = [one.rss / _MB for one in material.samples if one.process == "server"]
     found: dict[str, Any] = {
         "cpu_seconds_per_change": cpu / number,
         "cpu_share": cpu / (material.end - material.begin) if material.end > material.begin else 0.0,
         "fleet_cpu_share": _spent(material, "fleet") / max(material.end - material.begin, 1e-9),
-        "rss_mb": max((one.rss for one in material.samples if one.process == "server"), default=0) / _MB,
+        "rss_mb": rss[-1] if rss else 0.0,
+        "rss_peak_mb": max(rss, default=0.0),
     }
     log = material.log
     if log is None:

@@ -40,13 +40,14 @@ def test_sizes_and_options_reach_the_workload_and_the_server() -> None:
     made = series(
         *("run", "endpoint-rotation", "--services", "30", "--namespaces", "3", "--proxies", "7"),
         *("--seconds", "4", "--set", "arrivals=every:2", "--protocol", "sotw", "--throttle", "9"),
-        *("--debounce-after", "20s", "--subject", "snapshot", "--subject", "mini-istiod"),
+        *("--no-push-log", "--debounce-after", "20s", "--subject", "snapshot", "--subject", "mini-istiod"),
     )
     assert (made.workload.mesh.services, made.workload.mesh.endpoints) == (30, 10)
     assert len(made.workload.events) <= 2
     assert [setup.subject.name for setup in made.setups] == ["snapshot", "mini-istiod"]
     setup = made.setups[0]
     assert (setup.proxies, setup.fleet.protocol, setup.options.push_throttle) == (7, "GRPC", 9)
+    assert not setup.push_log and Setup().push_log
     # Neither below the other, and quiet for longer than a change may wait.
     assert setup.options.debounce_max == 20.0
     assert setup.quiet > 20.0

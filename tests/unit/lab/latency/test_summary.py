@@ -27,7 +27,8 @@ def material(rows: list[Latency], late: float = 0.0) -> Material:
     """Two changes, scheduled one and two seconds after the start at 100; receipts of 10 bytes."""
     changes = {1: Change(1, *VS, "put", 1.0, 101.0 + late), 2: Change(2, *EP, "put", 2.0, 102.0)}
     receipts = [Receipt("a.n", "rds", at, 10, 1, 0, (), None) for at in (50.0, 101.2, 102.2)]
-    samples = [Sample(at, "server", at / 10, 5_000_000, 0.0, None, None) for at in (90.0, 101.0, 103.0)]
+    sizes = ((90.0, 4), (101.0, 7), (103.0, 5))
+    samples = [Sample(at, "server", at / 10, mb * 1_000_000, 0.0, None, None) for at, mb in sizes]
     log = PushLog(pauses=[Pause(50.0, 9.0, None), Pause(102.0, 0.004, None), Pause(102.5, 0.02, "2")])
     return Material(rows, changes, receipts, samples, log, start=100.0, begin=100.5, end=104.0)
 
@@ -78,7 +79,7 @@ def test_cost_is_of_the_measured_part() -> None:
     found = summarise(material([ROW]))
     assert (found["bytes_per_change"], found["pushes_per_change"]) == (10.0, 1.0)
     assert found["cpu_seconds_per_change"] == pytest.approx(0.1)
-    assert found["rss_mb"] == 5.0
+    assert (found["rss_mb"], found["rss_peak_mb"]) == (5.0, 7.0)
     assert (found["lag_ms"]["max"], found["gc_ms"]["max"]) == pytest.approx((4.0, 20.0))
     assert found["bytes_by_type"] == {"rds": {"responses": 2, "bytes": 20}}
 

@@ -36,7 +36,6 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(found, indent=2))
         return 0
-    for name, value in found.items():
-        if value != "":
-            print(f"{name:14} {json.dumps(value) if isinstance(value, dict) else value}")
+    shown = {name: json.dumps(value) if isinstance(value, dict) else value for name, value in found.items()}
+    print("\n".join(f"{name:14} {value}" for name, value in shown.items() if value != ""))
     return 0

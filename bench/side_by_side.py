@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -49,6 +50,8 @@ Runs = dict[str, list[dict[str, Any]]]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """0 when every server that was asked for was measured."""
+    # Servers end with their blocks, so being told to end has to leave them.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     args = _arguments(argv)
     size = _size(args)
     missing = build_missing(sorted({program for name in args.subject for program in _NEEDS[name]}))

@@ -15,13 +15,16 @@ from controlplane.lab.fleet.options import Ending
 from controlplane.lab.fleet.options import Receipt as Received
 from controlplane.lab.fleet.options import Turn as Turned
 from controlplane.lab.latency import dataset, pushlog
-from controlplane.lab.latency.agreement import Errors, agree
+from controlplane.lab.latency.agreement import Errors, agree, noticed
 from controlplane.lab.latency.dataset import Change, Latency, Receipt, Sample, Turn
 from controlplane.lab.latency.join import Joined, join
 from controlplane.lab.latency.lateness import Waiting, of_fleet
 from controlplane.lab.latency.statistics import distribution
 from controlplane.lab.latency.summary import Material, summarise
 from controlplane.lab.sampling import with_pauses
+
+_SOME = 20_000
+"""Rows that are enough to tell how sharp the agreement is."""
 
 
 @dataclass(slots=True)
@@ -66,7 +69,9 @@ def conclude(found: Collected, folder: Path) -> dict[str, Any]:
         busy = of_fleet(receipts, _delay(found.fleet), turns)
         errors = Errors(busy, Waiting(samples, "fleet"), Waiting(samples, "server"))
         rows, agreement = agree(joined.rows, changes, errors)
-        extra["agreement"] = {**agreement.as_json(), **_fit(joined)}
+        some = rows[:: len(rows) // _SOME + 1]
+        sharp = {f"{ms:+d} ms": noticed(some, changes, errors, ms / 1000) for ms in (-20, -5, 5, 20)}
+        extra["agreement"] = {**agreement.as_json(), "would_notice": sharp, **_fit(joined)}
     dataset.write(folder / "latency.csv", Latency, rows)
     summary = {
         "scenario": found.workload.name,

@@ -117,6 +117,27 @@ def agree(
     return checked, found
 
 
+def noticed(
+    rows: Iterable[Latency], changes: Mapping[int, Change], errors: Errors, seconds: float
+) -> float | None:
+    """The share of rows that would not agree if the server told plans and writes by so much too late.
+
+    That is how sharp the check is on this run: errors that are granted hide others.  None without rows.
+    """
+    moved = (
+        row._replace(plan=row.plan + seconds, write=row.write + seconds)
+        for row in rows
+        if row.plan is not None and row.write is not None
+    )
+    found = Agreement()
+    wrong = 0
+    for row in moved:
+        before = found.apart, found.broken.total()
+        _check(row, changes[row.number], errors, found)
+        wrong += before != (found.apart, found.broken.total())
+    return wrong / found.rows if found.rows else None
+
+
 def _check(row: Latency, change: Change, errors: Errors, found: Agreement) -> Latency:
     if row.status == "absent" or not row.touched or row.outside is None:
         return row

@@ -2,7 +2,7 @@
 
 import pytest
 
-from controlplane.lab.latency.agreement import Errors, agree, broken_orders
+from controlplane.lab.latency.agreement import Errors, agree, broken_orders, noticed
 from controlplane.lab.latency.dataset import Change, Latency, Sample
 from controlplane.lab.latency.lateness import Stretches, Waiting, of_fleet
 from tests.unit.lab.latency.logs import VS, Run
@@ -96,6 +96,17 @@ def test_a_deletion_has_no_file_time_so_both_clocks_start_at_the_source_event() 
     # The same for what the server never saw by itself: its event is the later change's.
     (_,), found = agree([row._replace(note="superseded coalesced")], {1: CHANGE}, errors())
     assert found.holds and found.limited == 1
+
+
+def test_how_sharp_the_check_is_can_be_told() -> None:
+    changes = {1: CHANGE}
+    rows = [ROW, ROW._replace(proxy="b.n", plan=0.121, write=0.1401)]
+    # A plan after its receipt, for the first row only; a sum that is wrong; an order that is.
+    assert noticed(rows, changes, errors(), 0.012) == 0.5
+    assert noticed(rows, changes, errors(), -0.005) == 1.0
+    assert noticed(rows, changes, errors(Stretches([(100.0, 101.0)])), -0.005) == 0.5
+    assert noticed(rows, changes, errors(), 0.0) == 0.0
+    assert noticed([], changes, errors(), 0.0) is None
 
 
 def test_rows_of_one_side_only_are_counted_and_not_judged() -> None:

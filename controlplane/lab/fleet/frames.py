@@ -28,9 +28,10 @@ _RESOURCE_FIELD = 2 << 3 | 2
 class Resource:
     """The content of a resource; one object for equal bytes, as long as a proxy has it."""
 
-    __slots__ = ("__weakref__", "_hash", "body", "markers", "name", "refs")
+    __slots__ = ("__weakref__", "_hash", "body", "markers", "name", "refs", "url")
 
     def __init__(self, url: str, body: bytes) -> None:
+        self.url = url
         self.body = body
         self.name = _name(body)
         self.refs: tuple[str, ...] = references(url, body) if url in FOLLOWED else ()
@@ -39,9 +40,13 @@ class Resource:
 
     @property
     def hash(self) -> str:
-        """A hash of the bytes, equal in all processes."""
+        """A hash of the message, equal in all processes.
+
+        Not of the bytes: Go writes maps in any order, and what Envoy compares is the message.
+        """
         if not self._hash:
-            self._hash = hashlib.blake2b(self.body, digest_size=8).hexdigest()
+            canonical = pb.deterministic(pb.parse(self.url, self.body))
+            self._hash = hashlib.blake2b(canonical, digest_size=8).hexdigest()
         return self._hash
 
 

@@ -96,7 +96,7 @@ class Holding:
             wanted = names(frozenset(one for held in after.values() for one in held.resource.refs))
         more, fewer = wanted.all - self.wanted.all, self.wanted.all - wanted.all
         fresh = content.url == CLUSTER and any(
-            held.resource.refs and name in before and before[name].resource is not held.resource
+            held.resource.refs and name in before and _differ(before[name], held)
             for name, held in content.found.items()
         )
         holding = Holding(after, wanted)
@@ -114,6 +114,10 @@ class Holding:
             if old is not held and held.resource.refs != (() if old is None else old.resource.refs):
                 return True
         return False
+
+
+def _differ(one: Held, other: Held) -> bool:
+    return one.resource is not other.resource and one.resource.hash != other.resource.hash
 
 
 NOTHING = Holding()

@@ -82,9 +82,9 @@ class Peer:
             self.holdings[url], follow = self._has(url).after(content)
             if follow is not None:
                 requests += self._follow(follow)
-        requests.append(self.variant.answer(url, self._has(url).asked, self._last[url], error))
         if not self._asked and (url == ENDPOINT or not self._has(ENDPOINT).asked.all):
             requests += self.listeners()
+        requests.append(self.variant.answer(url, self._has(url).asked, self._last[url], error))
         if url == ROUTE and self.hosts.all and VIRTUAL_HOST not in self.holdings:
             requests += self._demand()
         return Taken(requests, numbers)

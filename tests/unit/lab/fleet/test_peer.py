@@ -86,7 +86,7 @@ def test_a_new_proxy_asks_as_envoy_does(protocol: str) -> None:
     assert (follow.response_nonce, follow.HasField("node")) == ("", False)
     assert (ack.type_url, ack.response_nonce) == (CLUSTER, "1")
     # Listeners when endpoints are there.
-    ack, listeners = wire.take(ENDPOINT, {"a": endpoints("a"), "other": endpoints("other")})
+    listeners, ack = wire.take(ENDPOINT, {"a": endpoints("a"), "other": endpoints("other")})
     assert (ack.type_url, ack.response_nonce) == (ENDPOINT, "2")
     assert (listeners.type_url, listeners.response_nonce) == (LISTENER, "")
     follow, ack = wire.take(LISTENER, {"l": listener("l", "r2", "r1", "r2")})
@@ -101,7 +101,7 @@ def test_a_new_proxy_asks_as_envoy_does(protocol: str) -> None:
 def test_without_endpoints_listeners_are_asked_for_at_once(protocol: str) -> None:
     wire = Wire(protocol)
     wire.greet()
-    _, listeners = wire.take(CLUSTER, {"c": cluster("c", eds=None)})
+    listeners, _ = wire.take(CLUSTER, {"c": cluster("c", eds=None)})
     assert listeners.type_url == LISTENER
     wire.take(LISTENER, {})
     assert wire.peer.warm
@@ -144,6 +144,21 @@ def test_in_the_state_of_the_world_all_names_are_listed() -> None:
     again, _ = wire.take(CLUSTER, {"b": cluster("b"), "c": cluster("c", salt=1)})
     assert (again.type_url, list(again.resource_names)) == (ENDPOINT, ["b", "c"])
     (_,) = wire.take(CLUSTER, {"b": cluster("b"), "c": cluster("c", salt=1)}, version="x")
+    # The same with a map in another order.
+    words = [tagged("c", "x", "y"), tagged("c", "y", "x")]
+    assert words[0] != words[1]
+    assert len(wire.take(CLUSTER, {"b": cluster("b"), "c": words[0]})) == 2
+    assert len(wire.take(CLUSTER, {"b": cluster("b"), "c": words[1]})) == 1
+
+
+def tagged(name: str, *keys: str) -> bytes:
+    """A cluster with a map that is written in this order."""
+    body = cluster(name)
+    for key in keys:
+        made = pb.cluster.Cluster()
+        made.metadata.filter_metadata[key].SetInParent()
+        body += made.SerializeToString()
+    return body
 
 
 @both

@@ -163,15 +163,19 @@ class Stream:
 
     async def _sleep(self, blocked: bool) -> Slot | None:
         """Sleep until it is this stream's turn; `blocked` if what may be due has to wait for something."""
+        stirred = self.session.stirred
+        if stirred and not blocked and (slot := self._throttle.try_take()) is not None:
+            # The rest of a flush follows at once, not a turn of the loop later, if nobody has to wait for it.
+            return slot
         loop = asyncio.get_running_loop()
         turn: Turn = loop.create_future()
         self._turn = turn
         self._queued = False
         timer = None
-        if not self.session.stirred:
+        if not stirred:
             self._is_idle()
         elif not blocked:
-            self._queue()
+            self._stand(self._clock.monotonic())
         elif (deadline := self.session.deadline(now := self._clock.monotonic())) is not None:
             timer = loop.call_later(deadline - now, self._queue)
         try:

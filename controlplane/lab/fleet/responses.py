@@ -27,6 +27,10 @@ _EDGE = 32
 _KEPT = 64 * 2**20
 """Bytes of recent responses that are kept for comparison."""
 _LARGE = 2**20
+_SMALL = 2**14
+"""Up to so many bytes, looking up all of them is cheaper than comparing with several."""
+_MANY = 256
+"""Sections that differ in the middle only: as many are tried one after the other."""
 
 
 class Content:
@@ -120,7 +124,9 @@ class Parser:
         return Response(content, version, tail.nonce)
 
     def _section(self, url: str, data: bytes, start: int, stop: int) -> _Section:
-        key = (url, stop - start, data[start : start + _EDGE], data[max(start, stop - _EDGE) : stop])
+        size = stop - start
+        edge = size if size <= _SMALL else _EDGE
+        key = (url, size, data[start : start + edge], data[max(start, stop - _EDGE) : stop])
         alike = self._sections.get(key)
         if alike is None:
             alike = self._sections[key] = _Alike()
@@ -130,21 +136,23 @@ class Parser:
                 alike.misses = 0
                 return found
         alike.misses += 1
-        if not alike.worth(stop - start):
+        if not alike.worth(size):
             return _Section(b"")
         made = _Section(data[start:stop])
         alike.sections.append(made)
+        if len(alike.sections) > _MANY:
+            self._forget(alike.sections[0])
         self._order[made] = key
         self._size += len(made.data)
         while self._size > self._kept and len(self._order) > 1:
-            self._forget()
+            self._forget(next(iter(self._order)))
         return made
 
-    def _forget(self) -> None:
-        oldest, key = self._order.popitem(last=False)
-        self._size -= len(oldest.data)
+    def _forget(self, section: _Section) -> None:
+        key = self._order.pop(section)
+        self._size -= len(section.data)
         alike = self._sections[key].sections
-        alike.remove(oldest)
+        alike.remove(section)
         if not alike:
             del self._sections[key]
 

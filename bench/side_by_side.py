@@ -64,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ),
         "machine": machine.describe(),
         "size": asdict(size),
+        "full": not args.quick,
         "missing": missing,
         "settings": {name: _told(SETTINGS[name]) for name in args.setting},
         "results": {},
@@ -77,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 _once(report, results, name, setting, size, repeat)
                 (folder / "side-by-side.json").write_text(json.dumps(_rounded(report)))
         print(f"\n## {setting}\n")
-        print("\n".join(side_table.table(results)))
+        print("\n".join(side_table.table(results, report["full"])))
     page = side_page.write(report, folder)
     print(f"\nall figures: {folder / 'side-by-side.json'}\npage: {page}")
     for failure in report["failures"]:

@@ -53,7 +53,7 @@ def _parts(report: Mapping[str, Any], folder: Path) -> Iterator[str]:
         drawn = curves(results, folder / f"curves-{setting}.svg")
         if drawn is not None:
             yield page.picture(drawn, f"curves-{setting}", "Every latency of every repeat; logarithmic.")
-        head, *rows = side_table.cells(results)
+        head, *rows = side_table.cells(results, report["full"])
         yield page.table("Medians over repeats, and ratios", head, rows)
     yield page.heading("Make it again")
     yield page.code(report["command"])

@@ -76,6 +76,7 @@ def measure(subject: Subject, options: Options, size: Size) -> Result:
             "VirtualService": _series(bench, _route_change),
             "endpoints": _series(bench, _endpoint_change),
             "same": _series(bench, None),
+            "idle_cpu": _idle_cpu(bench),
             "endpoint_bytes": _assignment(bench),
             "restart": None if subject.silent_when_current else _restart(bench),
         }
@@ -230,6 +231,14 @@ def _collect(bench: Bench, number: int, proxies: int) -> list[Receipt]:
     # Without proxies to wait for, the server gets the time that its source and debounce may take.
     bench.fleet.quiet(_QUIET if proxies else 1.5)
     return found + bench.fleet.receipts()
+
+
+def _idle_cpu(bench: Bench, seconds: float = 2.0) -> float:
+    """CPU seconds per second while nothing happens."""
+    bench.fleet.quiet(_QUIET)
+    before, began = bench.running.cpu(), time.monotonic()
+    time.sleep(seconds)
+    return (bench.running.cpu() - before) / (time.monotonic() - began)
 
 
 def _assignment(bench: Bench) -> int:

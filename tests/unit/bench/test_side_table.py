@@ -15,6 +15,7 @@ def run(repeat: int = 0, factor: float = 1.0, **changed: Any) -> dict[str, Any]:
         "latencies": [[0.11 * factor, 0.2 * factor], [0.12 * factor, 0.3 * factor], [0.4 * factor]],
         "missing": 0,
         "cpu": 0.02 * factor,
+        "seconds": 3.0,
         "bytes": 700.0,
     }
     return {
@@ -26,6 +27,7 @@ def run(repeat: int = 0, factor: float = 1.0, **changed: Any) -> dict[str, Any]:
         "VirtualService": series,
         "endpoints": series,
         "endpoint_bytes": 300,
+        "idle_cpu": 0.005,
         "restart": {"ready": 0.5, "warm": [0.1, 1.5], "cpu": 1.0},
         "rss": {"most": 100_000_000},
         **changed,
@@ -82,12 +84,25 @@ def test_verdicts(found: Any, target: float | None, text: str) -> None:
 
 
 def test_every_row_of_the_table_has_a_cell_for_every_column() -> None:
-    results = {"mini-istiod": [run(0), run(1)], "other": [run(0, 5.0), run(1, 5.0)], "failed": []}
+    results = {"mini-istiod": [run(0), run(1)], "istiod": [run(0, 5.0), run(1, 5.0)], "failed": []}
     head, *rows = cells(results)
-    assert head == ["figure", "unit", "mini-istiod", "other", "other / ours [95 %]", "target"]
+    assert head == ["figure", "unit", "mini-istiod", "istiod", "istiod / ours [95 %]", "target"]
     assert [len(row) for row in rows] == [len(head)] * len(FIGURES)
     assert rows[0][2:5] == ["300", "1,500", "5x [5, 5]"]
     assert len(table(results)) == len(FIGURES) + 2
+
+
+def test_targets_are_about_istiod_at_full_size() -> None:
+    runs = {"mini-istiod": [run()], "istiod-api": [run(0, 9.0)], "snapshot": [run(0, 9.0)]}
+    net_row = cells(runs)[2]
+    assert net_row[5:7] == ["13x met", "13x"]
+    assert cells(runs, judged=False)[2][5:7] == ["13x", "13x"]
+
+
+def test_what_a_server_needs_idle_is_no_part_of_a_change() -> None:
+    figures = {row[0]: row for row in cells({"mini-istiod": [run()]})}
+    assert figures["CPU of one endpoint change"][2] == "20"
+    assert figures["... beyond what it needs idle"][2] == "15"
 
 
 def test_the_table_stands_without_our_own_runs() -> None:

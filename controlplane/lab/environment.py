@@ -12,7 +12,7 @@ from typing import Any
 
 from controlplane import __version__
 
-_PACKAGES = ("grpcio", "protobuf", "uvloop", "xds-protos", "watchfiles")
+_PACKAGES = ("grpcio", "protobuf", "uvloop", "xds-protos", "asyncinotify")
 
 
 def describe() -> dict[str, Any]:

@@ -150,7 +150,7 @@ def test_a_configmap_swap_arrives_by_events(tmp_path: Path) -> None:
     async def test() -> None:
         # No sweep within the patience of the test.
         async with following(tmp_path, sweep=3600.0) as inbox:
-            await asyncio.sleep(2 * watch.TICK / 1000)
+            await asyncio.sleep(2 * watch.TICK)
             (tmp_path / "..2").mkdir()
             (tmp_path / "..2/a.yaml").write_text(service("a", 81))
             (tmp_path / "..data_tmp").symlink_to("..2")
@@ -224,7 +224,7 @@ def test_a_directory_made_anew_in_a_moment_is_watched_again(tmp_path: Path) -> N
 
     async def test() -> None:
         async with following(root, sweep=3600.0) as inbox:
-            await asyncio.sleep(2 * watch.TICK / 1000)
+            await asyncio.sleep(2 * watch.TICK)
             # The new directory often gets the inode of the old one.
             shutil.rmtree(root)
             root.mkdir()
@@ -272,7 +272,7 @@ def test_without_a_watch_it_sweeps_and_says_so(tmp_path: Path, monkeypatch: pyte
     def refuse(*args: object, **options: object) -> object:
         raise OSError(28, "OS file watch limit reached")
 
-    monkeypatch.setattr(watch, "awatch", refuse)
+    monkeypatch.setattr(watch, "Inotify", refuse)
 
     async def test() -> None:
         async with following(tmp_path, sweep=0.05) as inbox:
@@ -294,7 +294,7 @@ def test_cancelling_ends_all_threads(tmp_path: Path) -> None:
 
     async def test() -> None:
         async with following(tmp_path):
-            await asyncio.sleep(2 * watch.TICK / 1000)
+            await asyncio.sleep(2 * watch.TICK)
             assert len(set(threading.enumerate()) - before) >= 1
         assert asyncio.all_tasks() == {asyncio.current_task()}
         assert not any(thread.name.startswith("directory") for thread in threading.enumerate())
@@ -344,5 +344,33 @@ def test_reading_a_large_file_does_not_stall_the_loop(tmp_path: Path, style: str
             assert len(inbox.ports) == 6000
             # A stall would be as long as the whole reading.
             assert longest < (time.monotonic() - begin) / 2
+
+    run(test)
+
+
+def test_what_moves_within_the_tree_is_watched_where_it_is_now(tmp_path: Path) -> None:
+    (tmp_path / "x/y").mkdir(parents=True)
+    (tmp_path / "x/y/a.yaml").write_text(service("a"))
+    (tmp_path / "link").symlink_to(tmp_path / "x", target_is_directory=True)
+    (tmp_path / "x/up").symlink_to("..", target_is_directory=True)
+
+    async def test() -> None:
+        # Without sweeps: only events can tell.
+        async with following(tmp_path, sweep=3600.0) as inbox:
+            await asyncio.sleep(2 * watch.TICK)
+            (tmp_path / "x/y/a.yaml").write_text(service("a", 79))
+            await inbox.until(lambda: set(inbox.ports.values()) == {79})
+            assert len(inbox.ports) == 2
+            (tmp_path / "link").unlink()
+            await inbox.until(lambda: set(inbox.ports) == {("a", "x/y/a.yaml")})
+            (tmp_path / "x/y/a.yaml").write_text(service("a", 80))
+            await inbox.until(lambda: inbox.ports == {("a", "x/y/a.yaml"): 80})
+            (tmp_path / "x").rename(tmp_path / "z")
+            await inbox.until(lambda: set(inbox.ports) == {("a", "z/y/a.yaml")})
+            (tmp_path / "z/y/a.yaml").write_text(service("a", 81))
+            await inbox.until(lambda: inbox.ports == {("a", "z/y/a.yaml"): 81})
+            (tmp_path / "z/new").mkdir()
+            (tmp_path / "z/new/b.yaml").write_text(service("b"))
+            await inbox.until(lambda: ("b", "z/new/b.yaml") in inbox.ports)
 
     run(test)

@@ -89,6 +89,11 @@ class Told:
         self.receipts += self.fleet.receipts()
         return sorted(one.proxy for one in self.receipts if number in one.markers)
 
+    def numbers(self) -> set[int]:
+        """The changes that anybody was told and has answered."""
+        self.receipts += self.fleet.receipts()
+        return {number for one in self.receipts for number in one.markers}
+
     def wait(self, number: int, who: Iterable[str]) -> None:
         """Until exactly these were told the change, each of them once."""
         expected = sorted(who)
@@ -136,6 +141,13 @@ def test_answers_are_late(process: Process, one: Fleet) -> None:
     assert len(waits) == PROXIES
     assert min(waits) >= 0.02
     assert max(waits) > 0.05
+    # There is no rest while answers are due.
+    one.behave(Behaviour(ack_delay=0.4))
+    told = Told(one)
+    number = change(process)
+    assert wait_until(lambda: one.quiet(0.05) and number in told.numbers(), 10)
+    assert {r.proxy for r in told.receipts if number in r.markers} == set(one.proxies)
+    assert [r.at for r in told.receipts] == sorted(r.at for r in told.receipts)
 
 
 def test_a_share_refuses_and_the_rest_goes_on(process: Process, one: Fleet) -> None:

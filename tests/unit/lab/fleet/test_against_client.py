@@ -9,7 +9,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from controlplane.envoy.bootstrap import Node
@@ -74,7 +74,7 @@ class Wishes:
 
 @pytest.mark.parametrize("protocol", [DELTA, SOTW])
 @given(told=st.lists(answers(), max_size=12), breaks=st.sets(st.integers(0, 12), max_size=2))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_peer_and_client_agree(protocol: Any, told: list[Any], breaks: set[int]) -> None:
     async def scene() -> None:
         variant = VARIANTS[protocol]

@@ -168,7 +168,10 @@ class Far:
 
     def frames(self) -> list[tuple[int, int, bytes]]:
         """(kind, flags, payload) of what was written since the last time."""
-        data = self.sock.recv(1 << 20).removeprefix(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        try:
+            data = self.sock.recv(1 << 20).removeprefix(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        except BlockingIOError:
+            return []
         found = []
         while data:
             head, flags, _ = struct.unpack_from(">IBI", data)
@@ -225,6 +228,13 @@ def test_no_more_is_sent_than_the_server_allows(far: Far) -> None:
     # A larger first window is more credit for what is under way; not before it is acknowledged.
     far.say(frame(SETTINGS, struct.pack(">HI", 4, 12), stream=0))
     assert far.frames() == [(SETTINGS, 1, b""), (DATA, 0, b"6789")]
+    # A smaller one takes credit away, below nothing too.
+    far.say(frame(SETTINGS, struct.pack(">HI", 4, 10), stream=0) + frame(WINDOW, struct.pack(">I", 2)))
+    assert far.frames() == [(SETTINGS, 1, b"")]
+    far.connection.send(b"x")
+    assert far.frames() == []
+    far.say(frame(WINDOW, struct.pack(">I", 6)))
+    assert far.frames() == [(DATA, 0, message(b"x"))]
 
 
 def test_a_draining_server_may_finish(far: Far) -> None:

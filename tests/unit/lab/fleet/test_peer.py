@@ -238,6 +238,14 @@ def host(name: str) -> bytes:
     return pb.route_components.VirtualHost(name=name, domains=[name]).SerializeToString()
 
 
+def test_a_nonce_of_another_stream_is_not_repeated() -> None:
+    wire = Wire(SOTW)
+    wire.warm()
+    wire.greet()
+    follow, _ = wire.take(CLUSTER, {**BODIES[CLUSTER], "c": cluster("c")})
+    assert (follow.type_url, follow.version_info, follow.response_nonce) == (ENDPOINT, "v", "")
+
+
 def test_versions_that_a_server_does_not_give_are_empty() -> None:
     wire = Wire(DELTA)
     wire.greet()

@@ -44,14 +44,16 @@ def test_versions_of_any_length(protocol: str) -> None:
 
 @both
 def test_other_bodies_of_the_same_size_are_others(protocol: str) -> None:
-    # Beginning and end are equal.
-    one = parser(protocol)
-    many = [{**BODIES, "c7": cluster("c7", salt=n)} for n in range(1, 100)]
-    for _ in range(2):
-        for n, bodies in enumerate(many):
-            content = one.parse(response(protocol, CLUSTER, "1", bodies)).content
-            assert content.found["c7"].resource.body == cluster("c7", salt=n + 1)
-    assert one.parsed == len(many)
+    # Beginning and end are equal; small ones and large ones are recognised in two ways.
+    for filler in ("", "x" * 20_000):
+        one = parser(protocol, kept=2**24)
+        bodies = {**BODIES, "c9": cluster("c9", eds=filler)}
+        many = [{**bodies, "c7": cluster("c7", salt=n)} for n in range(1, 100)]
+        for _ in range(2):
+            for n, found in enumerate(many):
+                content = one.parse(response(protocol, CLUSTER, "1", found)).content
+                assert content.found["c7"].resource.body == cluster("c7", salt=n + 1)
+        assert one.parsed == len(many)
 
 
 @both

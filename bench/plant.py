@@ -131,7 +131,7 @@ def free_port() -> int:
 async def _serve(pipe: Pipe, address: str, size: mesh.Mesh, flags: tuple[str, ...]) -> None:
     logs.configure("warning", "text")
     with tempfile.TemporaryDirectory() as folder:
-        plant = Plant(size, _settings(Path(folder), address, flags))
+        plant = Plant(size, settings_for(Path(folder), address, flags))
         stop = asyncio.Event()
         life = asyncio.create_task(live(plant.app, stop))
         try:
@@ -142,7 +142,8 @@ async def _serve(pipe: Pipe, address: str, size: mesh.Mesh, flags: tuple[str, ..
             await life
 
 
-def _settings(folder: Path, address: str, flags: tuple[str, ...]) -> settings.Settings:
+def settings_for(folder: Path, address: str, flags: tuple[str, ...]) -> settings.Settings:
+    """What `mini-istiod discovery` would be told, with a debounce time of 0."""
     parser = argparse.ArgumentParser()
     settings.add_arguments(parser)
     argv = [
@@ -231,6 +232,10 @@ class Plant:
             "lag": max(tally.lags, default=0.0),
             "pauses": list(tally.pauses),
         }
+
+    async def do_put(self, raw: mesh.Raw) -> None:
+        """Make one change and wait for nothing."""
+        self._source.put(raw)
 
     async def do_watch(self) -> None:
         """Begin to note loop lag and pauses anew."""

@@ -98,8 +98,8 @@ def _node(message: Any) -> NodeClaim | None:
     )
 
 
-_Key: TypeAlias = tuple[Variant, str, str]
-"""Variant, type and version of a response."""
+_Key: TypeAlias = tuple[Variant, str, str, bool]
+"""Variant, type and version of a response, and whether it says who we are."""
 
 
 class Codec:
@@ -138,25 +138,34 @@ class Codec:
 
     def response(self, plan: Plan, used: Collection[str], introduce: bool) -> tuple[str, bytes]:
         """A nonce that is none of the `used` ones, and the response with it; `introduce` adds who we are."""
-        body = plan.body or self._share(plan)
+        if introduce:
+            body = plan.introduced or self._share(plan, introduce)
+        else:
+            body = plan.body or self._share(plan, introduce)
         nonce, data = plan.version, body.data
         if nonce in used:
             # The same again on one stream, as with echoes.  Of two nonce fields the last one counts.
             nonce = f"{nonce}.{next(self._repeats):x}"
             data += wire.string(_NONCE, nonce)
-        return nonce, data + self._introduction[plan.variant] if introduce else data
+        return nonce, data
 
     @property
     def held(self) -> int:
         """Bytes of remembered responses."""
         return self._held
 
-    def _share(self, plan: Plan) -> Body:
-        key = (plan.variant, plan.type_url, plan.version)
+    def _share(self, plan: Plan, introduce: bool) -> Body:
+        key = (plan.variant, plan.type_url, plan.version, introduce)
         body = self._bodies.get(key)
         if body is None:
-            body = self._bodies[key] = Body(_join(plan))
-        plan.body = body
+            # First responses are large, and come by the thousand after a restart: joined in one step, and
+            # shared like all others.
+            introduction = self._introduction[plan.variant] if introduce else b""
+            body = self._bodies[key] = Body(_join(plan, introduction))
+        if introduce:
+            plan.introduced = body
+        else:
+            plan.body = body
         self._remember(key, body, plan)
         return body
 
@@ -173,7 +182,7 @@ class Codec:
             self._held -= len(oldest.data)
 
 
-def _join(plan: Plan) -> bytes:
+def _join(plan: Plan, introduction: bytes) -> bytes:
     return b"".join(
         (
             wire.string(_VERSION, plan.version),
@@ -181,5 +190,6 @@ def _join(plan: Plan) -> bytes:
             wire.string(_TYPE_URL, plan.type_url),
             wire.string(_NONCE, plan.version),
             *(wire.string(_DELTA_REMOVED, name) for name in plan.removed),
+            introduction,
         )
     )

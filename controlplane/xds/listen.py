@@ -27,8 +27,8 @@ def channel_options(options: XdsOptions) -> tuple[tuple[str, int], ...]:
         ("grpc.keepalive_time_ms", _ms(options.keepalive_interval)),
         ("grpc.keepalive_timeout_ms", _ms(options.keepalive_timeout)),
         ("grpc.keepalive_permit_without_calls", 1),
-        # Two control planes on one port would each get some of the proxies.
-        ("grpc.so_reuseport", 0),
+        # Two control planes on one port each get some of the proxies: nothing to happen by mistake.
+        ("grpc.so_reuseport", int(options.reuse_port)),
     ]
     if options.max_connection_age > 0:
         # gRPC itself varies the age by a tenth in both directions.

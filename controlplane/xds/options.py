@@ -39,6 +39,8 @@ class XdsOptions:
     """A stream that would have to wait longer than this for admission is refused."""
     introduction_timeout: float = 30.0
     """A stream whose first request does not come in this time is ended."""
+    reuse_port: bool = False
+    """Whether other processes may listen on the same port: the kernel spreads new connections over them."""
     max_streams: int = 100_000
     """On one connection at a time."""
     max_receive: int = 64 * 2**20

@@ -106,6 +106,8 @@ class Plan:
     pieces: tuple[Plan, ...] = ()
     """Plans that this one consists of, which other responses share."""
     body: Body | None = field(default=None, repr=False)
+    introduced: Body | None = field(default=None, repr=False)
+    """The same, for streams that we tell who we are: the first response of each type."""
     _version: str = ""
     _frames: bytes = b""
 

@@ -14,7 +14,7 @@ from controlplane.envoy import pb
 from controlplane.envoy.types import CLUSTER, ENDPOINT
 from controlplane.xds.codec import Codec, identifier
 from controlplane.xds.names import intern_names
-from tests.unit.xds.world import DELTA, SOTW, Peer, World, resource
+from tests.unit.xds.world import DELTA, SOTW, Peer, World, read, resource
 
 both = pytest.mark.parametrize("variant", [SOTW, DELTA], ids=["sotw", "delta"])
 
@@ -182,6 +182,22 @@ def test_a_response_has_another_nonce_than_those_that_may_still_be_answered(
         nonces.append(echo.nonce)
     assert all(one != other for one, other in pairwise(nonces))
     assert peer.sub("eds").pending == []
+
+
+@both
+def test_first_responses_say_who_we_are_and_are_shared_too(world: World, codec: Codec, variant) -> None:
+    first = Peer(world, variant, codec=codec)
+    clients = [first, Peer(world, variant, ledgers=first.ledgers, codec=codec)]
+    for content, introduced in (("1", True), ("2", False)):
+        world.put("eds", "c1", content)
+        if introduced:
+            for client in clients:
+                client.ask("eds", "c1")
+        sent = [client.session.next(client.now)[1] for client in clients]
+        assert sent[0] is sent[1]
+        assert (b"mini-istiod" in sent[0]) is introduced
+        for client in clients:
+            client.ack(read(variant, sent[0]), "c1")
 
 
 @both

@@ -82,7 +82,6 @@ def measure(subject: Subject, options: Options, size: Size) -> Result:
         }
         found["rss"] = _memory(bench)
         found["fleet_cpu"] = sum(bench.fleet.cpu())
-        found["late"] = max((turn.seconds for turn in bench.fleet.turns()), default=0.0)
         found["aid_cpu"] = bench.running.aid_cpu()
         return found
 
@@ -127,6 +126,7 @@ def _fresh(bench: Bench) -> Result:
     receipts = bench.fleet.receipts()
     return {
         "warm": sorted(connected.warm.values()),
+        "rss": bench.running.rss(),
         "cpu": bench.running.cpu() - cpu,
         "bytes": sum(one.bytes for one in receipts) / bench.size.proxies,
         "refused": len(connected.endings),
@@ -188,6 +188,8 @@ def _series(bench: Bench, make: Make | None) -> Result:
     latencies: list[list[float]] = []
     rest: list[Receipt] = []
     missing = 0
+    bench.fleet.turns()
+    fleet = sum(bench.fleet.cpu())
     cpu, began = bench.running.cpu(), time.monotonic()
     count = bench.size.changes
     for _ in range(count):
@@ -205,6 +207,8 @@ def _series(bench: Bench, make: Make | None) -> Result:
         "missing": missing,
         "cpu": (bench.running.cpu() - cpu) / count,
         "seconds": time.monotonic() - began,
+        "fleet_cpu": (sum(bench.fleet.cpu()) - fleet) / count,
+        "late": max((turn.seconds for turn in bench.fleet.turns()), default=0.0),
         "bytes": sum(one.bytes for one in rest) / count / proxies,
         "bytes_by_type": {
             kind: sum(one.bytes for one in rest if one.type == kind) / count / proxies

@@ -16,6 +16,7 @@ def run(repeat: int = 0, factor: float = 1.0, **changed: Any) -> dict[str, Any]:
         "missing": 0,
         "cpu": 0.02 * factor,
         "seconds": 3.0,
+        "fleet_cpu": 0.001,
         "bytes": 700.0,
     }
     return {
@@ -23,13 +24,13 @@ def run(repeat: int = 0, factor: float = 1.0, **changed: Any) -> dict[str, Any]:
         "debounce": 0.1,
         "fixed_wait": 0.0,
         "rss_services": 80_000_000,
-        "fresh": {"warm": [0.5, 1.5 * factor], "cpu": 1.0, "bytes": 1e6},
+        "fresh": {"warm": [0.5, 1.5 * factor], "cpu": 1.0, "rss": 9e7, "bytes": 1e6},
         "VirtualService": series,
         "endpoints": series,
         "endpoint_bytes": 300,
         "idle_cpu": 0.005,
         "restart": {"ready": 0.5, "warm": [0.1, 1.5], "cpu": 1.0},
-        "rss": {"most": 100_000_000},
+        "rss": {"most": 100_000_000, "peak": 120_000_000},
         **changed,
     }
 

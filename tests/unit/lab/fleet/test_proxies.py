@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from controlplane.envoy.bootstrap import Node
-from controlplane.envoy.types import CLUSTER
+from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER
 from controlplane.lab.fleet import Behaviour, FleetOptions, Stall, sockets
 from controlplane.lab.fleet.proxies import Proxies
 from tests.unit.lab.fleet.answers import DELTA, cluster, response
@@ -160,6 +160,23 @@ def test_a_proxy_stalls_again_and_again(site: Site) -> None:
     site.tell(0)
     site.run(lambda: proxies.receipts)
     assert proxies.receipts[0].at > began + 0.19
+
+
+def test_listeners_do_not_wait_for_ever(site: Site) -> None:
+    proxies = site.set_up(listeners_after=0.05)
+    proxies.connect(WHO[:1])
+    began = time.monotonic()
+    site.tell(0)
+    said = b""
+
+    def asked() -> bool:
+        nonlocal said
+        said += site.said(0)
+        return LISTENER.encode() in said
+
+    site.run(asked)
+    assert time.monotonic() > began + 0.04
+    assert ENDPOINT.encode() in said
 
 
 def test_what_does_not_fit_is_sent_later(site: Site) -> None:

@@ -115,6 +115,22 @@ def test_only_so_much_is_kept_for_comparison(protocol: str) -> None:
     assert one.parsed == len(many) + 1
 
 
+@both
+def test_what_is_kept_has_bounds(protocol: str) -> None:
+    kept = 5_000_000
+    one = parser(protocol, kept=kept)
+    filler = {"x": cluster("x", eds="x" * 4000)}
+    for n in range(500):
+        bodies = {**filler, "own": cluster("own", eds=f"{n:06}" * 2000), **BODIES}
+        one.parse(response(protocol, CLUSTER, "1", bodies, versions={}))
+    sections = [len(section.data) for section in one._order]
+    assert sum(sections) == one._size <= kept
+    assert len(sections) == 256
+    assert sum(map(len, one._frames._young)) == one._frames._size <= kept
+    assert one._frames._old
+    assert sum(map(len, one._frames._old)) < 2 * kept
+
+
 def test_names_are_what_resources_say() -> None:
     one = parser(SOTW)
     for url, make in ((CLUSTER, cluster), (ENDPOINT, endpoints), (LISTENER, listener), (ROUTE, routes)):

@@ -30,7 +30,8 @@ class FleetOptions:
     """Seconds after which a new proxy asks for listeners without endpoints: Envoy's initial_fetch_timeout."""
     silence: float | None = None
     """Seconds without an answer after which a proxy that came back with all that it asks for counts as warm,
-    since it was last told something: there are servers that do not answer where nothing has changed."""
+    since it was last told something: there are servers that do not answer where nothing has changed.  It
+    must be longer than the slowest answer."""
     hosts: tuple[str, ...] = ()
     """Virtual hosts that every proxy fetches on demand ("9080/reviews"); incremental variant only."""
 

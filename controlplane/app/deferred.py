@@ -26,6 +26,8 @@ _FEW = 500
 """Events told in one turn of the loop: a third of a millisecond."""
 _MANY = 20_000
 """Events noted at most."""
+_HELD = 4 * 2**20
+"""Bytes of answered responses at most: what is noted of a response keeps it in memory."""
 
 
 class Deferred(Watcher):
@@ -39,6 +41,7 @@ class Deferred(Watcher):
         # Flat, four places for each event: a tuple for each would be tens of thousands of objects for
         # the garbage collector to look at.
         self._noted: list[Any] = []
+        self._held = 0
         self._seen = 0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -49,6 +52,7 @@ class Deferred(Watcher):
             noted, self._noted = noted[: 4 * events], noted[4 * events :]
         else:
             self._noted = []
+            self._held = 0
         places = iter(noted)
         for tell, connection, what, at in zip(places, places, places, places, strict=True):
             tell(connection, what, at)
@@ -95,6 +99,10 @@ class Deferred(Watcher):
 
     def acked(self, connection: Connection, verdict: Verdict, at: float) -> None:
         self._note(self._told.acked, connection, verdict, at)
+        self._held += verdict.push.size
+        if self._held > _HELD:
+            # Large responses: there copying is what takes time.
+            self.catch_up()
 
     # -- now ------------------------------------------------------------------------------------
 

@@ -45,7 +45,7 @@ class Told(Watcher):
 
 
 A: Any = SimpleNamespace(id="a-1")
-PUSH: Any = SimpleNamespace(name="push")
+PUSH: Any = SimpleNamespace(size=500)
 VERDICT: Any = SimpleNamespace(push=PUSH)
 WAVE: list[tuple[Any, ...]] = [
     ("woken", A, 7, 1.0),
@@ -124,6 +124,19 @@ def test_no_more_is_put_off_than_can_be_held(monkeypatch: pytest.MonkeyPatch) ->
     asyncio.run(test())
     assert 1000 * len(WAVE) - len(told.events) <= 100
     assert told.events[: len(WAVE)] == WAVE
+
+
+def test_large_responses_are_not_kept() -> None:
+    told = Told()
+    large: Any = SimpleNamespace(push=SimpleNamespace(size=1_500_000))
+
+    async def test() -> None:
+        observer = Deferred(told)
+        for _ in range(30):
+            observer.acked(A, large, 1.0)
+
+    asyncio.run(test())
+    assert len(told.events) >= 28
 
 
 def test_every_event_gets_through() -> None:

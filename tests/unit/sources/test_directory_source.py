@@ -272,7 +272,9 @@ def test_without_a_watch_it_sweeps_and_says_so(tmp_path: Path, monkeypatch: pyte
     def refuse(*args: object, **options: object) -> object:
         raise OSError(28, "OS file watch limit reached")
 
-    monkeypatch.setattr(watch, "Inotify", refuse)
+    monkeypatch.setattr(watch, "RETRY", 0.1)
+    refused = pytest.MonkeyPatch()
+    refused.setattr(watch, "Inotify", refuse)
 
     async def test() -> None:
         async with following(tmp_path, sweep=0.05) as inbox:
@@ -282,7 +284,7 @@ def test_without_a_watch_it_sweeps_and_says_so(tmp_path: Path, monkeypatch: pyte
             assert "watch limit" in problem.message
             (tmp_path / "a.yaml").write_text(service("a"))
             await inbox.until(lambda: ("a", "a.yaml") in inbox.ports)
-            monkeypatch.undo()
+            refused.undo()
             await inbox.until(lambda: not inbox.problems)
 
     run(test)

@@ -10,7 +10,7 @@ from bench import side_table
 from bench.side_table import Result
 from controlplane.lab.latency.statistics import thinned
 from controlplane.lab.report import page
-from controlplane.lab.report.style import colors, cumulative, figure
+from controlplane.lab.report.style import colors, cumulative, figure, log_ticks
 
 Pick = Callable[[Result], list[float]]
 _PICTURES: tuple[tuple[str, str, Pick], ...] = (
@@ -75,6 +75,7 @@ def curves(results: Mapping[str, Sequence[Result]], path: Path) -> Path | None:
             axis.set_xlabel(label)
             axis.set_xscale("log")
             axis.set_ylim(0, 1.02)
+            log_ticks(axis)
         axes[0].legend(loc="upper left")
     return path
 

@@ -71,15 +71,21 @@ class Timeline:
         return Sent(self.flush(first), woken=True)
 
     def flush(self, first: int) -> tuple[int, ...]:
-        """The responses that go together with this one: planned at the same revision while one is open."""
+        """The responses that go together with this one: planned at the same revision, each type once.
+
+        While one of them is open a type may come again.  A near proxy may have answered the clusters before
+        the endpoints that belong to them are planned.
+        """
         group: list[int] = []
+        types: set[str] = set()
         until = -math.inf
         for index in range(first, len(self.responses)):
             response = self.responses[index]
             same = response.revision == self.responses[first].revision
-            if group and not (same and response.planned <= until):
+            if group and not (same and (response.planned <= until or response.type not in types)):
                 break
             group.append(index)
+            types.add(response.type)
             answer = self.answers[index]
             until = max(until, math.inf if answer is None else answer.at)
         return tuple(group)

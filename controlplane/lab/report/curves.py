@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from operator import methodcaller
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from controlplane.lab.latency.dataset import Latency
 from controlplane.lab.latency.statistics import quantile, thinned
 from controlplane.lab.report.data import MS, Group, Run, seconds
-from controlplane.lab.report.style import colors, cumulative, figure, short
+from controlplane.lab.report.style import colors, cumulative, figure, log_ticks, short
 
 Curve = tuple[str, Sequence[Run], Callable[[Run], list[Latency]]]
 
@@ -32,7 +31,7 @@ def distributions(groups: Sequence[Group], path: Path) -> Path | None:
             axis.set_xlabel("ms since the file was renamed (log)")
             axis.set_ylim(0, 1.02)
             axis.tick_params(labelleft=True)
-        _log_ticks(each)
+        log_ticks(each)
         each.set_ylabel("share of (change, proxy)")
         last.set_ylabel("share of changes")
         last.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), labelspacing=1.2)
@@ -68,21 +67,3 @@ def _last(rows: Iterable[Latency]) -> list[Latency]:
         if row.number not in found or seconds(row) > seconds(found[row.number]):
             found[row.number] = row
     return list(found.values())
-
-
-def _log_ticks(axis: Any) -> None:
-    """Plain numbers instead of powers of ten, about half a dozen of them."""
-    low, high = axis.get_xlim()
-    for steps in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)):
-        known = [step * 10.0**power for power in range(-4, 7) for step in steps]
-        ticks = [tick for tick in known if low <= tick <= high]
-        if len(ticks) >= 4:
-            break
-    else:
-        # So narrow that it might as well be linear.
-        raw = (high - low) / 5
-        unit = 10.0 ** math.floor(math.log10(raw))
-        step = next(unit * one for one in (1, 2, 5, 10) if unit * one >= raw)
-        ticks = [step * at for at in range(math.ceil(low / step), math.floor(high / step) + 1)]
-    axis.set_xticks(ticks, [f"{tick:,.4g}" for tick in ticks])
-    axis.minorticks_off()

@@ -7,6 +7,7 @@ gives way to the page's own colour of text.
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,3 +88,21 @@ def colors(count: int) -> list[str]:
 def short(value: float) -> str:
     """Three digits, or all before the point."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def log_ticks(axis: Any) -> None:
+    """Plain numbers instead of powers of ten, about half a dozen of them."""
+    low, high = axis.get_xlim()
+    for steps in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)):
+        known = [step * 10.0**power for power in range(-4, 7) for step in steps]
+        ticks = [tick for tick in known if low <= tick <= high]
+        if len(ticks) >= 4:
+            break
+    else:
+        # So narrow that it might as well be linear.
+        raw = (high - low) / 5
+        unit = 10.0 ** math.floor(math.log10(raw))
+        step = next(unit * one for one in (1, 2, 5, 10) if unit * one >= raw)
+        ticks = [step * at for at in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    axis.set_xticks(ticks, [f"{tick:,.6g}" for tick in ticks])
+    axis.minorticks_off()

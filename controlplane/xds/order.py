@@ -7,7 +7,7 @@ These are questions about all subscriptions of one stream, by type URL.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from controlplane.base import wire
 from controlplane.envoy.resource import Resource
@@ -31,6 +31,33 @@ def unconfirmed(subs: Mapping[str, Subscription]) -> list[Push]:
     """Responses with new clusters that the client has not acknowledged."""
     clusters = subs.get(CLUSTER)
     return [push for push in clusters.pending if push.plan.adds] if clusters is not None else []
+
+
+def urgency(subs: Mapping[str, Subscription], now: float) -> int:
+    """0 when something is to be removed, 1 for endpoints, 2 for the rest."""
+    for sub in subs.values():
+        if sub.leaving and ripe(subs, sub, now):
+            return 0
+    endpoints = subs.get(ENDPOINT)
+    return 1 if endpoints is not None and endpoints.changed else 2
+
+
+def deadline(
+    subs: Mapping[str, Subscription], others: Iterable[float], now: float, wait: float
+) -> float | None:
+    """When time alone lets something go, the first moment after `now`; `others` are more candidates.
+
+    `wait` is for how many seconds an unanswered response holds others back.
+    """
+    times = list(others)
+    for sub in subs.values():
+        if sub.changed and sub.pending:
+            times.append(sub.pending[-1].at + wait)
+        if sub.changed and sub.blocked_since is not None:
+            times.append(sub.blocked_since + wait)
+            times += [push.at + wait for push in unconfirmed(subs)]
+        times += [leaving.until for leaving in sub.leaving.values()]
+    return min((time for time in times if time > now), default=None)
 
 
 def withhold(

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from controlplane.envoy.types import BY_URL, ENDPOINT
+from controlplane.envoy.types import BY_URL
 from controlplane.xds import order
 from controlplane.xds.codec import Codec
 from controlplane.xds.difference import plan
@@ -213,25 +213,13 @@ class Session:
         return False
 
     def urgency(self, now: float) -> int:
-        """0 when something is to be removed, 1 for endpoints, 2 for the rest."""
-        for sub in self._ordered:
-            if sub.leaving and order.ripe(self.subscriptions, sub, now):
-                return 0
-        endpoints = self.subscriptions.get(ENDPOINT)
-        return 1 if endpoints is not None and endpoints.changed else 2
+        """See `order.urgency`."""
+        return order.urgency(self.subscriptions, now)
 
     def deadline(self, now: float) -> float | None:
         """When `next` may have something although nothing happened; None when that cannot be."""
-        wait = self._pace.ack_deadline
-        times = [now + self._patience]
-        for sub in self.subscriptions.values():
-            if sub.changed and sub.pending:
-                times.append(sub.pending[-1].at + wait)
-            if sub.changed and sub.blocked_since is not None:
-                times.append(sub.blocked_since + wait)
-                times += [push.at + wait for push in order.unconfirmed(self.subscriptions)]
-            times += [leaving.until for leaving in sub.leaving.values()]
-        return min((time for time in times if time > now), default=None)
+        looked = (now + self._patience,)
+        return order.deadline(self.subscriptions, looked, now, self._pace.ack_deadline)
 
     def _advance(self, sub: Subscription, now: float) -> Plan | None:
         """The response of this type that is due and may go, if any."""

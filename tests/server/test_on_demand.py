@@ -128,6 +128,8 @@ async def test_a_new_service_reaches_who_asked_before_it_was_there(served: Serve
 @playing
 async def test_asking_is_forgotten_with_who_asked(served: Served) -> None:
     rows = served.app.graph.rows(asked).values
+    await served.clients["one"].ask("80/s1")
+    await served.quiet()
     before = set(rows)
     third = await served.connect(client("three", "shop", number=9), "three")
     third.on_demand = True

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import grpc
 
-from controlplane.envoy.types import CLUSTER
+from controlplane.envoy.types import CLUSTER, LISTENER
 from controlplane.lab.client import Client, channel
 from tests.support import objects as a
 from tests.support.plane import client
@@ -75,7 +75,9 @@ def test_sigterm_drains_and_ends_well(tmp_path: Path) -> None:
         async with asyncio.TaskGroup() as streams:
             for one in clients:
                 streams.create_task(stay(one))
-            await until(lambda: all(one.state[CLUSTER] for one in clients), "clusters")
+            await until(lambda: all(one.state[LISTENER] and not one.lacks for one in clients), "everything")
+            # A client that is just answering when its stream ends would take that for an error.
+            await asyncio.sleep(0.2)
             process.child.send_signal(signal.SIGTERM)
             began = loop.time()
             await until(lambda: process.get("/ready").status == 503, "unready while draining")

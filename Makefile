@@ -66,12 +66,12 @@ test: check ## check, and the tests with real Envoys that this machine can run
 slow: install ## the tests that take minutes
 	$(BIN)/pytest -m slow tests $(ARGS)
 
-bench: $(READY) ## the benchmarks in some ten minutes (ARGS="--publish" renews docs/performance.md)
+bench: $(READY) ## the benchmarks in some four minutes (ARGS="--publish" renews docs/performance.md)
 	$(BIN)/python -m bench $(ARGS)
 
 QUICK := reports/quick
 
-bench-quick: $(READY) ## the lab in less than three minutes: distributions, stages, a sweep, plots
+bench-quick: $(READY) ## the lab in two minutes: distributions, stages, a sweep, plots
 	@rm -rf $(QUICK)
 	$(BIN)/mini-istiod bench run airbnb --seconds 20 --out $(QUICK)/airbnb
 	$(BIN)/mini-istiod bench run endpoint-rotation --seconds 8 --out $(QUICK)/endpoints

@@ -45,7 +45,7 @@ def main() -> int:
     if not args.from_report:
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(results, indent=1))
-    text = "\n\n".join(report.tables(results))
+    text = "\n\n".join(report.tables(results, args.quick))
     print(text)
     if args.publish:
         _publish(results, text)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shlex
 import signal
@@ -116,20 +117,43 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--subject", action="append", choices=tuple(BY_NAME), help="only this server (repeatable)"
     )
     parser.add_argument("--setting", action="append", choices=tuple(SETTINGS), help="default: raised")
-    parser.add_argument("--repeats", type=int, help="default 5; 2 when quick")
+    parser.add_argument("--repeats", type=_count, help="default 5; 2 when quick")
     parser.add_argument("--quick", action="store_true", help="a small mesh: does it run, not how fast")
     parser.add_argument("--sotw", action="store_true", help="the fleet speaks state-of-the-world xDS")
-    parser.add_argument("--services", type=int)
-    parser.add_argument("--proxies", type=int, help="for times")
-    parser.add_argument("--most", type=int, help="proxies, for memory")
-    parser.add_argument("--changes", type=int, help="of each kind")
-    parser.add_argument("--airbnb", type=float, metavar="SECONDS", help="of Airbnb's scenario; 0: not at all")
+    parser.add_argument("--services", type=_count)
+    parser.add_argument("--proxies", type=_count, help="for times")
+    parser.add_argument("--most", type=_count, help="proxies, for memory")
+    parser.add_argument("--changes", type=_count, help="of each kind")
+    parser.add_argument(
+        "--airbnb", type=_seconds, metavar="SECONDS", help="of Airbnb's scenario; 0: not at all"
+    )
     parser.add_argument("--out", type=Path, help="folder; default reports/bench/side-by-side-<time>")
     args = parser.parse_args(argv)
     args.subject = args.subject or list(BY_NAME)
     args.setting = args.setting or ["raised"]
-    args.repeats = args.repeats or (2 if args.quick else 5)
+    if args.repeats is None:
+        args.repeats = 2 if args.quick else 5
     return args
+
+
+def _count(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of 1 or more, not {text!r}")
+    return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds, 0 or more, not {text!r}")
+    return seconds
 
 
 def _size(args: argparse.Namespace) -> Size:

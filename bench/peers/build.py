@@ -108,6 +108,8 @@ def banner(name: str, reason: str) -> str:
 
 def build(go: Path, program: Program, folder: Path) -> Path:
     """Compile one program; the binary appears whole or not at all."""
+    # Go runs in the module's folder: a relative path would mean another place there.
+    folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as desk:
         target = Path(desk) / program.name

@@ -12,9 +12,12 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def built_in(env: Mapping[str, str], checkout: Path = _CHECKOUT) -> Path:
-    """The folder of built programs: MINI_ISTIOD_PEERS if set, the checkout's tools, or the user's cache."""
+    """The folder of built programs: MINI_ISTIOD_PEERS if set, the checkout's tools, or the user's cache.
+
+    MINI_ISTIOD_PEERS may be relative.  The answer to it is absolute, as programs are run in other folders.
+    """
     if named := env.get("MINI_ISTIOD_PEERS"):
-        return Path(named)
+        return Path(named).absolute()
     if (checkout / "pyproject.toml").is_file():
         return checkout / ".tools/peers"
     cache = Path(env.get("XDG_CACHE_HOME") or Path(env.get("HOME", "/root")) / ".cache")

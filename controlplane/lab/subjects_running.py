@@ -68,18 +68,14 @@ class Running:
     @property
     def log(self) -> Path:
         """What the server says; a restarted server appends."""
-        return self.folder / f"{self.line.name}.log"
+        return self._log_of(self.line)
 
     # -- life -----------------------------------------------------------------------------------
 
     def start(self) -> Running:
         """Start the processes that do not run yet."""
         if self.aid is not None and self._aid_process is None:
-            self._aid_process = self._spawn(self.aid)
-            target = Target(None, "127.0.0.1", self.aid_port)
-            if not wait_until(lambda: answers(target, "/readyz"), 10.0):
-                self.stop()
-                raise SubjectError(f"{self.aid.name} does not answer: see {self.folder}")
+            self._start_aid(self.aid)
         self.process = self._spawn(self.line)
         return self
 
@@ -92,14 +88,16 @@ class Running:
             return answers(target, "/ready")
 
         if not wait_until(ready, timeout):
-            raise SubjectError(f"{self.line.name} is not ready after {timeout:.0f} s:\n{self._tail()}")
+            raise SubjectError(
+                f"{self.line.name} is not ready after {timeout:.0f} s:\n{self._tail(self.line)}"
+            )
         return time.monotonic()
 
     def check(self) -> None:
         """Raise SubjectError when it has ended."""
         status = self._own().poll()
         if status is not None:
-            raise SubjectError(f"{self.line.name} ended ({status}):\n{self._tail()}")
+            raise SubjectError(f"{self.line.name} ended ({status}):\n{self._tail(self.line)}")
 
     def restart(self, timeout: float = 60.0) -> float:
         """End the server and start it again at the same address; gives the seconds until it is ready."""
@@ -160,8 +158,18 @@ class Running:
             raise SubjectError(f"{self.line.name} is not running")
         return self.process
 
+    def _start_aid(self, aid: Line) -> None:
+        process = self._aid_process = self._spawn(aid)
+        target = Target(None, "127.0.0.1", self.aid_port)
+        if not wait_until(lambda: process.poll() is not None or answers(target, "/readyz"), 10.0):
+            self.stop()
+            raise SubjectError(f"{aid.name} does not answer:\n{self._tail(aid)}")
+        if (status := process.poll()) is not None:
+            self.stop()
+            raise SubjectError(f"{aid.name} ended ({status}):\n{self._tail(aid)}")
+
     def _spawn(self, line: Line) -> subprocess.Popen[bytes]:
-        log = (self.folder / f"{line.name}.log").open("ab")
+        log = self._log_of(line).open("ab")
         self._logs.append(log)
         return subprocess.Popen(
             line.argv,
@@ -172,8 +180,12 @@ class Running:
             stderr=subprocess.STDOUT,
         )
 
-    def _tail(self) -> str:
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+    def _log_of(self, line: Line) -> Path:
+        return self.folder / f"{line.name}.log"
+
+    def _tail(self, line: Line) -> str:
+        # In the message, because the folder is often gone when somebody reads it.
+        return "\n".join(self._log_of(line).read_text(errors="replace").splitlines()[-15:])
 
 
 def free_ports(count: int) -> tuple[int, ...]:

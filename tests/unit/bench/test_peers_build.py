@@ -72,3 +72,13 @@ def test_a_failed_build_leaves_nothing_and_tells_what_go_said(tmp_path: Path) ->
     with pytest.raises(BuildError, match=r"go build .*(.|\n)*missing go\.sum entry"):
         build.build(go, PROGRAMS["standin"], folder)
     assert list(folder.iterdir()) == []
+
+
+def test_a_relative_folder_is_one_of_where_we_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go = tmp_path / "go"
+    go.write_text('#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\necho built > "$2"\n')
+    go.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    built = build.build(go, PROGRAMS["standin"], Path("programs"))
+    assert built == tmp_path / "programs/standin"
+    assert built.read_text() == "built\n"

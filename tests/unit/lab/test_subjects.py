@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from controlplane.base.errors import EnvironmentUnfit
+from controlplane.lab import subjects_running
 from controlplane.lab.subjects import BY_NAME, Options
 from controlplane.lab.subjects_istiod import environment
 from controlplane.lab.subjects_options import milliseconds
 from controlplane.lab.subjects_programs import built_in, find
 from controlplane.lab.subjects_running import Line, Running, SubjectError, free_ports, parse_metrics
+from controlplane.lab.waiting import wait_until
 
 
 def test_durations_are_written_as_both_sides_read_them() -> None:
@@ -48,6 +51,13 @@ def test_programs_are_found_where_the_environment_says(tmp_path: Path) -> None:
     assert find("snapshot", env) == program
 
 
+def test_a_relative_folder_of_programs_is_one_of_where_we_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert built_in({"MINI_ISTIOD_PEERS": "peers"}) == tmp_path / "peers"
+
+
 def test_programs_belong_to_the_checkout_or_to_the_user(tmp_path: Path) -> None:
     assert built_in({"XDG_CACHE_HOME": "/c"}, tmp_path) == Path("/c/mini-istiod/peers")
     (tmp_path / "pyproject.toml").write_text("")
@@ -71,6 +81,33 @@ def test_a_server_that_ends_is_told_with_the_end_of_its_log(tmp_path: Path) -> N
     running = Running(tmp_path, line, *free_ports(2)).start()
     with running, pytest.raises(SubjectError, match=r"quitter ended \(3\):\nno such mesh"):
         running.wait_ready(10.0)
+
+
+def test_an_aid_that_ends_is_told_with_the_end_of_its_own_log(tmp_path: Path) -> None:
+    server = Line("server", (sys.executable, "-c", "raise SystemExit('never started')"), {})
+    aid = Line("aid", (sys.executable, "-c", "print('no such folder'); raise SystemExit(4)"), {})
+    xds, monitoring, api = free_ports(3)
+    with pytest.raises(SubjectError, match=r"aid ended \(4\):\nno such folder"):
+        Running(tmp_path, server, xds, monitoring, aid=aid, aid_port=api).start()
+
+
+def test_an_aid_that_does_not_answer_is_ended_and_told_with_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "aid.log"
+
+    def impatient(condition: Callable[[], bool], timeout: float) -> bool:
+        return not wait_until(lambda: condition() or "deaf" in log.read_text(), timeout)
+
+    monkeypatch.setattr(subjects_running, "wait_until", impatient)
+    server = Line("server", (sys.executable, "-c", "raise SystemExit('never started')"), {})
+    script = "import time; print('deaf', flush=True); time.sleep(60)"
+    xds, monitoring, api = free_ports(3)
+    aid = Line("aid", (sys.executable, "-c", script), {})
+    running = Running(tmp_path, server, xds, monitoring, aid=aid, aid_port=api)
+    with pytest.raises(SubjectError, match=r"aid does not answer:\ndeaf"):
+        running.start()
+    assert running.aid_cpu() == 0.0
 
 
 def test_what_a_process_costs_is_read_from_outside(tmp_path: Path) -> None:

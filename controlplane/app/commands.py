@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import select
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from controlplane import __version__, settings
 from controlplane.base.errors import MiniIstiodError
@@ -20,21 +22,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     command: Command = args.command
     try:
-        return command(args)
+        status = command(args)
+        sys.stdout.flush()
+        return status
     except MiniIstiodError as error:
         print(f"mini-istiod: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        if not _unread():
+            raise
+        # The reader (head, less) has seen enough.  What is still buffered goes nowhere, quietly.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         return 130
+
+
+def _unread() -> bool:
+    """Whether nobody reads what is printed; if not, it was another pipe or socket that broke."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    return bool(output.poll(0))
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line, as commands do; its sub-commands are of the same class."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"mini-istiod: {message} (see {self.prog} --help)\n")
 
 
 def _parser() -> argparse.ArgumentParser:
     from controlplane.app import replay_command
     from controlplane.lab import bench, demo, relay_command
 
-    parser = argparse.ArgumentParser(
-        prog="mini-istiod", description="An Envoy xDS control plane that speaks Istio's API."
-    )
+    parser = _Parser(prog="mini-istiod", description="An Envoy xDS control plane that speaks Istio's API.")
     parser.add_argument("--version", action="version", version=f"mini-istiod {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

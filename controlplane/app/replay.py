@@ -20,7 +20,7 @@ from controlplane.app.replay_result import Result
 from controlplane.app.replay_streams import Stream, Streams
 from controlplane.app.spine import Spine, spine
 from controlplane.app.watchers import Watcher
-from controlplane.base import virtual
+from controlplane.base import parse, virtual
 from controlplane.base.errors import MiniIstiodError
 from controlplane.mesh.checks import checks
 from controlplane.sources.recorded import (
@@ -61,12 +61,22 @@ def replay(options: Options) -> Result:
     """Play a recording; raises `RecordingError` for a file that cannot be played."""
     began = time.process_time()
     with Recording(options.file) as recording:
+        if options.dump is not None:
+            # Before anything is played: a mistake costs nothing.
+            _made(options.dump)
         try:
             result = virtual.run(_Replay(options, recording).play())
         except BaseExceptionGroup as group:
             raise _told(group) from None
     result.cpu_seconds = time.process_time() - began
     return result
+
+
+def _made(folder: Path) -> None:
+    try:
+        parse.made_directory(folder)
+    except ValueError as error:
+        raise MiniIstiodError(f"--dump: {str(folder)!r} cannot be used: {error}") from error
 
 
 def _told(error: BaseException) -> BaseException:
@@ -182,7 +192,6 @@ class _Replay:
         folder = self._options.dump
         if folder is None or not streams.counted(stream):
             return
-        folder.mkdir(parents=True, exist_ok=True)
         name = f"{stream.connection.proxy.id}.{stream.connection.variant.value}.json"
         found = json.dumps(config_dump(stream), indent=2, sort_keys=True)
         (folder / name.replace("/", "_")).write_text(f"{found}\n")
@@ -190,7 +199,6 @@ class _Replay:
     def _dump_list(self, name: str, found: Sequence[Mapping[str, Any]]) -> None:
         folder = self._options.dump
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(f"{json.dumps(found, indent=2)}\n")
 
     def _close(self, core: Spine, streams: Streams) -> None:

@@ -10,12 +10,16 @@ from pathlib import Path
 
 from controlplane.app.replay import Options, replay
 from controlplane.app.serve import collect_rarely
+from controlplane.base import parse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of `replay`."""
     parser.add_argument("file", type=Path, metavar="FILE", help="what discovery --record wrote")
-    parser.add_argument("--until", type=float, metavar="SECONDS", help="stop at this second of the recording")
+    seconds = parse.argument(parse.seconds)
+    parser.add_argument(
+        "--until", type=seconds, metavar="SECONDS", help="stop at this second of the recording"
+    )
     parser.add_argument(
         "--proxy", default="", metavar="NAME.NAMESPACE", help="count and hash only this one's"
     )

@@ -5,12 +5,17 @@ Each function takes the text and returns the value, or raises `ValueError` with 
 
 from __future__ import annotations
 
+import argparse
 import ipaddress
 import math
 import re
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
@@ -151,6 +156,36 @@ def size(text: str) -> int:
     return number
 
 
+def whole(text: str) -> int:
+    """A whole number above 0."""
+    if not (text.isascii() and text.isdigit()) or len(text) > 9 or not int(text):
+        raise ValueError("a whole number above 0 is wanted")
+    return int(text)
+
+
+def positive(text: str) -> float:
+    """A finite number above 0."""
+    number = _number(text)
+    if not 0 < number < math.inf:
+        raise ValueError("a number above 0 is wanted")
+    return number
+
+
+def seconds(text: str) -> float:
+    """A finite number of seconds, not negative."""
+    number = _number(text)
+    if not 0 <= number < math.inf:
+        raise ValueError("a number of seconds, not negative, is wanted")
+    return number
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def directory(text: str) -> Path:
     """A directory that exists."""
     if not text:
@@ -170,6 +205,31 @@ def optional_file(text: str) -> Path | None:
 def optional_path(text: str) -> Path | None:
     """A path, there or not, or "" for none."""
     return Path(text) if text else None
+
+
+def made_directory(path: Path) -> Path:
+    """The directory, made if it was not there, with its parents; files can be written into it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        # Permissions do not tell it all: only a file does.
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except FileExistsError:
+        raise ValueError("it is not a directory") from None
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from None
+
+
+def argument(read: Callable[[str], T]) -> Callable[[str], T]:
+    """The same parser for argparse, which drops the reason of a `ValueError`."""
+
+    def parsed(text: str) -> T:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r} cannot be used: {error}") from error
+
+    return parsed
 
 
 def one_of(*choices: str) -> Callable[[str], str]:

@@ -20,6 +20,9 @@ from pathlib import Path
 from controlplane.base import parse
 from controlplane.lab import effective
 
+_whole, _duration = parse.argument(parse.whole), parse.argument(parse.duration)
+_positive = parse.argument(parse.positive)
+
 SWEPT = ("debounce-after", "debounce-max", "throttle", "proxies", "services", "endpoints", "churn")
 """Parameters that can be swept."""
 REPORTS = Path("reports/bench")
@@ -63,33 +66,28 @@ def run(args: argparse.Namespace) -> int:
 
 def _sizes(parser: argparse.ArgumentParser, seconds: float) -> None:
     add = parser.add_argument
-    add("--proxies", type=whole, metavar="N", help="connected proxies (default 200; airbnb: 500)")
-    add("--services", type=whole, metavar="N", help="default: the scenario's own")
-    add("--endpoints", type=whole, metavar="N", help="of each service")
-    add("--namespaces", type=whole, metavar="N")
-    add("--seconds", type=float, default=seconds, metavar="S", help="of the schedule (default %(default)g)")
+    add("--proxies", type=_whole, metavar="N", help="connected proxies (default 200; airbnb: 500)")
+    add("--services", type=_whole, metavar="N", help="default: the scenario's own")
+    add("--endpoints", type=_whole, metavar="N", help="of each service")
+    add("--namespaces", type=_whole, metavar="N")
+    add(
+        "--seconds",
+        type=_positive,
+        default=seconds,
+        metavar="S",
+        help="of the schedule (default %(default)g)",
+    )
     add("--seed", type=int, default=1, metavar="N", help="same seed, same schedule (default 1)")
-    add("--repeats", type=whole, default=1, metavar="N", help="each with a server of its own (default 1)")
+    add("--repeats", type=_whole, default=1, metavar="N", help="each with a server of its own (default 1)")
     add("--protocol", choices=("delta", "sotw"), default="delta", help="what proxies speak (default delta)")
-    add("--processes", type=whole, default=1, metavar="N", help="processes of the fleet (default 1)")
-    add("--ack-delay", type=parse.duration, default=0.0, metavar="TIME", help="how late proxies answer")
-    add("--debounce-after", type=parse.duration, default=0.1, metavar="TIME", help="default 100ms")
-    add("--debounce-max", type=parse.duration, default=10.0, metavar="TIME", help="default 10s")
-    add("--throttle", type=whole, metavar="N", help="proxies that are pushed to at once (default: server's)")
+    add("--processes", type=_whole, default=1, metavar="N", help="processes of the fleet (default 1)")
+    add("--ack-delay", type=_duration, default=0.0, metavar="TIME", help="how late proxies answer")
+    add("--debounce-after", type=_duration, default=0.1, metavar="TIME", help="default 100ms")
+    add("--debounce-max", type=_duration, default=10.0, metavar="TIME", help="default 10s")
+    add("--throttle", type=_whole, metavar="N", help="proxies that are pushed to at once (default: server's)")
     servers = "mini-istiod (default), istiod-api, istiod-files, snapshot; repeatable"
     add("--subject", action="append", metavar="NAME", help=servers)
     add("--no-push-log", action="store_true", help="spare the server the account of its stages")
     add("--set", action="append", default=[], metavar="OPTION=VALUE", help="an option of the scenario")
     add("--server-flag", action="append", default=[], metavar="FLAG", help="for the server; repeatable")
     add("--out", type=Path, metavar="DIR", help=f"default: {REPORTS}/<scenario>-<time>")
-
-
-def whole(text: str) -> int:
-    """A whole number above 0; ValueError for anything else."""
-    value = int(text)
-    if value < 1:
-        raise ValueError(f"{text} is not above 0")
-    return value
-
-
-whole.__name__ = "whole number above 0"

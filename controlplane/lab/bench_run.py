@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from controlplane.base import parse
 from controlplane.base.errors import MiniIstiodError
 from controlplane.lab import bench_table, report
-from controlplane.lab.bench import REPORTS, whole
+from controlplane.lab.bench import REPORTS
 from controlplane.lab.bench_series import Series, run_series
 from controlplane.lab.child import ChildError
 from controlplane.lab.churn.scenario import Scenario, WorkloadError
@@ -63,7 +65,7 @@ def _list(args: argparse.Namespace, console: Console) -> int:
 
 def _run(args: argparse.Namespace, console: Console) -> int:
     made = series(args)
-    out = args.out or _fresh(args.scenario)
+    out = _made(args.out or _fresh(args.scenario))
     summary = run_series(made, out, _telling(console))
     for table in bench_table.tables(summary):
         console.print(table)
@@ -74,17 +76,14 @@ def _run(args: argparse.Namespace, console: Console) -> int:
 
 def _sweep(args: argparse.Namespace, console: Console) -> int:
     parameter = SWEPT[args.parameter]
-    try:
-        values = [parameter.read(text) for text in args.values]
-    except ValueError as error:
-        raise BenchError(f"sweep {args.parameter}: {args.values} cannot be used ({error})") from error
-    out = args.out or _fresh(f"sweep-{args.parameter}")
+    values = [_value(args.parameter, text) for text in args.values]
     name = args.parameter.replace("-", "_")
     planned = []
     for text, value in zip(args.values, values, strict=True):
         parameter.apply(args, value)
         # All of them before the first is run: a mistake in the last one costs nothing.
         planned.append((text, replace(series(args), about={"swept": {name: value}})))
+    out = _made(args.out or _fresh(f"sweep-{args.parameter}"))
     folders = [out / f"{args.parameter}-{text}" for text in args.values]
     found = []
     for (text, made), folder in zip(planned, folders, strict=True):
@@ -100,7 +99,8 @@ def _report(args: argparse.Namespace, console: Console) -> int:
     if len(folders) == 1:
         _reported(console, lambda: report.write(folders[0]))
     else:
-        _reported(console, lambda: report.compare(folders, args.out))
+        out = args.out and _made(args.out)
+        _reported(console, lambda: report.compare(folders, out))
     return 0
 
 
@@ -112,7 +112,7 @@ def series(args: argparse.Namespace) -> Series:
     chosen = scenario(args.scenario)
     sizes = {name: getattr(args, name) for name in ("services", "endpoints", "namespaces")}
     mesh = replace(chosen.mesh, **{name: value for name, value in sizes.items() if value is not None})
-    workload = chosen(mesh, args.seed, args.seconds, **chosen.parse(_pairs(args.set)))
+    workload = chosen(mesh, args.seed, args.seconds, **_options(chosen, args.set))
     if not workload.events:
         raise BenchError(f"{chosen.name}: nothing happens within {args.seconds:g} s; give more --seconds")
     setup = Setup(
@@ -147,11 +147,22 @@ def _pairs(given: Sequence[str]) -> dict[str, str]:
     return dict(text.split("=", 1) for text in given)
 
 
-def _rate(text: str) -> float:
-    value = parse.rate(text)
-    if not value:
-        raise ValueError("0 changes a second are none")
-    return value
+def _options(chosen: Scenario, given: Sequence[str]) -> dict[str, Any]:
+    """The scenario's options; none may be negative or endless, nor 0 what counts something."""
+    read, defaults = chosen.parse(_pairs(given)), chosen.options()
+    for name, value in read.items():
+        if isinstance(value, int) and value < 1 <= defaults[name]:
+            raise BenchError(f"{chosen.name}: option {name}={value}: a whole number above 0 is wanted")
+        if isinstance(value, float) and not 0 <= value < math.inf:
+            raise BenchError(f"{chosen.name}: option {name}={value:g}: a number, not negative, is wanted")
+    return read
+
+
+def _value(parameter: str, text: str) -> float:
+    try:
+        return SWEPT[parameter].read(text)
+    except ValueError as error:
+        raise BenchError(f"sweep {parameter}: {text!r} cannot be used: {error}") from error
 
 
 def _churn(args: argparse.Namespace, rate: float) -> None:
@@ -171,16 +182,23 @@ def _setting(name: str) -> Callable[[argparse.Namespace, float], None]:
 SWEPT: Mapping[str, Parameter] = {
     "debounce-after": Parameter(parse.duration, _setting("debounce_after")),
     "debounce-max": Parameter(parse.duration, _setting("debounce_max")),
-    "throttle": Parameter(whole, _setting("throttle")),
-    "proxies": Parameter(whole, _setting("proxies")),
-    "services": Parameter(whole, _setting("services")),
-    "endpoints": Parameter(whole, _setting("endpoints")),
-    "churn": Parameter(_rate, _churn),
+    "throttle": Parameter(parse.whole, _setting("throttle")),
+    "proxies": Parameter(parse.whole, _setting("proxies")),
+    "services": Parameter(parse.whole, _setting("services")),
+    "endpoints": Parameter(parse.whole, _setting("endpoints")),
+    "churn": Parameter(parse.positive, _churn),
 }
 
 
 def _fresh(name: str) -> Path:
     return REPORTS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _made(out: Path) -> Path:
+    try:
+        return parse.made_directory(out)
+    except ValueError as error:
+        raise BenchError(f"--out: {str(out)!r} cannot be used: {error}") from error
 
 
 def _telling(console: Console, before: str = "") -> Callable[[str], None]:

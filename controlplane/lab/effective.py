@@ -16,6 +16,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
+from controlplane.base import parse
+from controlplane.base.errors import SettingsError
 from controlplane.lab import effective_report, environment
 from controlplane.lab.effective_rows import Effective, summarise
 from controlplane.lab.effective_run import Found, Setup, measure
@@ -36,15 +38,18 @@ _SHOWN = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `run` reads."""
     plain = Setup()
-    parser.add_argument("--envoys", type=int, default=plain.envoys, metavar="N", help="sidecars (20)")
-    parser.add_argument("--services", type=int, default=plain.services, metavar="N", help="in the mesh (100)")
-    parser.add_argument("--changes", type=int, default=plain.changes, metavar="N", help="in all (30)")
+    whole, positive = parse.argument(parse.whole), parse.argument(parse.positive)
+    parser.add_argument("--envoys", type=whole, default=plain.envoys, metavar="N", help="sidecars (20)")
     parser.add_argument(
-        "--interval", type=float, default=plain.interval, metavar="SECONDS", help="between two"
+        "--services", type=whole, default=plain.services, metavar="N", help="in the mesh (100)"
+    )
+    parser.add_argument("--changes", type=whole, default=plain.changes, metavar="N", help="in all (30)")
+    parser.add_argument(
+        "--interval", type=positive, default=plain.interval, metavar="SECONDS", help="between two"
     )
     parser.add_argument(
         "--rate",
-        type=float,
+        type=positive,
         default=plain.rate,
         metavar="N",
         help="requests a second through each Envoy (100)",
@@ -76,7 +81,10 @@ def run(options: argparse.Namespace) -> int:
     )
     stamp = time.strftime("%Y%m%d-%H%M%S")
     folder: Path = options.out or Path("reports/bench") / f"effective-{stamp}"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        parse.made_directory(folder)
+    except ValueError as error:
+        raise SettingsError(f"--out: {str(folder)!r} cannot be used: {error}") from error
     described = environment.describe()
     with Lab() as lab:
         rows, found = measure(lab, setup, (folder / "push-log.jsonl").absolute())
@@ -114,7 +122,8 @@ def _cost(found: Found, setup: Setup) -> dict[str, float]:
 def table(summary: Mapping[str, Any]) -> list[str]:
     """The summary for a terminal, in milliseconds."""
     lines = [
-        f"{summary['changes']} changes at {summary['proxies']} Envoys, {summary['requests']} requests "
+        f"{_counted(summary['changes'], 'change')} at {_counted(summary['proxies'], 'Envoy')}, "
+        f"{summary['requests']} requests "
         f"({summary['failed']} failed, {summary['returned']} old answers after new ones)",
         "an effect is known to within (ms): " + _line(summary["resolution_ms"]),
         "",
@@ -127,6 +136,10 @@ def table(summary: Mapping[str, Any]) -> list[str]:
                 cells = "".join(f"{span[key]:9.1f}" for key in ("p50", "p90", "p99", "max"))
                 lines.append(f"{kind + ' ' + name.replace('_', ' '):<32}{cells}")
     return lines
+
+
+def _counted(number: int, name: str) -> str:
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
 
 
 def _line(span: Mapping[str, float]) -> str:

@@ -223,3 +223,21 @@ def test_a_recording_that_was_cut_off_is_played_and_says_so(
     path.write_text("".join(lines[:-1]))
     assert main(["replay", str(path)]) == 0
     assert f"{path}:{len(lines) - 1}: cut off here" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("until", ["-1", "nan", "inf", "soon"])
+def test_the_second_to_stop_at_is_one(until: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["replay", str(tmp_path / "r"), "--until", until])
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"mini-istiod: argument --until: '{until}' cannot be used")
+    assert told.count("\n") == 1
+
+
+def test_a_dump_goes_into_a_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path / "r", edits)
+    assert main(["replay", str(path), "--dump", str(path)]) == 2
+    assert capsys.readouterr().err == f"mini-istiod: --dump: '{path}' cannot be used: it is not a directory\n"
+    assert main(["replay", str(path), "--dump", str(tmp_path / "new" / "dump")]) == 0
+    assert (tmp_path / "new" / "dump" / "problems.json").exists()

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from controlplane.lab.churn.scenario import Scenario
 from controlplane.lab.latency.summary import STAGES
+from controlplane.lab.report.words import WIRE_NOTE, percent, sharpness
 
 _SHARES = ("p50", "p90", "p99", "max")
 
@@ -63,7 +64,8 @@ def _stages(name: str, one: Mapping[str, Any]) -> Table:
         some = one["stages_ms"].get(stage)
         if some:
             table.add_row(stage, _short(some["mean"]), *(_short(some[share]) for share in _SHARES))
-    table.caption = _agreement(one.get("agreement"))
+    said = (WIRE_NOTE if "wire" in one["stages_ms"] else None, _agreement(one.get("agreement")))
+    table.caption = "\n".join(filter(None, said)) or None
     return table
 
 
@@ -74,9 +76,10 @@ def _agreement(found: Mapping[str, Any] | None) -> str | None:
     orders = found["orders_broken"]
     if isinstance(found["holds"], bool) and found["holds"]:
         return (
-            f"stages and outside clock agree for all {rows}: order exactly; sums within 1 ms for"
-            f" {found['within_allowed']:.1%}, within 1 ms and the measured scheduling error for all"
-        )
+            f"Stages and outside clock of {rows} agree: order exactly for all; sums within 1 ms for"
+            f" {percent(found['within_allowed'])} with nothing granted, for all with the measured scheduling"
+            f" error granted. {sharpness([found])}"
+        ).rstrip()
     apart = f"{found['apart']:.0f} of {rows} further apart than 1 ms and the measured scheduling error"
     return f"stages and outside clock do NOT agree: {apart}; wrong orders: {orders or 'none'}"
 

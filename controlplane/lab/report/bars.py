@@ -9,7 +9,7 @@ from typing import Any
 from controlplane.lab.latency.dataset import Latency
 from controlplane.lab.latency.statistics import interval, mean
 from controlplane.lab.report.data import MS, Group, Run, mean_stages, seconds, stages
-from controlplane.lab.report.style import GREY, SERIES, figure, short
+from controlplane.lab.report.style import GREY, SERIES, figure, row_height, short, wrapped
 from controlplane.lab.report.words import FIGURES, STAGES
 
 _BARS = 40
@@ -26,7 +26,8 @@ def waterfall(groups: Sequence[Group], path: Path) -> Path | None:
             bars.append((named + way, mean_stages(row for other, row in rows if other == way)))  # noqa: PERF401
     if not bars:
         return None
-    with figure(path, size=(7.4, 1.3 + 0.42 * len(bars))) as (axis,):
+    step = row_height([name for name, _ in bars], 0.42)
+    with figure(path, size=(7.4, 1.3 + step * len(bars))) as (axis,):
         _stack(axis, bars)
         axis.set_xlabel("ms since the file was renamed (mean over changes and proxies)")
         axis.set_xlim(right=1.12 * max(sum(found.values()) for _, found in bars) * MS)
@@ -60,7 +61,8 @@ def costs(groups: Sequence[Group], path: Path) -> Path | None:
     found = [(key, values) for key, values in found if any(values)]
     if not found:
         return None
-    with figure(path, columns=len(found), size=(2.7, 0.9 + 0.45 * len(groups)), sharey=True) as axes:
+    step = row_height([group.label for group in groups], 0.45)
+    with figure(path, columns=len(found), size=(2.7, 0.9 + step * len(groups)), sharey=True) as axes:
         for axis, (key, values) in zip(axes, found, strict=True):
             name, unit, _ = FIGURES[key]
             scale, unit = _unit(max(max(each, default=0.0) for each in values), unit)
@@ -69,7 +71,7 @@ def costs(groups: Sequence[Group], path: Path) -> Path | None:
                     _bar(axis, at, [value * scale for value in each], SERIES[at % len(SERIES)])
             axis.set_title(name)
             axis.set_xlabel(unit or "count")
-            axis.set_yticks(range(len(groups)), [group.label for group in groups])
+            axis.set_yticks(range(len(groups)), [wrapped(group.label) for group in groups])
             # Room for the figures behind the bars.
             axis.set_xlim(0, 1.3 * scale * max(max(each, default=0.0) for each in values))
             axis.grid(visible=False, axis="y")
@@ -98,7 +100,7 @@ def _stack(axis: Any, bars: Sequence[tuple[str, dict[str, float]]], totals: bool
             axis.annotate(
                 f"{short(left)} ms", (left, at), xytext=(4, 0), textcoords="offset points", va="center"
             )
-    axis.set_yticks(range(len(bars)), [name for name, _ in bars])
+    axis.set_yticks(range(len(bars)), [wrapped(name) for name, _ in bars])
     axis.set_ylim(len(bars) - 0.4, -0.6)
     axis.grid(visible=False, axis="y")
     axis.set_xlim(left=0)

@@ -12,7 +12,7 @@ from controlplane.lab.latency.statistics import quantile
 from controlplane.lab.report import bars, curves, page, sweeps, tables, timeline
 from controlplane.lab.report.data import MS, Group, Run, repeats, seconds
 from controlplane.lab.report.style import short
-from controlplane.lab.report.words import OUTSIDE
+from controlplane.lab.report.words import OUTSIDE, with_unit
 
 
 def write(folder: Path) -> Path:
@@ -43,7 +43,7 @@ def sweep(folders: Sequence[Path], parameter: str, into: Path | None = None) -> 
             (at, len(runs), *tables.figures([row for run in runs for row in run.rows]))
             for at, runs in sweeps.points(one.runs, parameter)
         ]
-        head = (parameter, "repeats", *tables.COLUMNS)
+        head = (with_unit(parameter), "repeats", *tables.COLUMNS)
         parts.append(page.table(f"{one.label}: ms {OUTSIDE}", head, rows))
     parts += _repeat(groups)
     return _save(where / "sweep.html", _title(groups), parts)
@@ -136,7 +136,10 @@ def _sentences(groups: Sequence[Group]) -> Iterator[str]:
 
 def _pictures(groups: Sequence[Group], folder: Path, prefix: str) -> Iterator[str]:
     thin = " Thin lines are the repeats." if any(len(one.runs) > 1 for one in groups) else ""
-    told = "Where the time went: means, which add up. Servers that do not tell their stages are missing."
+    told = (
+        "Where the time went: means, which add up. A write ends when the server notes it, which may be after"
+        " its receipt. Servers that do not tell their stages are missing."
+    )
     spent = "What a change cost the server. Lines over the bars are 95 % intervals over repeats."
 
     def at(name: str) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 from controlplane.lab.latency.dataset import Latency
 from controlplane.lab.latency.statistics import quantile, thinned
 from controlplane.lab.report.data import MS, Group, Run, seconds
-from controlplane.lab.report.style import colors, cumulative, figure, log_ticks, short
+from controlplane.lab.report.style import colors, cumulative, figure, log_ticks, row_height, short, wrapped
 
 Curve = tuple[str, Sequence[Run], Callable[[Run], list[Latency]]]
 
@@ -20,11 +20,13 @@ def distributions(groups: Sequence[Group], path: Path) -> Path | None:
     curves = _curves(groups)
     if not curves:
         return None
-    with figure(path, columns=2, sharey=True, sharex=True) as (each, last):
+    # Beside the axes each curve has its label and two lines of figures.
+    high = 0.6 + sum(row_height([f"{label}\n\n"], 0.0) for label, _, _ in curves)
+    with figure(path, 2, size=(4.6, max(3.4, high)), sharey=True, sharex=True) as (each, last):
         for (label, runs, rows), color in zip(curves, colors(len(curves)), strict=True):
             told = _curve(each, [[seconds(row) * MS for row in rows(run)] for run in runs], color)
             ends = _curve(last, [[seconds(row) * MS for row in _last(rows(run))] for run in runs], color)
-            last.plot([], [], color=color, label=f"{label}\neach: {told}\nlast: {ends}")
+            last.plot([], [], color=color, label=f"{wrapped(label)}\neach: {told}\nlast: {ends}")
         for axis, title in ((each, "each proxy has the change"), (last, "the last proxy has the change")):
             axis.set_title(title)
             axis.set_xscale("log")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib
 import math
+import textwrap
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +43,11 @@ _STYLE = {
 }
 
 
+_GROWTHS = 12
+_LABEL = 44
+"""Characters in a line of a label."""
+
+
 class PlotError(MiniIstiodError):
     """There is nothing to draw with."""
 
@@ -68,10 +75,36 @@ def figure(
         drawn, axes = plt.subplots(rows, columns, figsize=whole, squeeze=False, **options)
         try:
             yield [axis for row in axes for axis in row]
-            drawn.tight_layout()
-            drawn.savefig(path, transparent=True, metadata={"Date": None})
+            _fit(drawn)
+            drawn.savefig(path, transparent=True, bbox_inches="tight", metadata={"Date": None})
         finally:
             plt.close(drawn)
+
+
+def _fit(drawn: Any) -> None:
+    """Margins for labels and legends; the figure grows as long as they leave no room for the axes."""
+    for _ in range(_GROWTHS):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "Tight layout not applied", UserWarning)
+            try:
+                drawn.tight_layout()
+            except UserWarning as no_room:
+                wide, high = drawn.get_size_inches()
+                across = "left and right" in str(no_room) or "width" in str(no_room)
+                drawn.set_size_inches((wide * 1.3, high) if across else (wide, high * 1.3))
+            else:
+                return
+
+
+def wrapped(label: str) -> str:
+    """A label of several lines when it is long, as those of groups with many differences are."""
+    return "\n".join(textwrap.fill(line, _LABEL) for line in label.split("\n"))
+
+
+def row_height(labels: Sequence[str], least: float) -> float:
+    """Inches from one row to the next, so that the wrapped labels beside them do not meet."""
+    lines = max((wrapped(label).count("\n") + 1 for label in labels), default=1)
+    return max(least, 0.18 * lines + 0.1)
 
 
 def cumulative(axis: Any, ordered: Sequence[float], color: str, label: str, **options: Any) -> None:

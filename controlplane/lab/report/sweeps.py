@@ -10,7 +10,7 @@ from controlplane.lab.latency.dataset import DatasetError
 from controlplane.lab.latency.statistics import interval, mean, quantile
 from controlplane.lab.report.data import MS, Group, Run, number, seconds
 from controlplane.lab.report.style import colors, figure
-from controlplane.lab.report.words import FIGURES, UNITS
+from controlplane.lab.report.words import FIGURES, with_unit
 
 Point = tuple[float, tuple[Run, ...]]
 Figure = Callable[[Run], float | None]
@@ -48,10 +48,9 @@ def draw(groups: Sequence[Group], parameter: str, path: Path) -> Path:
                 _line(axes[0], known, lambda run, share=share: _latency(run, share), color, name, style)  # type: ignore[misc]
             _line(axes[1], known, lambda run: _cost(run, "cpu_seconds_per_change", MS), color, group.label)
             _line(axes[2], known, lambda run: _cost(run, "bytes_per_change", 1e-3), color, group.label)
-        unit = UNITS.get(parameter, "")
         values = [at for group in groups for at, _ in points(group.runs, parameter)]
         for axis, label in zip(axes, ("ms to each proxy", "CPU ms per change", "kB per change"), strict=True):
-            axis.set_xlabel(f"{parameter}, {unit}" if unit else parameter)
+            axis.set_xlabel(with_unit(parameter))
             axis.set_ylabel(label)
             axis.set_ylim(0, 1.05 * axis.get_ylim()[1])
             if min(values) > 0 and max(values) >= 20 * min(values):

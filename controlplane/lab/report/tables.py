@@ -10,7 +10,7 @@ from controlplane.lab.latency.statistics import distribution, interval, quantile
 from controlplane.lab.report import page
 from controlplane.lab.report.data import MS, Group, Run, number, seconds, stages
 from controlplane.lab.report.style import short
-from controlplane.lab.report.words import FIGURES, STAGES
+from controlplane.lab.report.words import FIGURES, STAGES, WIRE, WIRE_NOTE, percent, sharpness
 
 COLUMNS = ("n", "p50", "p90", "p99", "max", "mean")
 _COSTS = ("cpu_seconds_per_change", "bytes_per_change", "pushes_per_change", "rss_mb")
@@ -70,16 +70,22 @@ def _share(rows: Sequence[Latency], share: float, less: float = 0.0) -> float | 
 def stage_tables(groups: Sequence[Group]) -> Iterator[str]:
     yield page.heading("Stages")
     for one in groups:
-        told = [found for run in one.runs for row in run.rows if (found := stages(row)) is not None]
+        told = [
+            found | {WIRE.name: seconds(row) - row.write}
+            for run in one.runs
+            for row in run.rows
+            if (found := stages(row)) is not None and row.write is not None
+        ]
         if not told:
             yield page.paragraph(f"{one.label} does not tell its stages: what is known is seen from outside.")
             continue
         rows = []
-        for stage in STAGES:
+        for stage in (*STAGES, WIRE):
             found = distribution((one_row[stage.name] for one_row in told), MS)
             rows.append((stage.name, *(found[name] for name in COLUMNS[1:]), stage.meaning))
         head = ("stage", *COLUMNS[1:], "what it is")
         yield page.table(f"{one.label}: ms of each stage, over {len(told)} (change, proxy)", head, rows)
+        yield page.paragraph(WIRE_NOTE)
         yield from _agreement(one)
 
 
@@ -94,8 +100,9 @@ def _agreement(one: Group) -> Iterator[str]:
     verdict = "agree" if all(each.get("holds") for each in found) else "do not agree everywhere"
     allowed = short(float(found[0].get("allowed_ms", 0.0)))
     yield page.paragraph(
-        f"The server's stages and the clock outside {verdict}: of {rows} (change, proxy), {close:.1%} differ "
-        f"by at most {allowed} ms and {apart} by more than that and the measured scheduling error."
+        f"The server's stages and the clock outside {verdict}: of {rows} (change, proxy), {percent(close)} "
+        f"differ by at most {allowed} ms with nothing granted, and {apart} by more than that and the "
+        f"measured scheduling error. {sharpness(found)}".rstrip()
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 
 class Stage(NamedTuple):
@@ -27,8 +29,15 @@ STAGES: tuple[Stage, ...] = (
     Stage("debounce", "debounce_in", "commit", "#c9a227", "waiting for quiet, so that one push serves many"),
     Stage("compute", "commit", "compute", "#3a9d5d", "until all bytes that the change touches are made anew"),
     Stage("plan", "compute", "plan", "#9a6fd0", "until this proxy's turn comes and its response is decided"),
-    Stage("write", "plan", "write", "#2f7fd1", "until the response is handed to the transport"),
+    Stage("write", "plan", "write", "#2f7fd1", "until the server notes that the response was sent"),
     Stage("ack", "write", "ack", "#e07b39", "until the proxy's answer has come back and was read"),
+)
+
+WIRE = Stage("wire", "write", "outside", "", "from that note until the proxy had the response")
+"""Overlaps with the way of the answer, so it is told beside the stages that add up."""
+WIRE_NOTE = (
+    "The server notes a write when its turn comes; a negative wire means that the proxy had the response"
+    " before that note."
 )
 
 OUTSIDE = "from the rename of the file to the moment when the proxy has received the response"
@@ -56,3 +65,31 @@ UNITS = {
     "seconds": "s",
 }
 """Of the parameters that runs are swept over; those that are not here are counts or have none."""
+
+
+def with_unit(parameter: str) -> str:
+    """A parameter's name, and its unit if it has one."""
+    unit = UNITS.get(parameter, "")
+    return f"{parameter}, {unit}" if unit else parameter
+
+
+def percent(part: float) -> str:
+    """A share in percent, rounded down: only what is all is 100 %."""
+    return f"{math.floor(part * 1000 + 1e-6) / 10:.3g} %"
+
+
+def sharpness(agreements: Sequence[Mapping[str, Any]]) -> str:
+    """What agreements (of summary.json, one per repeat) would have noticed, in a sentence; "" if not told."""
+    late, early = (_noticed(agreements, key) for key in ("+5 ms", "-5 ms"))
+    if late is None or early is None:
+        return ""
+    return (
+        f"Plan and write told 5 ms too late would show in {percent(late)} of the rows,"
+        f" 5 ms too early in {percent(early)}."
+    )
+
+
+def _noticed(agreements: Sequence[Mapping[str, Any]], key: str) -> float | None:
+    told = [(each.get("rows", 0), each.get("would_notice", {}).get(key)) for each in agreements]
+    known = [(rows, part) for rows, part in told if rows and isinstance(part, int | float)]
+    return sum(rows * part for rows, part in known) / sum(rows for rows, _ in known) if known else None

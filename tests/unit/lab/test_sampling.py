@@ -31,6 +31,13 @@ def test_processes_that_are_gone_are_left_out() -> None:
     assert abs(both.rss - own.rss) < own.rss / 2
 
 
+def test_cpu_is_counted_finer_than_in_ticks() -> None:
+    seen = set()
+    while len(seen) < 20:
+        seen.add(cpu_seconds(os.getpid()))
+    assert max(seen) - min(seen) < 19 / os.sysconf("SC_CLK_TCK")
+
+
 def test_pauses_belong_to_the_sample_after_them_the_longest_counts() -> None:
     log = PushLog(
         pauses=[Pause(1.1, 0.3, None), Pause(1.2, 0.2, None), Pause(1.9, 0.05, "2"), Pause(9.0, 1.0, None)]

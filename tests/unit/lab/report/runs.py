@@ -38,7 +38,8 @@ def run_folder(
         "pushes_per_change": 2.0,
         "cpu_seconds_per_change": 0.005 * factor,
         "rss_mb": 50.0,
-        "agreement": {"holds": True, "rows": 6, "within_allowed": 0.5, "apart": 0, "allowed_ms": 1.0},
+        "agreement": {"holds": True, "rows": 6, "within_allowed": 0.5, "apart": 0, "allowed_ms": 1.0}
+        | {"would_notice": {"-20 ms": 0.5, "-5 ms": 0.12, "+5 ms": 0.6666, "+20 ms": None}},
         "lag_ms": {"p50": 1.5, "p99": 2.5, "max": 8.25},
     }
     told = {

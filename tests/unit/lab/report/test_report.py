@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,7 +14,8 @@ import pytest
 from controlplane.lab import report
 from controlplane.lab.latency.dataset import DatasetError
 from controlplane.lab.report import data, sweeps
-from controlplane.lab.report.style import PlotError
+from controlplane.lab.report.style import PlotError, figure
+from controlplane.lab.report.words import percent
 from tests.unit.lab.report.runs import run_folder
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -98,7 +100,12 @@ def test_the_numbers_are_in_the_page(one) -> None:
     assert page.row("CPU per change, s")[0] == "0.005"
     assert page.row("loop lag max, ms")[0] == "8.25"
     assert "half of them within 30 ms" in page.text
-    assert "agree: of 6 (change, proxy), 50.0% differ by at most 1 ms and 0 by more" in page.text
+    # The receipt is a tenth of the whole after the note of the write.
+    assert page.row("wire")[:5] == ["3", "6", "6", "6", "3"]
+    assert "a negative wire means that the proxy had the response before that note" in page.text
+    said = "agree: of 6 (change, proxy), 50 % differ by at most 1 ms with nothing granted, and 0 by more"
+    assert said in page.text
+    assert "told 5 ms too late would show in 66.6 % of the rows, 5 ms too early in 12 %." in page.text
 
 
 def test_the_page_says_how_to_do_it_again(one) -> None:
@@ -170,11 +177,12 @@ def test_a_sweep_is_drawn_against_its_parameter(tmp_path) -> None:
     ]
     path = report.sweep(folders, "throttle", tmp_path / "out")
     page = read(path)
-    assert [row[:3] for row in page.rows if len(row) == 8 and row[0] != "throttle"] == [
+    assert [row[:3] for row in page.rows if len(row) == 8 and row[0] != "throttle, streams at once"] == [
         ["1", "2", "12"],
         ["10", "2", "12"],
         ["100", "2", "12"],
     ]
+    assert "throttle, streams at once" in [row[0] for row in page.rows]
     assert "throttle, streams at once" in words(tmp_path / "out/sweep-throttle.svg")
     assert {"ms to each proxy", "CPU ms per change", "kB per change"} <= set(
         words(tmp_path / "out/sweep-throttle.svg")
@@ -182,6 +190,38 @@ def test_a_sweep_is_drawn_against_its_parameter(tmp_path) -> None:
     assert sweeps.value(data.read(folders[0]), "services") == 3
     with pytest.raises(DatasetError, match="does not say what colour was"):
         report.sweep(folders, "colour")
+
+
+def test_a_sweep_over_times_tells_their_unit(tmp_path) -> None:
+    folders = [run_folder(tmp_path / f"{at}", swept={"debounce_after": at}) for at in (0, 0.05)]
+    page = read(report.sweep(folders, "debounce_after", tmp_path))
+    assert "debounce_after, s" in [row[0] for row in page.rows]
+
+
+def test_runs_that_have_little_in_common_have_room_for_their_labels(tmp_path) -> None:
+    folders = [
+        run_folder(tmp_path / f"{at}", options={f"some_option_{n}": f"value-{at}-{n}" for n in range(12)})
+        for at in (1, 2)
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report.compare(folders)
+    lines = [text for text in words(tmp_path / "comparison-cost.svg") if "value-1-" in text]
+    assert len(lines) > 3 and max(map(len, lines)) <= 44
+
+
+def test_a_picture_grows_when_its_labels_leave_no_room(tmp_path) -> None:
+    with warnings.catch_warnings(), figure(tmp_path / "small.svg", size=(1.0, 1.0)) as (axis,):
+        warnings.simplefilter("error")
+        axis.set_yticks([0], ["w" * 60])
+    root = ElementTree.parse(tmp_path / "small.svg").getroot()
+    width, height = (float(root.attrib[side].removesuffix("pt")) for side in ("width", "height"))
+    # All of the label is in the picture, and beside it there is something to see.
+    assert width > 300 and height < 100
+
+
+def test_a_share_is_rounded_down() -> None:
+    assert [percent(part) for part in (1.0, 0.9999, 0.29, 0.0)] == ["100 %", "99.9 %", "29 %", "0 %"]
 
 
 # -- what is missing ------------------------------------------------------------------------------------

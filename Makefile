@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 FAST := $(wildcard tests/unit tests/golden tests/property tests/server)
-FAST_MARKS := not slow and not envoy and not netns
+FAST_MARKS := not slow and not whole and not envoy and not netns
 
 .PHONY: help install system envoy run check lint types layers fast test slow bench bench-peers bench-quick clean distclean
 
@@ -59,7 +59,8 @@ layers: $(READY)
 fast: $(READY)
 	$(BIN)/pytest -q -n 2 --dist worksteal -m '$(FAST_MARKS)' $(FAST) $(ARGS)
 
-test: check ## check, and the tests with real Envoys that this machine can run
+test: check ## check, and the tests with whole processes and real Envoys that this machine can run
+	$(BIN)/pytest -q -n 2 --dist loadfile -m 'whole and not slow' tests/server
 	@$(MAKE) --keep-going system envoy || true
 	.ci/envoy-tests $(ARGS)
 

@@ -3,12 +3,16 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from controlplane.lab.churn.mesh import Mesh
 from controlplane.lab.churn.workloads import workload
 from controlplane.lab.experiment import Setup, run
 from controlplane.lab.latency import dataset
 from controlplane.lab.latency.dataset import Change, Latency, Receipt, Sample
 from controlplane.lab.subjects import Options
+
+pytestmark = pytest.mark.whole
 
 PROXIES = 20
 MESH = Mesh(services=20, endpoints=3, namespaces=4, dialect="serviceentry", virtual_services=2)

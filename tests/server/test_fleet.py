@@ -23,6 +23,8 @@ from controlplane.lab.fleet.requests import DELTA_PATH
 from controlplane.lab.waiting import wait_until
 from tests.support.process import Process, started
 
+pytestmark = pytest.mark.whole
+
 PROXIES = 24
 SIZE = Mesh(services=12, endpoints=3, namespaces=3)
 NODES = [SIZE.node(i) for i in range(PROXIES)]

@@ -28,6 +28,8 @@ from tests.support.files import MeshFiles
 from tests.support.plane import client, serving_files
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.whole
+
 EDITS = 60
 HARSH = Faults(
     delay=0.3,

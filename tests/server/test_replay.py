@@ -16,6 +16,8 @@ from tests.support import objects as a
 from tests.support.plane import client, serving
 from tests.support.recording import ALTERED, Recorded, final, play, record
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:

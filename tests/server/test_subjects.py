@@ -15,6 +15,8 @@ from controlplane.lab.subjects import BY_NAME, Options
 from controlplane.lab.subjects_programs import find
 from controlplane.lab.waiting import wait_until
 
+pytestmark = pytest.mark.whole
+
 _ISTIOD = ("pilot-discovery", "standin")
 _NEEDS = {"istiod-api": _ISTIOD, "istiod-files": _ISTIOD, "snapshot": ("snapshot",)}
 _MESH = Mesh(services=5, endpoints=2, namespaces=2, dialect="serviceentry")

@@ -120,7 +120,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=_count, help="default 5; 2 when quick")
     parser.add_argument("--quick", action="store_true", help="a small mesh: does it run, not how fast")
     parser.add_argument("--sotw", action="store_true", help="the fleet speaks state-of-the-world xDS")
-    parser.add_argument("--services", type=_count)
+    parser.add_argument("--services", type=_services, help="11 or more: the first ones are changed")
     parser.add_argument("--proxies", type=_count, help="for times")
     parser.add_argument("--most", type=_count, help="proxies, for memory")
     parser.add_argument("--changes", type=_count, help="of each kind")
@@ -143,6 +143,13 @@ def _count(text: str) -> int:
         number = 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of 1 or more, not {text!r}")
+    return number
+
+
+def _services(text: str) -> int:
+    number = _count(text)
+    if number < 11:
+        raise argparse.ArgumentTypeError(f"must be 11 or more, not {text!r}: the first ones are changed")
     return number
 
 

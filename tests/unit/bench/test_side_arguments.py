@@ -32,7 +32,7 @@ def test_repeats_are_as_told_or_as_large_as_the_rest(argv: list[str], repeats: i
 
 
 def test_what_is_told_becomes_the_size() -> None:
-    told = ["--services", "1", "--proxies", "7", "--most", "3", "--changes", "2", "--airbnb", "0"]
+    told = ["--services", "11", "--proxies", "7", "--most", "3", "--changes", "2", "--airbnb", "0"]
     size = side_by_side._size(side_by_side._arguments(told))
     # Memory is never of fewer proxies than times are.
-    assert (size.services, size.proxies, size.most, size.changes, size.airbnb) == (1, 7, 7, 2, 0.0)
+    assert (size.services, size.proxies, size.most, size.changes, size.airbnb) == (11, 7, 7, 2, 0.0)

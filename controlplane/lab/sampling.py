@@ -12,22 +12,12 @@ from types import TracebackType
 
 from controlplane.lab.latency.dataset import Sample
 from controlplane.lab.latency.pushlog import PushLog
+from controlplane.lab.processes import cpu_seconds
 
 EVERY = 0.05
 """Seconds between two looks: the finer, the sharper is what is known about waiting for a core."""
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process with its threads, ended ones too; 0 when it is gone.
-
-    By the process's own clock, as clock_getcpuclockid(3) names it: /proc/PID/stat counts in ticks of 10 ms.
-    """
-    try:
-        return time.clock_gettime(~pid << 3 | 2)
-    except OSError:
-        return 0.0
 
 
 def look(name: str, pids: Sequence[int]) -> Sample | None:
@@ -37,10 +27,10 @@ def look(name: str, pids: Sequence[int]) -> Sample | None:
         try:
             pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
             waiting += _waiting(pid)
+            cpu += cpu_seconds(pid)
         except OSError:
             continue
         alive += 1
-        cpu += cpu_seconds(pid)
     return Sample(at, name, cpu, pages * _PAGE, waiting / 1e9, None, None) if alive else None
 
 

@@ -16,6 +16,7 @@ from typing import IO
 
 from controlplane.base.errors import MiniIstiodError
 from controlplane.lab.fetch import Target, answers, fetch
+from controlplane.lab.processes import cpu_seconds
 from controlplane.lab.waiting import wait_until
 
 _GRACE = 15.0
@@ -214,10 +215,8 @@ _SAMPLE = re.compile(r"([a-zA-Z_:][\w:]*(?:\{.*\})?)\s+(\S+)(?:\s+-?\d+)?\s*$")
 
 
 def _cpu(pid: int) -> float:
-    # The clock of another process, as clock_getcpuclockid(3) makes it: to the nanosecond, where
-    # /proc counts hundredths of a second.
     try:
-        return time.clock_gettime(~pid << 3 | 2)
+        return cpu_seconds(pid)
     except OSError as error:
         raise SubjectError(f"process {pid} has no clock: it has ended") from error
 

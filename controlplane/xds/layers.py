@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 
 from controlplane.envoy.resource import Resource
 from controlplane.xds.feed import UNSETTLED, Feed, Union
-from controlplane.xds.ledger import Change, Checkpoint, Ledger, StandIn
+from controlplane.xds.ledger import Checkpoint, Ledger, Past, StandIn
 
 
 class Joint(Checkpoint):
@@ -30,7 +30,7 @@ class Joint(Checkpoint):
         self.parts = parts
 
 
-class Layers:
+class Layers(Past):
     """What a `Ledger` is, for a union of feeds."""
 
     __slots__ = ("feed", "head", "layers", "plans", "revision", "seen", "users")
@@ -116,31 +116,6 @@ class Layers:
                 ledger.release(part)
         elif point.later is not None:
             self.release(point.later)
-
-    def diverge(self, before: dict[str, Resource | None]) -> Checkpoint:
-        """A checkpoint of a client that differs from now in these names; held for the caller."""
-        point = Checkpoint(private=True)
-        point.before = before
-        point.later = self.hold(self.head)
-        return self.hold(point)
-
-    def changes(self, point: Checkpoint) -> tuple[Change, ...]:
-        """What differs between a checkpoint and now, by name."""
-        if point.memo is not None and point.memo[0] is self.head:
-            return point.memo[1]
-        former = self._former(point)
-        changes = tuple(
-            Change(name, former[name], new)
-            for name in sorted(former)
-            if (new := self.get(name)) != former[name]
-        )
-        point.memo = (self.head, changes)
-        return changes
-
-    def at(self, point: Checkpoint) -> dict[str, Resource]:
-        """All resources as they were at a checkpoint."""
-        found: dict[str, Resource | None] = {**self.resources, **self._former(point)}
-        return {name: resource for name, resource in found.items() if resource is not None}
 
     def _former(self, point: Checkpoint) -> dict[str, Resource | None]:
         if not isinstance(point, Joint):

@@ -10,6 +10,7 @@ is exactly the past that somebody still needs: usually none.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol, TypeAlias
 from weakref import WeakValueDictionary
@@ -52,7 +53,58 @@ class Above(Protocol):
         ...
 
 
-class Ledger:
+class Past(ABC):
+    """How the past is told: the same for one feed and for a union of feeds."""
+
+    __slots__ = ()
+
+    head: Checkpoint
+    """Now."""
+
+    @abstractmethod
+    def get(self, name: str) -> Resource | None:
+        """The resource as it is now."""
+
+    @property
+    @abstractmethod
+    def resources(self) -> Mapping[str, Resource]:
+        """All of them, as they are now."""
+
+    @abstractmethod
+    def hold(self, point: Checkpoint) -> Checkpoint:
+        """Keep a checkpoint for one more reader."""
+
+    @abstractmethod
+    def _former(self, point: Checkpoint) -> dict[str, Resource | None]:
+        """What may differ now, as it was at a checkpoint."""
+
+    def diverge(self, before: dict[str, Resource | None]) -> Checkpoint:
+        """A checkpoint of a client that differs from now in these names; held for the caller."""
+        point = Checkpoint(private=True)
+        point.before = before
+        point.later = self.hold(self.head)
+        return self.hold(point)
+
+    def changes(self, point: Checkpoint) -> tuple[Change, ...]:
+        """What differs between a checkpoint and now, by name; collected once for all its readers."""
+        if point.memo is not None and point.memo[0] is self.head:
+            return point.memo[1]
+        former = self._former(point)
+        changes = tuple(
+            Change(name, former[name], new)
+            for name in sorted(former)
+            if (new := self.get(name)) != former[name]
+        )
+        point.memo = (self.head, changes)
+        return changes
+
+    def at(self, point: Checkpoint) -> dict[str, Resource]:
+        """All resources as they were at a checkpoint."""
+        found: dict[str, Resource | None] = {**self.resources, **self._former(point)}
+        return {name: resource for name, resource in found.items() if resource is not None}
+
+
+class Ledger(Past):
     """The resources of a feed as of the last `refresh`, with their past.
 
     `head` is now.  A reader takes a checkpoint with `hold` and gives it back with `release`.
@@ -193,31 +245,6 @@ class Ledger:
             self._merge(point)
         elif point.later is not None:
             self.release(point.later)
-
-    def diverge(self, before: dict[str, Resource | None]) -> Checkpoint:
-        """A checkpoint of a client that differs from now in these names; held for the caller."""
-        point = Checkpoint(private=True)
-        point.before = before
-        point.later = self.hold(self.head)
-        return self.hold(point)
-
-    def changes(self, point: Checkpoint) -> tuple[Change, ...]:
-        """What differs between a checkpoint and now, by name; collected once for all its readers."""
-        if point.memo is not None and point.memo[0] is self.head:
-            return point.memo[1]
-        former = self._former(point)
-        changes = tuple(
-            Change(name, former[name], new)
-            for name in sorted(former)
-            if (new := self._resources.get(name)) != former[name]
-        )
-        point.memo = (self.head, changes)
-        return changes
-
-    def at(self, point: Checkpoint) -> dict[str, Resource]:
-        """All resources as they were at a checkpoint."""
-        found: dict[str, Resource | None] = {**self._resources, **self._former(point)}
-        return {name: resource for name, resource in found.items() if resource is not None}
 
     def _former(self, point: Checkpoint) -> dict[str, Resource | None]:
         chain = []

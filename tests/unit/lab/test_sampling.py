@@ -3,10 +3,13 @@
 import os
 import time
 
+import pytest
+
 from controlplane.lab import environment
 from controlplane.lab.latency.dataset import Sample
 from controlplane.lab.latency.pushlog import Pause, PushLog
-from controlplane.lab.sampling import Sampler, cpu_seconds, look, with_pauses
+from controlplane.lab.processes import cpu_seconds
+from controlplane.lab.sampling import Sampler, look, with_pauses
 
 
 def test_a_process_is_sampled_until_the_end_of_the_block() -> None:
@@ -25,7 +28,8 @@ def test_a_process_is_sampled_until_the_end_of_the_block() -> None:
 def test_processes_that_are_gone_are_left_out() -> None:
     gone = 2**22 + 1
     assert look("server", (gone,)) is None
-    assert cpu_seconds(gone) == 0.0
+    with pytest.raises(OSError, match="Invalid argument"):
+        cpu_seconds(gone)
     both, own = look("server", (os.getpid(), gone)), look("server", (os.getpid(),))
     assert both is not None and own is not None
     assert abs(both.rss - own.rss) < own.rss / 2

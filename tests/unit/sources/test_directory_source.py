@@ -337,15 +337,16 @@ def test_reading_a_large_file_does_not_stall_the_loop(tmp_path: Path, style: str
         async with following(tmp_path) as inbox:
             (tmp_path / ".new").write_text(text)
             (tmp_path / ".new").replace(tmp_path / "a.yaml")
-            begin = time.monotonic()
+            # By the clock of our own work: what others do on the machine is no stall of ours.
+            begin = time.process_time()
             longest = 0.0
             while not inbox.ports:
-                before = time.monotonic()
+                before = time.process_time()
                 await asyncio.sleep(0.001)
-                longest = max(longest, time.monotonic() - before)
+                longest = max(longest, time.process_time() - before)
             assert len(inbox.ports) == 6000
             # A stall would be as long as the whole reading.
-            assert longest < (time.monotonic() - begin) * 0.8
+            assert longest < (time.process_time() - begin) / 2
 
     run(test)
 

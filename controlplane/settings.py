@@ -69,10 +69,6 @@ class Option:
     def flag(self) -> str:
         return "--" + self.field.replace("_", "-")
 
-    @property
-    def is_switch(self) -> bool:
-        return self.parse is parse.boolean
-
 
 _DURATION = 'a duration such as "100ms" or "1m30s"'
 _BOOLEAN = "true or false"
@@ -220,7 +216,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         name = option.field.upper().rpartition("_")[2]
         about = f"{option.about} ({option.allowed}; default {option.default or 'none'}"
         about += f"; also {option.variable})" if option.variable else ")"
-        switch: dict[str, Any] = {"nargs": "?", "const": "true"} if option.is_switch else {}
+        switch: dict[str, Any] = {"nargs": "?", "const": "true"} if option.parse is parse.boolean else {}
         parser.add_argument(
             option.flag,
             dest=option.field,

@@ -39,6 +39,19 @@ class Binding(NamedTuple):
     endpoint: str = ""
 
 
+class Security(NamedTuple):
+    """Which security policies hold for a workload, each kind in the order in which its objects count.
+
+    `identified`: its proxy has an identity, and so a certificate to serve with.  `peer` are
+    PeerAuthentications, `requests` RequestAuthentications, `authorization` AuthorizationPolicies.
+    """
+
+    identified: bool = False
+    peer: tuple[Key, ...] = ()
+    requests: tuple[Key, ...] = ()
+    authorization: tuple[Key, ...] = ()
+
+
 class Inbound(NamedTuple):
     """What inbound configuration depends on: the workload's ports, sorted by target, one per target.
 
@@ -48,6 +61,7 @@ class Inbound(NamedTuple):
     namespace: str
     bindings: tuple[Binding, ...]
     sidecar: Key | None = None
+    security: Security = Security()
 
 
 class RouteScope(NamedTuple):
@@ -58,11 +72,15 @@ class RouteScope(NamedTuple):
 
 
 class ProxyView(NamedTuple):
-    """Everything that one proxy's configuration depends on; `inbound` None: it has none (a gateway)."""
+    """Everything that one proxy's configuration depends on; `inbound` None: it has none (a gateway).
+
+    `mutual`: it has a certificate of its own, with which its clusters may speak mutual TLS.
+    """
 
     scope: Scope
     inbound: Inbound | None
     matched: tuple[Labels, ...] = ()
+    mutual: bool = False
 
     @property
     def routes(self) -> RouteScope:

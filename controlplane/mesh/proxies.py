@@ -7,6 +7,7 @@ from controlplane.mesh.imports import Scope
 from controlplane.mesh.inbound import bindings_of, workload_of
 from controlplane.mesh.routing import source_selectors
 from controlplane.mesh.scope import Inbound, ProxyView
+from controlplane.mesh.security import security_of
 from controlplane.mesh.settings import root_namespace
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import destination_rules, sidecars
@@ -19,18 +20,19 @@ def proxy_view(q: Q, proxy: Proxy) -> ProxyView:
     """Everything that a proxy's configuration depends on."""
     workload = workload_of(q, proxy)
     matched = tuple(selector for selector in q(source_selectors) if contains(workload.labels, selector))
+    identified = proxy.identity is not None
     if proxy.type == "router":
         # Gateways have no application behind them, and no Sidecar limits what they see.
-        return ProxyView(Scope(proxy.namespace), None, matched)
+        return ProxyView(Scope(proxy.namespace), None, matched, identified)
     rules = q.selecting(destination_rules, proxy.namespace, workload.labels)
     key = _sidecar_of(q, proxy.namespace, workload.labels)
     sidecar: Sidecar | None = None if key is None else q.get(sidecars, key)
     captured = proxy.metadata.interception_mode != "NONE"
     bindings = bindings_of(q, workload, sidecar, captured=captured)
     settings = key if sidecar is not None and _limits_inbound(sidecar) else None
-    return ProxyView(
-        Scope(proxy.namespace, key, rules), Inbound(proxy.namespace, bindings, settings), matched
-    )
+    security = security_of(q, proxy.namespace, workload.labels, identified=identified)
+    inbound = Inbound(proxy.namespace, bindings, settings, security)
+    return ProxyView(Scope(proxy.namespace, key, rules), inbound, matched, identified)
 
 
 def _sidecar_of(q: Q, namespace: str, labels: Labels) -> Key | None:

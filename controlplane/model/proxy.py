@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias
 from controlplane.base.errors import ProtocolError
 from controlplane.model.describe import describe, shorten
 from controlplane.model.hosts import DOMAIN, is_address
+from controlplane.model.identity import Identity
 from controlplane.model.keys import Labels, labels_of
 from controlplane.model.locality import Locality
 
@@ -61,6 +62,7 @@ class Proxy:
     """A connected proxy; `id` is name.namespace, `domain` the mesh's DNS domain ("cluster.local").
 
     `ips` holds all addresses of the workload, `ip` is the one in the node id (else the first of `ips`).
+    `identity` is who the control plane knows it to be, never what it claims; None is nobody.
     """
 
     type: ProxyType
@@ -72,6 +74,7 @@ class Proxy:
     metadata: ProxyMetadata = field(default=ProxyMetadata())
     ips: tuple[str, ...] = ()
     locality: Locality = field(default=Locality())
+    identity: Identity | None = None
 
     @property
     def name(self) -> str:

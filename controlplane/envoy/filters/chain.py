@@ -5,15 +5,24 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 from controlplane.envoy import pb
+from controlplane.mesh.authorization import ExtAuthz
+from controlplane.mesh.request_authentication import JwtRules
 
 
 class Chain(NamedTuple):
-    """One HTTP connection manager: its side of the sidecar, whether gRPC-Web is spoken there, and whether
-    its virtual hosts come on demand."""
+    """One HTTP connection manager.
 
-    side: Literal["outbound", "inbound"]
+    `side` of the proxy it is on, whether gRPC-Web is spoken there, and whether its virtual hosts come on
+    demand.  `guarded`: requests are authorized, by what their route configuration says; `providers` are
+    asked before, `jwt` says how tokens are checked.
+    """
+
+    side: Literal["outbound", "inbound", "gateway"]
     grpc_web: bool = False
     on_demand: bool = False
+    guarded: bool = False
+    jwt: JwtRules = JwtRules()
+    providers: tuple[ExtAuthz, ...] = ()
 
 
 def http_filter(name: str, config: Any) -> Any:

@@ -1,0 +1,1 @@
+"""The certificate authority: who may be whom, and what proves it."""

@@ -195,6 +195,11 @@ def directory(text: str) -> Path:
     return Path(text)
 
 
+def optional_directory(text: str) -> Path | None:
+    """A directory that exists, or "" for none."""
+    return directory(text) if text else None
+
+
 def optional_file(text: str) -> Path | None:
     """A file that exists, or "" for none."""
     if text and not Path(text).is_file():

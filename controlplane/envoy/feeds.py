@@ -13,7 +13,8 @@ from controlplane.envoy.endpoints import assignment_maps
 from controlplane.envoy.listeners import listener_maps
 from controlplane.envoy.on_demand import on_demand_hosts, on_demand_routes
 from controlplane.envoy.routes import route_maps
-from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST
+from controlplane.envoy.secrets import secret_maps
+from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST
 from controlplane.graph import Keyed
 from controlplane.mesh.projections import ProxyView
 
@@ -25,6 +26,8 @@ def feeds(view: ProxyView, *, on_demand: bool = False) -> dict[str, Maps]:
 
     `on_demand`: a sidecar is given its virtual hosts when it asks for them.  Its bytes differ from those
     of others in the listeners and route configurations of ports, and in nothing else.
+
+    A proxy without an identity has no secrets, not even an empty map of them.
     """
     found: dict[str, Maps] = {CLUSTER: cluster_maps(view), ENDPOINT: assignment_maps(view)}
     if on_demand and view.inbound is not None:
@@ -34,4 +37,6 @@ def feeds(view: ProxyView, *, on_demand: bool = False) -> dict[str, Maps]:
     else:
         found[LISTENER] = listener_maps(view)
         found[ROUTE] = route_maps(view)
+    if view.holder is not None:
+        found[SECRET] = secret_maps(view.holder, gateway=view.inbound is None)
     return found

@@ -2,7 +2,8 @@
 
 Equality is that of type, name and body, so the graph keeps the old object when a rebuild yields the
 same bytes.  The version is a hash of the body: equal across restarts and replicas, which lets a
-reconnecting delta Envoy keep what it has.
+reconnecting delta Envoy keep what it has.  What holds a private key is given a version instead: versions
+are shown everywhere, and nothing that is made from a key may be.
 
 Frames are the parts of a response, ready to be joined: each is one element of the response's
 repeated field `resources`, tag and length included
@@ -37,13 +38,17 @@ class Resource:
     """EDS names of a cluster, RDS names of a listener: what Envoy wants again when this changes."""
     missing: bool = False
     """It says that there is no resource of this name, to a client that waits for an answer."""
+    given: str = field(default="", compare=False)
+    """A version of its own, of which no two bodies may have the same."""
     _version: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
     _sotw: list[bytes] = field(default_factory=list, init=False, repr=False, compare=False)
     _delta: list[bytes] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def version(self) -> str:
-        """Sixteen hexadecimal digits, a hash of the body."""
+        """The version that it was given; otherwise sixteen hexadecimal digits, a hash of the body."""
+        if self.given:
+            return self.given
         if not self._version:
             self._version.append(blake2b(self.body, digest_size=8).hexdigest())
         return self._version[0]

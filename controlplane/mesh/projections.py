@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from controlplane.mesh.service import ServiceId
+from controlplane.model.identity import Holder
 from controlplane.model.keys import Key, Labels
 
 
@@ -74,13 +75,15 @@ class RouteScope(NamedTuple):
 class ProxyView(NamedTuple):
     """Everything that one proxy's configuration depends on; `inbound` None: it has none (a gateway).
 
-    `mutual`: it has a certificate of its own, with which its clusters may speak mutual TLS.
+    `mutual`: it has a certificate of its own, with which its clusters may speak mutual TLS.  `holder`: whose
+    that is; of its configuration its secrets depend on it, and nothing else.
     """
 
     scope: Scope
     inbound: Inbound | None
     matched: tuple[Labels, ...] = ()
     mutual: bool = False
+    holder: Holder | None = None
 
     @property
     def routes(self) -> RouteScope:

@@ -9,6 +9,7 @@ from controlplane.mesh.routing import source_selectors
 from controlplane.mesh.scope import Inbound, ProxyView
 from controlplane.mesh.security import security_of
 from controlplane.mesh.settings import root_namespace
+from controlplane.model.identity import Holder
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import destination_rules, sidecars
 from controlplane.model.kinds.sidecar import Sidecar
@@ -21,9 +22,10 @@ def proxy_view(q: Q, proxy: Proxy) -> ProxyView:
     workload = workload_of(q, proxy)
     matched = tuple(selector for selector in q(source_selectors) if contains(workload.labels, selector))
     identified = proxy.identity is not None
+    holder = None if proxy.identity is None else Holder(proxy.identity, proxy.id)
     if proxy.type == "router":
         # Gateways have no application behind them, and no Sidecar limits what they see.
-        return ProxyView(Scope(proxy.namespace), None, matched, identified)
+        return ProxyView(Scope(proxy.namespace), None, matched, identified, holder)
     rules = q.selecting(destination_rules, proxy.namespace, workload.labels)
     key = _sidecar_of(q, proxy.namespace, workload.labels)
     sidecar: Sidecar | None = None if key is None else q.get(sidecars, key)
@@ -32,7 +34,7 @@ def proxy_view(q: Q, proxy: Proxy) -> ProxyView:
     settings = key if sidecar is not None and _limits_inbound(sidecar) else None
     security = security_of(q, proxy.namespace, workload.labels, identified=identified)
     inbound = Inbound(proxy.namespace, bindings, settings, security)
-    return ProxyView(Scope(proxy.namespace, key, rules), inbound, matched, identified)
+    return ProxyView(Scope(proxy.namespace, key, rules), inbound, matched, identified, holder)
 
 
 def _sidecar_of(q: Q, namespace: str, labels: Labels) -> Key | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import select
 import sys
@@ -12,7 +11,6 @@ from typing import NoReturn
 
 from controlplane import __version__, settings
 from controlplane.base.errors import MiniIstiodError
-from controlplane.envoy.bootstrap import ControlPlane, Node, Ports, bootstrap
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -53,7 +51,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    from controlplane.app import replay_command
+    from controlplane.app import bootstrap_command, replay_command
     from controlplane.lab import bench, demo, relay_command
 
     parser = _Parser(prog="mini-istiod", description="An Envoy xDS control plane that speaks Istio's API.")
@@ -68,9 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     replay_command.add_arguments(again)
     again.set_defaults(command=replay_command.run)
 
-    start = commands.add_parser("bootstrap", help="print the bootstrap of a sidecar's Envoy as JSON")
-    _bootstrap_arguments(start)
-    start.set_defaults(command=_bootstrap)
+    start = commands.add_parser("bootstrap", help="what a sidecar's or gateway's Envoy starts with, as JSON")
+    bootstrap_command.add_arguments(start)
+    start.set_defaults(command=bootstrap_command.run)
 
     shown = commands.add_parser("demo", help="a bookstore behind real Envoys follows a canary (needs root)")
     demo.add_arguments(shown)
@@ -92,38 +90,3 @@ def _discovery(args: argparse.Namespace) -> int:
     from controlplane.app.serve import run
 
     return run(settings.from_args(args, os.environ))
-
-
-def _bootstrap_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--xds-address", required=True, help="unix:/PATH or HOST:PORT of the control plane")
-    parser.add_argument("--ip", required=True, help="the workload's address")
-    parser.add_argument("--name", required=True, help="the workload's (pod's) name")
-    parser.add_argument("--namespace", default="default")
-    parser.add_argument("--service-account", default="default")
-    parser.add_argument("--workload", default="", help="what the pod is a replica of; default: its name")
-    parser.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="repeatable")
-    parser.add_argument("--locality", default="", metavar="REGION/ZONE/SUBZONE")
-    parser.add_argument("--protocol", choices=("GRPC", "DELTA_GRPC"), default="DELTA_GRPC")
-    parser.add_argument("--admin-port", type=int, default=Ports().admin)
-
-
-def _bootstrap(args: argparse.Namespace) -> int:
-    wrong = [label for label in args.label if "=" not in label]
-    if wrong:
-        raise MiniIstiodError(f"--label: {wrong[0]!r} cannot be used; allowed is KEY=VALUE")
-    node = Node(
-        ip=args.ip,
-        name=args.name,
-        namespace=args.namespace,
-        labels=dict(label.split("=", 1) for label in args.label),
-        service_account=args.service_account,
-        workload=args.workload,
-        locality=args.locality,
-    )
-    plane, ports = ControlPlane(args.xds_address, args.protocol), Ports(admin=args.admin_port)
-    try:
-        made = bootstrap(node, plane, ports=ports)
-    except ValueError as error:
-        raise MiniIstiodError(f"--xds-address: {error}") from error
-    print(json.dumps(made, indent=2))
-    return 0

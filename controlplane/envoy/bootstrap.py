@@ -1,4 +1,4 @@
-"""The configuration a sidecar's Envoy starts with: who it is, and where the control plane is.
+"""The configuration a proxy starts with: who it is, and where the control plane is.
 
 It is the one thing that no xDS stream can deliver.  It is a pure function to a JSON-able dict,
 because it travels in different ways: as container arguments, as a file that a job writes, or in the
@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from controlplane.envoy import names
-
-Json = dict[str, object]
+from controlplane.envoy.bootstrap_trust import Json, Trust, http_filters, transport_socket
 
 _TYPE = "type.googleapis.com/"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -87,14 +86,13 @@ class Node:
 class ControlPlane:
     """Where discovery is served and how to speak to it.
 
-    `address` is "unix:/path", "host:port" or "ip:port".  `transport_socket` and `http_filters` go into
-    the xds-grpc cluster as they are: TLS and the token that authenticates the proxy.
+    `address` is "unix:/path", "host:port" or "ip:port".  `trust` is how the two know each other; None
+    is plaintext from a proxy that nobody knows.
     """
 
     address: str
     protocol: Literal["GRPC", "DELTA_GRPC"] = "DELTA_GRPC"
-    transport_socket: Json | None = None
-    http_filters: tuple[Json, ...] = ()
+    trust: Trust | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +111,7 @@ def bootstrap(
     ports: Ports = Ports(),
     stats_prefixes: tuple[str, ...] = (),
 ) -> Json:
-    """A sidecar's bootstrap; `stats_prefixes` keeps statistics beyond the small default set."""
+    """A proxy's bootstrap; `stats_prefixes` keeps statistics beyond the small default set."""
     return {
         "node": node.as_json(),
         "admin": {"address": _socket("127.0.0.1", ports.admin)},
@@ -180,12 +178,14 @@ def _xds_cluster(control_plane: ControlPlane) -> Json:
             }
         },
     }
-    if control_plane.http_filters:
-        options["http_filters"] = list(control_plane.http_filters)
     cluster = _cluster(names.XDS_CLUSTER, discovery_type, endpoint)
     cluster["typed_extension_protocol_options"] = {_HTTP_OPTIONS: options}
-    if control_plane.transport_socket is not None:
-        cluster["transport_socket"] = control_plane.transport_socket
+    if control_plane.trust is not None:
+        filters, tls = http_filters(control_plane.trust), transport_socket(control_plane.trust)
+        if filters:
+            options["http_filters"] = filters
+        if tls is not None:
+            cluster["transport_socket"] = tls
     return cluster
 
 

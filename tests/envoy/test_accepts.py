@@ -17,6 +17,7 @@ import pytest
 import yaml
 from google.protobuf import json_format
 
+from controlplane.app.commands import main
 from controlplane.base.errors import EnvironmentUnfit
 from controlplane.envoy import pb
 from controlplane.envoy.bootstrap import ControlPlane, Node, bootstrap
@@ -93,3 +94,18 @@ def test_listeners_and_routes(envoy: Path, case: str, tmp_path: Path) -> None:
 def test_bootstrap(envoy: Path, address: str, protocol: Any, tmp_path: Path) -> None:
     node = Node("10.0.0.1", "a-1", "default", labels={"app": "a"}, locality="eu/eu-1/rack")
     check(envoy, bootstrap(node, ControlPlane(address, protocol), stats_prefixes=("http.",)), tmp_path)
+
+
+@pytest.mark.parametrize("files", [["--root-file", "/r/root.pem", "--token-file", "/t/token"], []])
+def test_bootstrap_as_the_command_writes_it(envoy: Path, files: list[str], tmp_path: Path) -> None:
+    node = ["--ip", "10.0.0.1", "--name", "a-1", "--labels", "app=a,version=v1", "--kind", "router"]
+    plane = ["--control-plane", "istiod.mesh:15012", *(files or ["--plaintext"])]
+    assert main(["bootstrap", *node, *plane, "--out", str(tmp_path / "made")]) == 0
+    made = json.loads((tmp_path / "made" / "envoy.json").read_text())
+    check(envoy, made, tmp_path)
+    for name in ("root.json", "token.json") if files else ():
+        # Envoy starts with what is there: no path is a wrong one.
+        hidden = (tmp_path / "made" / name).rename(tmp_path / name)
+        with pytest.raises(AssertionError, match=f"{name}' does not exist"):
+            check(envoy, made, tmp_path)
+        hidden.rename(tmp_path / "made" / name)

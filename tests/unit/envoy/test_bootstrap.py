@@ -102,14 +102,6 @@ def test_a_vanished_control_plane_is_noticed() -> None:
     assert keepalive.interval_jitter.value == 5
 
 
-def test_there_is_room_for_tls_and_a_token() -> None:
-    socket = {"name": "envoy.transport_sockets.raw_buffer"}
-    found = made(transport_socket=socket, http_filters=({"name": "one"}, {"name": "two"}))
-    assert cluster(found, "xds-grpc").transport_socket.name == socket["name"]
-    (options,) = found["static_resources"]["clusters"][0]["typed_extension_protocol_options"].values()
-    assert [one["name"] for one in options["http_filters"]] == ["one", "two"]
-
-
 def test_its_own_listeners_and_admin() -> None:
     found = bootstrap(NODE, ControlPlane("unix:/x"), ports=Ports(admin=1, health=2, prometheus=3))
     assert found["admin"] == {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 1}}}

@@ -1,0 +1,173 @@
+"""The command line of `mini-istiod bootstrap`: what a proxy starts with, printed or as files.
+
+Everything is told by flags, because the proxy and its files may be elsewhere: a one-shot job of Compose
+writes into a volume that the sidecar mounts later, a Kubernetes manifest hands addresses over as
+`$(POD_IP)`.  Nothing that is secret is read or written here; the files hold paths.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import json
+from pathlib import Path
+
+from controlplane.base import parse
+from controlplane.base.errors import MiniIstiodError, ProtocolError
+from controlplane.envoy.bootstrap import ControlPlane, Node, Ports, bootstrap
+from controlplane.envoy.bootstrap_trust import CONTROL_PLANE, Json, Trust, secret_files
+from controlplane.model.proxy import parse_node
+
+BOOTSTRAP_FILE = "envoy.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of `bootstrap`."""
+    _about_the_proxy(parser.add_argument_group("the proxy"))
+    plane = parser.add_argument_group("the control plane, and how the two know each other")
+    plane.add_argument(
+        *("--xds-address", "--control-plane"),
+        required=True,
+        type=parse.argument(_address),
+        metavar="ADDRESS",
+        help="unix:/PATH or HOST:PORT",
+    )
+    plane.add_argument(
+        "--root-file", default="", metavar="PATH", help="speak TLS; PEM with the roots, as the proxy sees it"
+    )
+    plane.add_argument(
+        "--token-file", default="", metavar="PATH", help="send the token in this file, as the proxy sees it"
+    )
+    plane.add_argument(
+        "--tls-name",
+        default=CONTROL_PLANE,
+        metavar="NAME",
+        help="what the control plane's certificate is for",
+    )
+    plane.add_argument("--plaintext", action="store_true", help="no TLS, though the address is not local")
+    plane.add_argument("--protocol", choices=("GRPC", "DELTA_GRPC"), default="DELTA_GRPC")
+    files = parser.add_argument_group("what is written")
+    files.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help=f"write {BOOTSTRAP_FILE}, and what TLS and a token need beside it; default: print it",
+    )
+    files.add_argument(
+        "--seen-at", default="", metavar="DIR", help="where the proxy sees what --out names; default: there"
+    )
+
+
+def _about_the_proxy(parser: argparse._ArgumentGroup) -> None:
+    parser.add_argument("--ip", required=True, help="the workload's address")
+    parser.add_argument("--name", required=True, help="the workload's (pod's) name")
+    parser.add_argument("--namespace", default="default")
+    parser.add_argument("--service-account", "--sa", default="default", metavar="NAME")
+    parser.add_argument("--kind", choices=("sidecar", "router"), default="sidecar", help="router: a gateway")
+    parser.add_argument("--workload", default="", help="what the pod is a replica of; default: its name")
+    parser.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="repeatable")
+    parser.add_argument("--labels", default="", metavar="KEY=VALUE,…", help="several at once")
+    parser.add_argument("--locality", default="", metavar="REGION/ZONE/SUBZONE")
+    port = parse.argument(_port)
+    parser.add_argument("--admin-port", type=port, default=Ports().admin, metavar="PORT")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the bootstrap, or write it; MiniIstiodError names the flag that is wrong."""
+    node = _node(args)
+    trust = _trust(args)
+    plane = ControlPlane(str(args.xds_address), args.protocol, trust)
+    made = bootstrap(node, plane, ports=Ports(admin=args.admin_port))
+    if args.out is None:
+        print(_text(made), end="")
+        return 0
+    try:
+        folder = parse.made_directory(args.out)
+    except ValueError as error:
+        raise MiniIstiodError(f"--out: '{args.out}' cannot be used: {error}") from error
+    # The bootstrap comes last: a proxy that waits for it finds the rest.
+    for name, content in (*secret_files(trust).items(), (BOOTSTRAP_FILE, made)):
+        _replace(folder / name, _text(content))
+    return 0
+
+
+def _node(args: argparse.Namespace) -> Node:
+    try:
+        ipaddress.ip_address(args.ip)
+    except ValueError as error:
+        raise MiniIstiodError(f"--ip: {args.ip!r} cannot be used; allowed is an IP address") from error
+    node = Node(
+        ip=args.ip,
+        name=args.name,
+        namespace=args.namespace,
+        kind=args.kind,
+        labels=_labels(args),
+        service_account=args.service_account,
+        workload=args.workload,
+        locality=args.locality,
+    )
+    try:
+        # As the control plane will read it; better said here than in its log.
+        parse_node(node.id, {"NAMESPACE": node.namespace, "INSTANCE_IPS": node.ip})
+    except ProtocolError as error:
+        raise MiniIstiodError(f"--ip, --name, --namespace: {error}") from error
+    return node
+
+
+def _labels(args: argparse.Namespace) -> dict[str, str]:
+    given = [("--label", text) for text in args.label]
+    given += [("--labels", text.strip()) for text in args.labels.split(",") if text.strip()]
+    for flag, text in given:
+        if "=" not in text or text.startswith("="):
+            raise MiniIstiodError(f"{flag}: {text!r} cannot be used; allowed is KEY=VALUE")
+    return dict(text.split("=", 1) for _, text in given)
+
+
+def _trust(args: argparse.Namespace) -> Trust:
+    address: parse.Address = args.xds_address
+    if args.root_file and args.plaintext:
+        raise MiniIstiodError("--plaintext: cannot be used with --root-file, which asks for TLS")
+    if not address.is_local and not args.root_file:
+        if args.token_file:
+            raise MiniIstiodError(f"--token-file: {address} would get it in plaintext; give --root-file")
+        if not args.plaintext:
+            raise MiniIstiodError(
+                f"--xds-address: {address} is not on this machine: give --root-file for TLS, or --plaintext"
+            )
+    if (args.root_file or args.token_file) and args.out is None:
+        raise MiniIstiodError(
+            "--out: is needed with --root-file and --token-file, which take files of their own"
+        )
+    for flag, path in (("--root-file", args.root_file), ("--token-file", args.token_file)):
+        if path and not path.startswith("/"):
+            raise MiniIstiodError(f"{flag}: {path!r} cannot be used; allowed is an absolute path")
+    if args.seen_at and not args.seen_at.startswith("/"):
+        raise MiniIstiodError(f"--seen-at: {args.seen_at!r} cannot be used; allowed is an absolute path")
+    directory = args.seen_at or ("" if args.out is None else str(args.out.absolute()))
+    return Trust(directory, root=args.root_file, token=args.token_file, name=args.tls_name)
+
+
+def _address(text: str) -> parse.Address:
+    address = parse.address(text)
+    if not address.path and not (address.host and address.port):
+        raise ValueError("a host and a port are wanted")
+    return address
+
+
+def _port(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if not 0 < number < 65536:
+        raise ValueError("a port is wanted, from 1 to 65535")
+    return number
+
+
+def _text(content: Json) -> str:
+    return json.dumps(content, indent=2) + "\n"
+
+
+def _replace(path: Path, text: str) -> None:
+    # Moved into place: nobody reads half of it, and a running Envoy, which watches for moves, sees it.
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_text(text, encoding="utf-8")
+    draft.chmod(0o644)  # the proxy is another user
+    draft.replace(path)

@@ -18,6 +18,10 @@ from controlplane.model.kinds.endpoints import ENDPOINT_SLICE, ENDPOINTS, endpoi
 from controlplane.model.kinds.kind import MESH, Kind, Parsed
 from controlplane.model.kinds.mesh_config import MESH_CONFIG, mesh_configs
 from controlplane.model.kinds.pod import POD, pods
+from controlplane.model.kinds.request_authentication import (
+    REQUEST_AUTHENTICATION,
+    request_authentications,
+)
 from controlplane.model.kinds.service import SERVICE, services
 from controlplane.model.kinds.service_entry import (
     SERVICE_ENTRY,
@@ -42,6 +46,7 @@ KINDS: tuple[Kind, ...] = (
     SERVICE_ENTRY,
     WORKLOAD_ENTRY,
     SIDECAR,
+    REQUEST_AUTHENTICATION,
 )
 """Every kind that is read; what others refer to comes first."""
 
@@ -62,6 +67,7 @@ __all__ = [
     "namespaces",
     "nodes",
     "pods",
+    "request_authentications",
     "service_accounts",
     "service_entries",
     "services",

@@ -83,6 +83,18 @@ egress: [{hosts: [./*, a/b.com], port: {number: 80}, bind: 127.0.0.1}]
 outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: a, port: {number: 1}}}
 inboundConnectionPool: {http: {maxRetries: 1}}
 """,
+    "RequestAuthentication": """
+selector: {matchLabels: {a: b}}
+jwtRules:
+- {issuer: i, audiences: [a], jwksUri: "https://a.com/keys", timeout: 1s, presence: REQUIRED,
+   fromHeaders: [{name: x-token, prefix: "Bearer "}], fromParams: [p], fromCookies: [c],
+   outputPayloadToHeader: x-payload, outputClaimToHeaders: [{header: x-sub, claim: sub}],
+   forwardOriginalToken: true, spaceDelimitedClaims: [roles]}
+- {issuer: j, jwks: '{"keys": [{"kty": "RSA", "n": "AQAB", "e": "AQAB"}]}'}
+- {issuer: "https://k.com", jwks_uri: "http://k.com:81/keys"}
+targetRefs: [{kind: Gateway, group: gateway.networking.k8s.io, name: g, namespace: n}]
+targetRef: {kind: Gateway, name: g}
+""",
     "MeshConfig": """
 outboundTrafficPolicy: {mode: ALLOW_ANY}
 inboundTrafficPolicy: {mode: LOCALHOST}

@@ -35,12 +35,15 @@ class TypeSpec:
     on_demand: bool = False
     """Asked for while a request waits, and only what the proxy does not have: a wildcard means nothing,
     and what does not exist is said in so many words."""
+    awaited: bool = False
+    """What does not exist yet is on its way, as a certificate that is being issued: there is no answer
+    before it is there, and never one that says that it is not."""
 
 
 TYPES: tuple[TypeSpec, ...] = (
     TypeSpec(CLUSTER, "cds", wildcard=True, order=0, refers_to=ENDPOINT),
     TypeSpec(ENDPOINT, "eds", wildcard=False, order=1),
-    TypeSpec(SECRET, "sds", wildcard=False, order=2),
+    TypeSpec(SECRET, "sds", wildcard=False, order=2, awaited=True),
     TypeSpec(LISTENER, "lds", wildcard=True, order=3, refers_to=ROUTE),
     TypeSpec(ROUTE, "rds", wildcard=False, order=4),
     TypeSpec(VIRTUAL_HOST, "vhds", wildcard=False, order=5, on_demand=True),

@@ -119,7 +119,7 @@ def _increment(ledger: AnyLedger, spec: TypeSpec, ask: Ask) -> Plan:
                 # A request waits for this answer, and would wait for ever.
                 upserts[name] = Resource(spec.url, name, b"", missing=True)
                 stood_in.add(name)
-            else:
+            elif not spec.awaited:
                 removed.add(name)
         elif sent.body:
             upserts[name] = sent

@@ -238,7 +238,7 @@ class Session:
         until = now + self._pace.removal_deadline
         if made.withheld and order.withhold(self.subscriptions, sub, made, self._moment, until):
             made = self._plan(sub, drop)
-        if made.due or sub.answer:
+        if made.due or (sub.answer and not (sub.spec.awaited and sub.interest.names)):
             order.dropped(self.subscriptions, sub, drop, until)
             return made
         self._brought_to_now(sub)
@@ -268,7 +268,6 @@ class Session:
         if made.unanswered:
             sub.owed = sub.fresh = made.unanswered
         awaiting(sub, push)
-        sub.answer = False
         sub.blocked_since = None
         sub.sent_at = now
         target = self.subscriptions.get(sub.spec.refers_to or "")
@@ -280,6 +279,7 @@ class Session:
         sub.move(sub.ledger.head)
         sub.owed = sub.fresh = sub.echo = NOBODY
         sub.moment = self._moment
+        sub.answer = False
         if sub.leaving:
             for name in [name for name in sub.leaving if sub.ledger.get(name) is not None]:
                 del sub.leaving[name]

@@ -2,7 +2,8 @@
 
 A proxy is reduced to projections by one leased query; the projections name keyed maps, and the maps
 of one type make a feed.  Proxies with equal projections are given the same feed.  A feed that nobody
-reads any more is kept for a while, so that a reconnect storm finds it warm.
+reads any more is kept for a while, so that a reconnect storm finds it warm.  Who has an identity is announced
+to whoever issues certificates (`Holders`), for as long as it is connected.
 """
 
 from __future__ import annotations
@@ -10,18 +11,31 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from controlplane.base.errors import QueryFailed
 from controlplane.envoy.feeds import feeds
 from controlplane.envoy.types import BY_URL, TYPES
 from controlplane.mesh.proxies import proxy_view
+from controlplane.model.identity import Holder
 from controlplane.model.proxy import Proxy
 from controlplane.xds.feed import UNSETTLED
 from controlplane.xds.maps import MapFeed, Parts, Where
 from controlplane.xds.settle import Settler
 
 _log = logging.getLogger(__name__)
+
+
+class Holders(Protocol):
+    """Who needs certificates; both calls are quick, and come once for each stream of a proxy."""
+
+    def take(self, holder: Holder) -> None:
+        """A stream of this proxy has opened: see to it that there is a certificate."""
+        ...
+
+    def give_back(self, holder: Holder) -> None:
+        """That stream has ended."""
+        ...
 
 
 class _Unsettled:
@@ -48,6 +62,9 @@ class GraphView:
     def __init__(self, views: GraphViews, proxy: Proxy, on_demand: bool) -> None:
         self.proxy = proxy
         self._on_demand = on_demand
+        self._holder = None if proxy.identity is None else Holder(proxy.identity, proxy.id)
+        if self._holder is not None and views.holders is not None:
+            views.holders.take(self._holder)
         self.feeds: Mapping[str, Any] = _PENDING
         self.fresh = False
         self._views = views
@@ -80,6 +97,8 @@ class GraphView:
         self._lease.release()
         old, self.feeds = self.feeds, _PENDING
         self._views.give_back(self, old)
+        if self._holder is not None and self._views.holders is not None:
+            self._views.holders.give_back(self._holder)
 
     def retarget(self) -> None:
         """The projection changed: read other feeds from now on."""
@@ -110,6 +129,8 @@ class GraphViews:
     def __init__(self, settler: Settler, grace: float = 30.0, *, on_demand: bool = False) -> None:
         self.settler = settler
         self.ready = False
+        self.holders: Holders | None = None
+        """Told of proxies with an identity; set it before the first view is opened."""
         self.views: dict[GraphView, None] = {}
         self._grace = grace
         self._on_demand = on_demand

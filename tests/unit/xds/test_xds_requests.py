@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from controlplane.envoy.types import BY_SHORT
 from controlplane.xds.protocol import Request
 from tests.unit.xds.world import DELTA, SOTW, Peer, World
 
@@ -138,10 +139,9 @@ def test_nothing_is_answered_from_a_feed_that_is_not_settled(world: World, varia
 
 @both
 def test_a_view_without_a_type_serves_it_empty(world: World, variant) -> None:
-    world.feed("sds").content.clear()
-    del world._feeds["sds"]
+    del world._served[BY_SHORT["rds"].url]
     peer = Peer(world, variant)
-    peer.ask("sds", "default")
+    peer.ask("rds", "80")
     assert peer.one().names == []
 
 

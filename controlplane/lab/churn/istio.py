@@ -33,9 +33,9 @@ UNSERVED: Mapping[str, str] = {
     "istio-telemetry": "100 services with telemetry filters: EnvoyFilter is not served yet",
     "istio-telemetry-api": "100 services: Telemetry is not served yet",
     "istio-authorizationpolicy": "100 services: AuthorizationPolicy is not served yet",
-    "istio-peerauthentication": "100 services: PeerAuthentication is not served yet",
-    "istio-strict": "mutual TLS for everybody: PeerAuthentication is not served yet",
-    "istio-disabled": "mutual TLS for nobody: PeerAuthentication is not served yet",
+    "istio-peerauthentication": "100 services: proxies without an identity take no part in it",
+    "istio-strict": "mutual TLS for everybody: proxies without an identity take no part in it",
+    "istio-disabled": "mutual TLS for nobody: proxies without an identity take no part in it",
     "istio-externalname": "100 ExternalName Services: they are other names of services and send nothing",
 }
 """Cases that cannot be run, and why."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from controlplane.graph import Table
+from controlplane.model.kinds.authorization_policy import AUTHORIZATION_POLICY, authorization_policies
 from controlplane.model.kinds.cluster import (
     NAMESPACE,
     NODE,
@@ -17,6 +18,7 @@ from controlplane.model.kinds.destination_rule import DESTINATION_RULE, destinat
 from controlplane.model.kinds.endpoints import ENDPOINT_SLICE, ENDPOINTS, endpoint_slices, endpoints
 from controlplane.model.kinds.kind import MESH, Kind, Parsed
 from controlplane.model.kinds.mesh_config import MESH_CONFIG, mesh_configs
+from controlplane.model.kinds.peer_authentication import PEER_AUTHENTICATION, peer_authentications
 from controlplane.model.kinds.pod import POD, pods
 from controlplane.model.kinds.request_authentication import (
     REQUEST_AUTHENTICATION,
@@ -46,7 +48,9 @@ KINDS: tuple[Kind, ...] = (
     SERVICE_ENTRY,
     WORKLOAD_ENTRY,
     SIDECAR,
+    PEER_AUTHENTICATION,
     REQUEST_AUTHENTICATION,
+    AUTHORIZATION_POLICY,
 )
 """Every kind that is read; what others refer to comes first."""
 
@@ -60,12 +64,14 @@ __all__ = [
     "TABLES",
     "Kind",
     "Parsed",
+    "authorization_policies",
     "destination_rules",
     "endpoint_slices",
     "endpoints",
     "mesh_configs",
     "namespaces",
     "nodes",
+    "peer_authentications",
     "pods",
     "request_authentications",
     "service_accounts",

@@ -95,6 +95,11 @@ jwtRules:
 targetRefs: [{kind: Gateway, group: gateway.networking.k8s.io, name: g, namespace: n}]
 targetRef: {kind: Gateway, name: g}
 """,
+    "PeerAuthentication": """
+selector: {matchLabels: {a: b}}
+mtls: {mode: STRICT}
+portLevelMtls: {8080: {mode: DISABLE}, "80": {mode: UNSET}}
+""",
     "MeshConfig": """
 outboundTrafficPolicy: {mode: ALLOW_ANY}
 inboundTrafficPolicy: {mode: LOCALHOST}

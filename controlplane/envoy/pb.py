@@ -35,6 +35,7 @@ from envoy.extensions.filters.http.fault.v3 import fault_pb2 as fault
 from envoy.extensions.filters.http.grpc_stats.v3 import config_pb2 as grpc_stats
 from envoy.extensions.filters.http.grpc_web.v3 import grpc_web_pb2 as grpc_web
 from envoy.extensions.filters.http.health_check.v3 import health_check_pb2 as health_check_filter
+from envoy.extensions.filters.http.jwt_authn.v3 import config_pb2 as jwt_authn
 from envoy.extensions.filters.http.on_demand.v3 import on_demand_pb2 as on_demand
 from envoy.extensions.filters.http.router.v3 import router_pb2 as router
 from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2 as http_inspector
@@ -95,6 +96,7 @@ __all__ = [
     "health_check_filter",
     "http_inspector",
     "http_protocol_options",
+    "jwt_authn",
     "least_request",
     "listener",
     "listener_components",

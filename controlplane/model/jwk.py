@@ -54,6 +54,8 @@ _CURVES = {
 """FIPS 186-4, D.1.2."""
 
 _RSA_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+_EXPONENTS = (65537, 3)
+"""Of a set that holds no other Envoy 1.40 refuses the listener."""
 _BASE64 = re.compile(r"[-_A-Za-z0-9]+={0,2}")
 _LONGEST_NUMBER = 4096
 _LONGEST_NAME = 1024
@@ -91,8 +93,8 @@ def _rsa(raw: Mapping[str, Any]) -> Jwk:
         return Jwk("", "n or e is no base64url number")
     if modulus % 2 == 0 or not 1024 <= modulus.bit_length() <= 8192:
         return Jwk("", "n is not an odd number of 1024 to 8192 bits")
-    if exponent % 2 == 0 or not 3 <= exponent < 2**33:
-        return Jwk("", "e is not an odd number from 3 to 2^33")
+    if exponent not in _EXPONENTS:
+        return Jwk("", "e is neither 65537 nor 3")
     if raw.get("alg") not in (None, *_RSA_ALGORITHMS):
         return Jwk("", f"alg is none of {', '.join(_RSA_ALGORITHMS)}")
     numbers = {"e": _text(exponent), "n": _text(modulus)}

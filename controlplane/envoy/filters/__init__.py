@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from controlplane.envoy.filters import cors, fault, grpc_stats, grpc_web, on_demand, router
+from controlplane.envoy.filters import cors, fault, grpc_stats, grpc_web, jwt_authn, on_demand, router
 from controlplane.envoy.filters.chain import Chain
 
 FILTERS: tuple[Callable[[Chain], Any | None], ...] = (
     # What stands before it would see a request without its route, and not be asked again.
     on_demand.build,
+    jwt_authn.build,
     grpc_web.build,
     grpc_stats.build,
     fault.build,

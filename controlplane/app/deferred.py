@@ -15,6 +15,7 @@ from typing import Any
 
 from controlplane.app.watchers import Watcher
 from controlplane.store.debounce import Batch
+from controlplane.xds.caller import Denial
 from controlplane.xds.observer import Connection
 from controlplane.xds.protocol import Push
 from controlplane.xds.settle import Settled
@@ -131,6 +132,9 @@ class Deferred(Watcher):
 
     def refused(self, code: str, reason: str) -> None:
         self._told.refused(code, reason)
+
+    def denied(self, denial: Denial) -> None:
+        self._told.denied(denial)
 
     def failed(self) -> None:
         self._told.failed()

@@ -13,6 +13,7 @@ from controlplane.store.debounce import ENDPOINT_TABLES, Batch
 from controlplane.telemetry.metrics import Metrics
 from controlplane.telemetry.trace import Trace
 from controlplane.telemetry.wave import Response
+from controlplane.xds.caller import Denial
 from controlplane.xds.observer import Connection
 from controlplane.xds.protocol import Push
 from controlplane.xds.settle import Settled, Settler
@@ -144,7 +145,23 @@ class Observer(Watcher):
         self._metrics.received(size)
 
     def refused(self, code: str, reason: str) -> None:
-        _log.info("a stream was refused", extra={"code": code, "reason": reason})
+        self._metrics.refused_streams.inc(code.lower())
+        # That we are not ready yet is nothing that a client could do better.
+        level = logging.INFO if code == "UNAVAILABLE" else logging.WARNING
+        _log.log(level, "a stream was refused", extra={"code": code, "reason": reason})
+
+    def denied(self, denial: Denial) -> None:
+        self._metrics.refused_streams.inc(denial.cause)
+        _log.warning(
+            "a caller was turned away",
+            extra={
+                "reason": denial.reason,
+                "cause": denial.cause,
+                "door": denial.door.value,
+                "peer": denial.peer,
+                "identity": "" if denial.identity is None else denial.identity.spiffe,
+            },
+        )
 
     def failed(self) -> None:
         self._metrics.internal_errors.inc()

@@ -19,6 +19,25 @@ class ProtocolError(MiniIstiodError):
     """A peer broke the xDS protocol or sent a node that cannot be understood."""
 
 
+class Unauthenticated(MiniIstiodError):
+    """A caller's credential is missing or not good; the message says why and never holds the credential.
+
+    `cause` is the same in one word, of a few: it is counted.
+    """
+
+    def __init__(self, cause: str, reason: str) -> None:
+        super().__init__(reason)
+        self.cause = cause
+
+
+class Denied(MiniIstiodError):
+    """A caller is known and claims what is another's; `cause` is why, in one word."""
+
+    def __init__(self, cause: str, reason: str) -> None:
+        super().__init__(reason)
+        self.cause = cause
+
+
 class GraphError(MiniIstiodError):
     """The incremental graph was used wrongly, or a query broke one of its rules."""
 

@@ -148,6 +148,11 @@ class Metrics:
         self.push_context_errors = self._count(
             "pilot_xds_push_context_errors", "Queries that raised: bugs, not mistakes of the user."
         )
+        self.refused_streams = self._count(
+            "mini_istiod_refused_streams_total",
+            "Streams that were not let in, or not let stay, by reason.",
+            "reason",
+        )
         self.expired_nonce = self._count(
             "pilot_xds_expired_nonce", "Requests with a nonce that is past.", "type"
         )

@@ -1,4 +1,4 @@
-"""How many new streams are let in per second.
+"""How many new streams are let in per second, and how many requests each may send.
 
 A restarted control plane meets all its proxies at once.  Their first answers are mostly shared
 bytes, so the default is generous; what does not fit waits a little, and beyond that is sent away to
@@ -23,3 +23,17 @@ class Admission:
             return None
         self._next = now + wait + self._interval
         return wait
+
+
+class Bucket:
+    """`rate` per second in the long run, `burst` at once; rate 0 is no limit."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._interval = 1.0 / rate if rate > 0 else 0.0
+        self._ahead = (burst - 1) * self._interval
+        self._next = float("-inf")
+
+    def delay(self, now: float) -> float:
+        """Seconds that what comes now has to wait."""
+        self._next = max(self._next, now) + self._interval
+        return max(self._next - self._interval - self._ahead - now, 0.0)

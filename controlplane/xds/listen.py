@@ -27,6 +27,7 @@ def channel_options(options: XdsOptions) -> tuple[tuple[str, int], ...]:
         ("grpc.keepalive_time_ms", _ms(options.keepalive_interval)),
         ("grpc.keepalive_timeout_ms", _ms(options.keepalive_timeout)),
         ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.server_handshake_timeout_ms", _ms(options.handshake_timeout)),
         # Two control planes on one port each get some of the proxies: nothing to happen by mistake.
         ("grpc.so_reuseport", int(options.reuse_port)),
     ]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from controlplane.model.caller import Caller
 from controlplane.model.proxy import Proxy
+from controlplane.xds.caller import Denial
 from controlplane.xds.protocol import Push
 from controlplane.xds.variant import Variant
 from controlplane.xds.verdict import Verdict
@@ -25,6 +27,10 @@ class Connection:
     peer: str
     """The address of the other end, as gRPC writes it."""
     connected_at: float
+    caller: Caller | None = None
+    """Whose stream it is; None where nobody asked."""
+    only: str = ""
+    """The one type that the stream's service is for; "" is all."""
 
 
 class PushObserver:
@@ -68,6 +74,9 @@ class PushObserver:
 
     def refused(self, code: str, reason: str) -> None:
         """A stream was not admitted, or ended for a fault of its client; `code` names the status."""
+
+    def denied(self, denial: Denial) -> None:
+        """A stream was not let in, or not let stay, because of who its client is or claims to be."""
 
     def failed(self) -> None:
         """A stream ended by a fault of this program; the log has the traceback."""

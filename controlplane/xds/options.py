@@ -39,6 +39,15 @@ class XdsOptions:
     """A stream that would have to wait longer than this for admission is refused."""
     introduction_timeout: float = 30.0
     """A stream whose first request does not come in this time is ended."""
+    handshake_timeout: float = 10.0
+    """A connection whose TLS or HTTP/2 beginnings take longer is closed."""
+    streams_per_identity: int = 2000
+    """Open streams of one service account, all its replicas together; 0 is no limit."""
+    requests_per_second: float = 200.0
+    """Requests that are read from one stream, in the long run; 0 is no limit.  More of them wait, and in the
+    end their sender does."""
+    request_burst: int = 2000
+    """Requests of one stream that are read at once: a proxy of a large mesh comes back with many."""
     reuse_port: bool = False
     """Whether other processes may listen on the same port: the kernel spreads new connections over them."""
     max_streams: int = 100_000

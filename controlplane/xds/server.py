@@ -1,7 +1,8 @@
-"""The gRPC server: aggregated discovery in both variants, raw bytes in and out.
+"""The gRPC server: aggregated discovery and secret discovery in both variants, raw bytes in and out.
 
-A stream passes three doors before it has a session: the server must be ready, the rate of new streams
-must allow it, and its first request must carry a node that can be understood.
+Before a stream has a session the server must be ready, the rate of new streams must allow it, its caller
+must be known as far as the door demands, and its first request must carry a node that can be understood and
+that claims nothing of another's.
 """
 
 from __future__ import annotations
@@ -11,25 +12,31 @@ import itertools
 import logging
 import os
 import socket
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeAlias
 
 import grpc
 
 from controlplane import __version__
 from controlplane.base.clock import Clock
-from controlplane.base.errors import EnvironmentUnfit, ProtocolError
+from controlplane.base.errors import Denied, ProtocolError, Unauthenticated
 from controlplane.base.parse import Address
+from controlplane.envoy.types import SECRET
+from controlplane.model.identity import Identity
 from controlplane.model.proxy import Proxy, parse_node
 from controlplane.xds.admission import Admission
+from controlplane.xds.caller import Caller, Denial, Door, bound, presented
 from controlplane.xds.codec import Codec, NodeClaim, identifier
+from controlplane.xds.doors import Access, Doors
 from controlplane.xds.feed import Views
 from controlplane.xds.layers import Ledgers
 from controlplane.xds.ledger import StandIn
-from controlplane.xds.listen import channel_options, opened, prepare
 from controlplane.xds.observer import Connection, PushObserver
 from controlplane.xds.options import XdsOptions
 from controlplane.xds.protocol import Request
+from controlplane.xds.public import Public
 from controlplane.xds.session import Session, Shared
 from controlplane.xds.stream import Around, Call, Stream
 from controlplane.xds.throttle import Throttle
@@ -38,23 +45,36 @@ from controlplane.xds.variant import Variant
 _log = logging.getLogger(__name__)
 
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+SECRETS = "envoy.service.secret.v3.SecretDiscoveryService"
+LOOK = 1.0
+"""Seconds at most between two looks at whether those who were let in may stay."""
 _Context: TypeAlias = Any
 """gRPC's context of one call: reads, writes (it is a `Call`), aborts and knows its peer."""
 
 
 class _Refused(Exception):
-    """A stream that is to end with this status."""
+    """A stream that is to end with this status; `denial` says who it was, if that is why."""
 
-    def __init__(self, code: grpc.StatusCode, reason: str) -> None:
+    def __init__(self, code: grpc.StatusCode, reason: str, denial: Denial | None = None) -> None:
         super().__init__(reason)
         self.code = code
         self.reason = reason
+        self.denial = denial
+
+
+class _Asked(NamedTuple):
+    """Which stream was opened, and where; `only` is the type that its service is for, "" for all."""
+
+    door: Door
+    variant: Variant
+    only: str
 
 
 class XdsServer:
     """Serves `views` on `addresses`.  Make it, `start` it on the running loop, `stop` it.
 
-    `stand_in` is asked for every resource before it is served: see `controlplane.xds.ledger`.
+    `addresses` are the plaintext ones; who is let in, and where else, is `access`.  `stand_in` is asked
+    for every resource before it is served: see `controlplane.xds.ledger`.
     """
 
     def __init__(
@@ -66,11 +86,13 @@ class XdsServer:
         clock: Clock,
         observer: PushObserver | None = None,
         stand_in: StandIn | None = None,
+        access: Access | None = None,
     ) -> None:
         self.options = options
         self.ledgers = Ledgers(stand_in)
-        self.addresses: tuple[Address, ...] = tuple(addresses)
-        """Where the server listens; once it is started, with the ports that were chosen."""
+        access = access or Access()
+        self._authenticator = access.authenticator
+        self.doors = Doors(addresses, access, options, self._handlers)
         self._views = views
         self._observer = observer or PushObserver()
         self._clock = clock
@@ -81,7 +103,8 @@ class XdsServer:
         self._numbers = itertools.count(1)
         self._streams: dict[str, Stream] = {}
         self._draining = False
-        self._server: grpc.aio.Server | None = None
+        self._held: Counter[Identity] = Counter()
+        self._started = False
         self._watch: asyncio.TimerHandle | None = None
 
     @property
@@ -89,26 +112,29 @@ class XdsServer:
         """The streams that are open now, oldest first."""
         return tuple(self._streams.values())
 
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where the plaintext door is; once the server is started, with the ports that were chosen."""
+        return self.doors.addresses[Door.PLAINTEXT]
+
     async def start(self) -> None:
         """Listen; EnvironmentUnfit when an address cannot be had."""
-        server = grpc.aio.server(options=channel_options(self.options))
-        handlers = {
-            "StreamAggregatedResources": grpc.stream_stream_rpc_method_handler(self._sotw),
-            "DeltaAggregatedResources": grpc.stream_stream_rpc_method_handler(self._delta),
-        }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-        self._server = server
-        bound = []
-        for address in self.addresses:
-            prepare(address)
-            try:
-                port = server.add_insecure_port(str(address))
-            except RuntimeError as error:
-                raise EnvironmentUnfit(f"cannot listen on {address}: {error}") from error
-            bound.append((address, port))
-        await server.start()
-        self._look_for_stalls()
-        self.addresses = tuple(opened(address, port) for address, port in bound)
+        await self.doors.start()
+        self._started = True
+        self._look_around()
+
+    def _handlers(self, door: Door) -> Sequence[grpc.GenericRpcHandler]:
+        return (
+            self._service(SERVICE, ("StreamAggregatedResources", "DeltaAggregatedResources"), door, ""),
+            self._service(SECRETS, ("StreamSecrets", "DeltaSecrets"), door, SECRET),
+        )
+
+    def _service(self, name: str, methods: Sequence[str], door: Door, only: str) -> grpc.GenericRpcHandler:
+        handlers = {}
+        for method, variant in zip(methods, (Variant.SOTW, Variant.DELTA), strict=True):
+            answer = _answering(self._handle, _Asked(door, variant, only))
+            handlers[method] = grpc.stream_stream_rpc_method_handler(answer)
+        return grpc.method_handlers_generic_handler(name, handlers)
 
     async def stop(self, seconds: float = 0.0) -> None:
         """Refuse new streams, end the open ones spread over `seconds`, and close.
@@ -118,7 +144,7 @@ class XdsServer:
         self._draining = True
         if self._watch is not None:
             self._watch.cancel()
-        if self._server is None:
+        if not self._started:
             return
         loop = asyncio.get_running_loop()
         streams = self.streams
@@ -128,32 +154,33 @@ class XdsServer:
         ]
         try:
             # What has not ended well by then (its client reads nothing) is cut off.
-            await self._server.stop(seconds + 1.0 if streams else None)
+            await self.doors.stop(seconds + 1.0 if streams else None)
         finally:
             for timer in timers:
                 timer.cancel()
 
-    def _look_for_stalls(self) -> None:
+    def _look_around(self) -> None:
+        """Which writes take too long, and who may not stay."""
         now = self._clock.monotonic()
         for stream in self.streams:
             stream.check(now)
+            caller = stream.connection.caller
+            if caller is not None and self._authenticator.objection(caller):
+                stream.cut()
         # A timer for every write would cost more than the writes of a quiet mesh.
-        interval = max(self.options.write_timeout / 4, 0.01)
-        self._watch = asyncio.get_running_loop().call_later(interval, self._look_for_stalls)
+        interval = min(max(self.options.write_timeout / 4, 0.01), LOOK)
+        self._watch = asyncio.get_running_loop().call_later(interval, self._look_around)
 
     # -- one stream -----------------------------------------------------------------------------
 
-    async def _sotw(self, _requests: object, context: _Context) -> None:
-        await self._handle(Variant.SOTW, context)
-
-    async def _delta(self, _requests: object, context: _Context) -> None:
-        await self._handle(Variant.DELTA, context)
-
-    async def _handle(self, variant: Variant, context: _Context) -> None:
+    async def _handle(self, asked: _Asked, context: _Context) -> None:
         try:
-            await self._serve(variant, context)
+            await self._let_in(asked, context)
         except _Refused as refused:
-            self._observer.refused(refused.code.name, refused.reason)
+            if refused.denial is None:
+                self._observer.refused(refused.code.name, refused.reason)
+            else:
+                self._observer.denied(refused.denial)
             await context.abort(refused.code, refused.reason)
         except ProtocolError as error:
             self._observer.refused(grpc.StatusCode.INVALID_ARGUMENT.name, str(error))
@@ -162,23 +189,62 @@ class XdsServer:
             self._observer.failed()
             raise  # gRPC logs it and tells the client UNKNOWN
 
-    async def _serve(self, variant: Variant, context: _Context) -> None:
+    async def _let_in(self, asked: _Asked, context: _Context) -> None:
         await self._admit()
-        introduced = await self._introduction(variant, context)
+        identity = None
+        try:
+            caller = await self._authenticator.identify(presented(asked.door, context))
+            identity = caller.identity
+            with self._counted(identity):
+                await self._serve(asked, caller, context)
+        except (Unauthenticated, Denied) as error:
+            known = isinstance(error, Denied)
+            code = grpc.StatusCode.PERMISSION_DENIED if known else grpc.StatusCode.UNAUTHENTICATED
+            denial = Denial(error.cause, str(error), asked.door, context.peer(), identity)
+            raise _Refused(code, str(error), denial) from error
+
+    @contextmanager
+    def _counted(self, identity: Identity | None) -> Iterator[None]:
+        """One stream more of this identity, as long as the block lasts; raises when it has too many."""
+        most = self.options.streams_per_identity
+        if identity is None or not most:
+            yield
+            return
+        if self._held[identity] >= most:
+            code = grpc.StatusCode.RESOURCE_EXHAUSTED
+            raise _Refused(code, f"{identity.spiffe} has {most} streams, and may have no more")
+        self._held[identity] += 1
+        try:
+            yield
+        finally:
+            self._held[identity] -= 1
+            if not self._held[identity]:
+                del self._held[identity]
+
+    async def _serve(self, asked: _Asked, caller: Caller, context: _Context) -> None:
+        introduced = await self._introduction(asked.variant, context)
         if introduced is None:
             return
-        request, proxy = introduced
+        request, claimed = introduced
+        proxy = bound(claimed, caller, self._authenticator.trust_domain())
         number = next(self._numbers)
         connection = Connection(
-            f"{proxy.id}-{number}", proxy, variant, context.peer(), self._clock.monotonic()
+            f"{proxy.id}-{number}",
+            proxy,
+            asked.variant,
+            context.peer(),
+            self._clock.monotonic(),
+            caller,
+            asked.only,
         )
-        view = self._views.open(proxy, incremental=variant is Variant.DELTA)
-        session = Session(variant, view.feeds, self._shared)
-        stream = self._streams[connection.id] = Stream(context, connection, view, session, self._around)
+        view = self._views.open(proxy, incremental=asked.variant is Variant.DELTA)
+        shown = view if caller.private else Public(view)
+        session = Session(asked.variant, shown.feeds, self._shared)
+        stream = self._streams[connection.id] = Stream(context, connection, shown, session, self._around)
         self._observer.connected(connection)
         running = stream.run(request)
         # A proxy that comes back names all it has: that is not to be kept for as long as it stays.
-        del introduced, request
+        del introduced, request, claimed
         try:
             await running
         finally:
@@ -186,6 +252,9 @@ class XdsServer:
             session.close()
             view.close()
             self._observer.gone(connection, self._clock.monotonic())
+        if stream.was_cut:
+            reason = self._authenticator.objection(caller)
+            raise Unauthenticated("ended", reason or "credential expired")
 
     async def _admit(self) -> None:
         if self._draining:
@@ -218,3 +287,14 @@ def _proxy(claim: NodeClaim | None) -> Proxy:
     if claim is None:
         raise ProtocolError("the first request of a stream must carry the node")
     return parse_node(claim.id, claim.metadata, claim.locality)
+
+
+def _answering(
+    handle: Callable[[_Asked, _Context], Awaitable[None]], asked: _Asked
+) -> Callable[[object, _Context], Awaitable[None]]:
+    """A handler as gRPC wants it: it looks whether it is a coroutine function."""
+
+    async def handler(_requests: object, context: _Context) -> None:
+        await handle(asked, context)
+
+    return handler

@@ -11,6 +11,8 @@ import logging
 from typing import NamedTuple, Protocol
 
 from controlplane.base.clock import Clock
+from controlplane.base.errors import ProtocolError
+from controlplane.xds.admission import Bucket
 from controlplane.xds.feed import View
 from controlplane.xds.observer import Connection, PushObserver
 from controlplane.xds.options import XdsOptions
@@ -52,8 +54,13 @@ class Stream:
         self.session = session
         self._call = call
         self._view = view
+        self._only = connection.only
         self._clock, self._options, self._throttle, self._observer = around
         self._ending = False
+        self.was_cut = False
+        self._requests = Bucket(self._options.requests_per_second, self._options.request_burst)
+        self._flooding = False
+        self._writer: asyncio.Task[None] | None = None
         # What the writer sleeps on, and whether it stands in the throttle's queue already.
         self._turn: Turn | None = None
         self._queued = False
@@ -66,7 +73,7 @@ class Stream:
         view.on_change(self._changed)
 
     async def run(self, first: Request) -> None:
-        """Serve until the client hangs up or `end` is called.
+        """Serve until the client hangs up, or `end` or `cut` is called.
 
         Raises ProtocolError when the client sends what is no request.
         """
@@ -76,12 +83,15 @@ class Stream:
         # and between here and gRPC there are eight of them.
         reader = asyncio.create_task(self._read(), name=f"reader of {self.connection.id}")
         writer = asyncio.create_task(self._write(), name=f"writer of {self.connection.id}")
+        self._writer = writer
         try:
-            await writer
+            await asyncio.wait([writer])
         finally:
             reader.cancel()
             writer.cancel()
             await asyncio.wait([reader, writer])
+        if not writer.cancelled():
+            writer.result()
         if not reader.cancelled():
             reader.result()
 
@@ -91,6 +101,12 @@ class Stream:
         if self._turn is not None and not self._turn.done():
             self._turn.set_result(None)
 
+    def cut(self) -> None:
+        """Let the stream end now, whatever is being written: its client may not have the rest of it."""
+        self._ending = self.was_cut = True
+        if self._writer is not None:
+            self._writer.cancel()
+
     # -- reading --------------------------------------------------------------------------------
 
     async def _read(self) -> None:
@@ -98,11 +114,25 @@ class Stream:
         try:
             while isinstance(data := await read(), bytes):
                 self._observer.received(len(data))
+                wait = self._requests.delay(self._clock.monotonic())
+                if wait > 0:
+                    await self._slow_down(wait)
                 self._hear(codec.decode(variant, data)[0])
         finally:
             self.end()
 
+    async def _slow_down(self, wait: float) -> None:
+        """Let a client that sends too many requests wait: what is not read fills its window."""
+        if not self._flooding:
+            self._flooding = True
+            _log.warning("a proxy sends too many requests", extra={"proxy": self.connection.id})
+        await self._clock.sleep(wait)
+
     def _hear(self, request: Request) -> None:
+        if self._only and request.type_url != self._only:
+            if request.type_url:
+                raise ProtocolError(f"only {self._only} is served here")
+            request = request._replace(type_url=self._only)
         heard = self.session.receive(request)
         verdict = heard.verdict
         if verdict is not None:

@@ -1,0 +1,94 @@
+"""A stream belongs to an identity: what the node says of itself must be what its caller may say.
+
+Istio's rule: the namespace of the identity is the proxy's, and so is its service account, if the node
+names one.  Two more follow from keys being held per proxy: the name in the node's id lies in that
+namespace, and a token that is bound to a pod speaks for that pod only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from controlplane.base.errors import Denied
+from controlplane.model.caller import (
+    Authenticator,
+    Caller,
+    Credential,
+    Door,
+    Presented,
+    is_local_peer,
+    presented,
+)
+from controlplane.model.describe import shorten
+from controlplane.model.hosts import DOMAIN
+from controlplane.model.identity import Identity, parse_spiffe
+from controlplane.model.proxy import Proxy
+
+__all__ = [
+    "Anonymous",
+    "Authenticator",
+    "Caller",
+    "Credential",
+    "Denial",
+    "Door",
+    "Presented",
+    "bound",
+    "is_local_peer",
+    "presented",
+]
+
+
+class Denial(NamedTuple):
+    """A stream that was not let in, or not let stay, because of who it is; never the credential itself."""
+
+    cause: str
+    """One word of a few."""
+    reason: str
+    door: Door
+    peer: str
+    identity: Identity | None = None
+
+
+class Anonymous:
+    """Knows nobody: everybody is let in, as nobody.  `believing`: a local caller is who its node says."""
+
+    def __init__(self, *, believing: bool = False) -> None:
+        self._credential: Credential = "loopback" if believing else ""
+
+    async def identify(self, presented: Presented) -> Caller:
+        private = presented.private
+        return Caller(None, None, private, self._credential if private else "")
+
+    def objection(self, caller: Caller) -> str:
+        del caller
+        return ""
+
+    def trust_domain(self) -> str:
+        return DOMAIN
+
+
+def bound(proxy: Proxy, caller: Caller, trust_domain: str) -> Proxy:
+    """The proxy with its caller's identity; raises `Denied` when it claims to be another's."""
+    if caller.credential == "loopback":
+        return replace(proxy, identity=_claimed(proxy, trust_domain))
+    identity = caller.identity
+    if identity is None:
+        return proxy
+    account = proxy.metadata.service_account
+    if proxy.namespace != identity.namespace:
+        raise Denied("namespace", f"the node claims namespace {shorten(proxy.namespace)}")
+    if account and account != identity.service_account:
+        raise Denied("service_account", f"the node claims service account {shorten(account)}")
+    if not proxy.id.endswith(f".{identity.namespace}"):
+        raise Denied("namespace", f"the node's name {shorten(proxy.id)} is of another namespace")
+    if caller.pod and proxy.name != caller.pod:
+        raise Denied("pod", f"the credential is another pod's, and the node is {shorten(proxy.name)}")
+    return replace(proxy, identity=identity)
+
+
+def _claimed(proxy: Proxy, trust_domain: str) -> Identity:
+    identity = Identity(trust_domain, proxy.namespace, proxy.metadata.service_account or "default")
+    if parse_spiffe(identity.spiffe) is None:
+        raise Denied("node", f"{shorten(identity.spiffe)} is no identity")
+    return identity

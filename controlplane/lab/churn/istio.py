@@ -24,7 +24,7 @@ _PLAIN = Mesh(
     services=100, endpoints=2, namespaces=1, dialect="serviceentry", virtual_services=0, destination_rules=0
 )
 
-_GATEWAY = "Gateway is not served yet"
+_GATEWAY = "the lab's mesh has no gateways yet"
 UNSERVED: Mapping[str, str] = {
     "istio-gateways": f"1000 gateways with a host each: {_GATEWAY}",
     "istio-gateways-shared": f"1000 gateways that share a host: {_GATEWAY}",

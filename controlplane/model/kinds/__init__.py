@@ -16,6 +16,7 @@ from controlplane.model.kinds.cluster import (
 )
 from controlplane.model.kinds.destination_rule import DESTINATION_RULE, destination_rules
 from controlplane.model.kinds.endpoints import ENDPOINT_SLICE, ENDPOINTS, endpoint_slices, endpoints
+from controlplane.model.kinds.gateway import GATEWAY, gateways
 from controlplane.model.kinds.kind import MESH, Kind, Parsed
 from controlplane.model.kinds.mesh_config import MESH_CONFIG, mesh_configs
 from controlplane.model.kinds.peer_authentication import PEER_AUTHENTICATION, peer_authentications
@@ -43,6 +44,7 @@ KINDS: tuple[Kind, ...] = (
     ENDPOINTS,
     ENDPOINT_SLICE,
     POD,
+    GATEWAY,
     VIRTUAL_SERVICE,
     DESTINATION_RULE,
     SERVICE_ENTRY,
@@ -68,6 +70,7 @@ __all__ = [
     "destination_rules",
     "endpoint_slices",
     "endpoints",
+    "gateways",
     "mesh_configs",
     "namespaces",
     "nodes",

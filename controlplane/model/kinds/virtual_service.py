@@ -18,6 +18,7 @@ from controlplane.model.checks import (
 from controlplane.model.describe import shorten
 from controlplane.model.hosts import covers, fqdn, is_address
 from controlplane.model.keys import Key, Labels
+from controlplane.model.kinds.gateway import gateway_key
 from controlplane.model.kinds.http_route import Destination, HTTPRoute, read_http_route, read_weighted
 from controlplane.model.kinds.kind import Kind, by_namespace, namespace_of
 from controlplane.model.meta import Meta
@@ -89,8 +90,15 @@ def _hosts(key: Key, value: VirtualService) -> set[str]:
     return {fqdn(host, key.namespace) for host in value.hosts}
 
 
+def _gateways(key: Key, value: VirtualService) -> set[Key]:
+    bound = (gateway_key(text, key.namespace) for text in value.gateways)
+    return {gateway for gateway in bound if gateway is not None}
+
+
 virtual_services = Table(
-    "virtual_services", indexes={"namespace": by_namespace, "host": _hosts}, namespace=namespace_of
+    "virtual_services",
+    indexes={"namespace": by_namespace, "host": _hosts, "gateway": _gateways},
+    namespace=namespace_of,
 )
 
 

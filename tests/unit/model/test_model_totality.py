@@ -63,6 +63,14 @@ workloadSelector: {{matchLabels: {{a: b}}}}
 trafficPolicy: {json.dumps(yaml.safe_load(POLICY))}
 subsets: [{{name: v, labels: {{a: b}}, trafficPolicy: {{tls: {{mode: DISABLE}}}}}}]
 """,
+    "Gateway": """
+selector: {a: b}
+servers:
+- {port: {number: 443, protocol: HTTPS, name: s, targetPort: 1}, hosts: ["./a.com", "*"], bind: 10.0.0.1, name: n,
+   defaultEndpoint: e, tls: {mode: MUTUAL, credentialName: c, minProtocolVersion: TLSV1_2, cipherSuites: [x],
+   ecdhCurves: [y], subjectAltNames: [z], verifyCertificateHash: [h], insecureSkipVerify: true}}
+- {port: {number: 80, protocol: HTTP, name: p}, hosts: ["*"], tls: {httpsRedirect: true}}
+""",
     "ServiceEntry": """
 hosts: [a.com]
 addresses: [10.0.0.0/8]

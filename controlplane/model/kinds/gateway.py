@@ -1,0 +1,191 @@
+"""The Gateway: on which ports a proxy at the edge listens, for which hosts, with which certificates.
+
+It says nothing about where requests go; VirtualServices that are bound to it do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from controlplane.graph import Table
+from controlplane.model.checks import (
+    check_port_name,
+    check_protocol,
+    check_selector,
+    is_dns_label,
+    repeated,
+)
+from controlplane.model.describe import shorten
+from controlplane.model.hosts import canonical, host_fault, is_address
+from controlplane.model.keys import Key, Labels
+from controlplane.model.kinds.kind import Kind, by_namespace, namespace_of
+from controlplane.model.kinds.tls import ServerTLSSettings, read_server_tls
+from controlplane.model.meta import Meta
+from controlplane.model.reader import Reader
+
+HTTP = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")
+ENCRYPTED = ("HTTPS", "TLS")
+PASSING = ("PASSTHROUGH", "AUTO_PASSTHROUGH")
+"""Modes in which the gateway decrypts nothing."""
+
+
+class ServerHost(NamedTuple):
+    """A host of a server: the VirtualServices of `namespace` ("*": of any) may answer for `host`."""
+
+    namespace: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPort:
+    """A port as Services number it; `protocol` in upper case (HTTP, HTTPS, TLS, TCP, …)."""
+
+    number: int
+    protocol: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One port and some hosts; `bind` "" = every address."""
+
+    port: ServerPort
+    hosts: tuple[ServerHost, ...] = ()
+    tls: ServerTLSSettings | None = None
+    bind: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """No `selector`: every gateway workload."""
+
+    meta: Meta
+    selector: Labels = ()
+    servers: tuple[Server, ...] = ()
+
+
+gateways = Table(
+    "gateways",
+    indexes={"namespace": by_namespace},
+    selector=lambda value: value.selector,
+    namespace=namespace_of,
+)
+
+MESH = "mesh"
+"""The reserved name that stands for all sidecars where gateways are named."""
+
+
+def gateway_key(text: str, namespace: str) -> Key | None:
+    """The Gateway that an object of `namespace` means; None for the mesh.
+
+    "ns/name", "./name", "name", and the older "name.ns.svc.cluster.local".
+    """
+    if text == MESH:
+        return None
+    space, slash, name = text.rpartition("/")
+    if slash:
+        return Key(namespace if space == "." else space, name)
+    name, dot, rest = text.partition(".")
+    return Key(rest.partition(".")[0] if dot else namespace, name)
+
+
+def _read(r: Reader, meta: Meta) -> Gateway:
+    value = Gateway(
+        meta=meta,
+        selector=r.labels("selector"),
+        servers=r.messages("servers", lambda one: _read_server(one, meta.namespace)),
+    )
+    check_selector(r, "selector", value.selector)
+    r.demand("servers", "name at least one, with port and hosts")
+    for index, name in repeated(server.port.name for server in value.servers if server.port.name):
+        r.error(f"servers[{index}].port.name", f"{shorten(name)} is given twice", "use another name")
+    return value
+
+
+def _read_server(r: Reader, namespace: str) -> Server:
+    port = r.message("port", _read_port) or ServerPort(0, "", "")
+    r.demand("port", "say port: {number: …, protocol: …, name: …}")
+    hosts = r.strings("hosts")
+    server = Server(
+        port=port,
+        hosts=tuple(_host(text, namespace) for text in hosts),
+        tls=r.message("tls", read_server_tls),
+        bind=r.text("bind"),
+        name=r.text("name"),
+    )
+    r.skip("defaultEndpoint")  # Istio reads it and does nothing with it, for gateways.
+    if server.bind and not is_address(server.bind):
+        r.error("bind", f"{shorten(server.bind)} is no IP address", "write an IP address, or leave it out")
+    r.demand("hosts", 'name at least one, or "*" for all')
+    for index, text in enumerate(hosts):
+        _check_host(r, f"hosts[{index}]", text)
+    _check_tls(r, server)
+    return server
+
+
+def _host(text: str, namespace: str) -> ServerHost:
+    space, slash, host = text.rpartition("/")
+    return ServerHost("*" if not slash else namespace if space == "." else space, canonical(host))
+
+
+def _check_host(r: Reader, name: str, text: str) -> None:
+    """namespace/dnsName; a name without a dot could be completed by nobody."""
+    space, slash, host = text.rpartition("/")
+    if slash and space not in ("*", ".") and not is_dns_label(space):
+        r.error(name, f"{shorten(space)} is no namespace", 'use ".", "*" or the name of a namespace')
+    elif is_address(host):
+        return
+    elif host_fault(host):
+        r.error(name, f"{shorten(host)} {host_fault(host)}", "write a host or a wildcard like *.example.com")
+    elif "." not in host and host != "*":
+        r.error(name, f"{shorten(host)} is a short name", "write the full name, as clients ask for it")
+
+
+def _read_port(r: Reader) -> ServerPort:
+    port = ServerPort(
+        number=r.required_port("number"),
+        protocol=r.required("protocol", "use HTTP, HTTPS, GRPC, HTTP2, TLS or TCP").upper(),
+        name=r.required("name", "name the port"),
+    )
+    r.skip("targetPort")  # Deprecated and without effect, in Istio too: the Service's counts.
+    check_protocol(r, "protocol", port.protocol)
+    if port.protocol == "UDP":
+        r.error("protocol", "UDP is not served by gateways", "use HTTP, HTTPS, GRPC, HTTP2, TLS or TCP")
+    check_port_name(r, "name", port.name)
+    return port
+
+
+def _check_tls(r: Reader, server: Server) -> None:
+    protocol, tls = server.port.protocol, server.tls
+    if protocol in ENCRYPTED and tls is None:
+        r.error("tls", f"is missing, and {protocol} needs it", "say mode, and credentialName")
+    if tls is None:
+        return
+    if protocol in ENCRYPTED:
+        if tls.https_redirect:
+            r.warn("tls.httpsRedirect", "has no effect on an encrypted port", "set it on the HTTP port")
+    elif protocol not in HTTP:
+        r.error("tls", f"is not allowed with protocol {shorten(protocol)}", "use protocol TLS or HTTPS")
+    elif tls.mode not in PASSING:
+        r.warn("tls.mode", f"has no effect on a port of protocol {protocol}", "use protocol HTTPS")
+    authorities = (
+        tls.credential_name,
+        tls.credential_names,
+        tls.ca_cert_credential_name,
+        tls.ca_certificates,
+    )
+    if tls.mode == "MUTUAL" and not any(authorities):
+        r.error("tls.caCertificates", "is missing, and MUTUAL needs it", "name it, or use credentialName")
+
+
+GATEWAY = Kind(
+    name="Gateway",
+    group="networking.istio.io",
+    versions=("v1", "v1beta1", "v1alpha3"),
+    plural="gateways",
+    namespaced=True,
+    table=gateways,
+    read=_read,
+)

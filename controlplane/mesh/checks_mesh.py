@@ -11,9 +11,6 @@ from controlplane.model.problem import Problem
 
 _DEFAULTS = MeshConfig()
 _IGNORED = {
-    "trust_domain": "trustDomain",
-    "trust_domain_aliases": "trustDomainAliases",
-    "enable_auto_mtls": "enableAutoMtls",
     "locality_lb_setting": "localityLbSetting",
     "discovery_selectors": "discoverySelectors",
     "default_config": "defaultConfig",

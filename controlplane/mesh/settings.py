@@ -71,6 +71,37 @@ def cluster_defaults(q: Q) -> ClusterDefaults:
     )
 
 
+class MeshTls(NamedTuple):
+    """Mutual TLS in this mesh: whose certificates are its own (its trust domain first), and how it is spoken.
+
+    `min_protocol_version` is TLSV1_2 or TLSV1_3; no ciphers or curves = Envoy's.
+    """
+
+    trust_domains: tuple[str, ...]
+    min_protocol_version: str = "TLSV1_2"
+    cipher_suites: tuple[str, ...] = ()
+    ecdh_curves: tuple[str, ...] = ()
+
+
+@query
+def mesh_tls(q: Q) -> MeshTls:
+    """How proxies of the mesh know and speak to each other."""
+    config = q(mesh_config)
+    said = config.mesh_mtls
+    return MeshTls(
+        trust_domains=tuple(dict.fromkeys((config.trust_domain, *config.trust_domain_aliases))),
+        min_protocol_version="TLSV1_3" if said.min_protocol_version == "TLSV1_3" else "TLSV1_2",
+        cipher_suites=said.cipher_suites,
+        ecdh_curves=said.ecdh_curves,
+    )
+
+
+@query
+def auto_mtls(q: Q) -> bool:
+    """Whether clients use mutual TLS unasked, where the other side takes it."""
+    return q(mesh_config).enable_auto_mtls
+
+
 @query
 def inbound_to_localhost(q: Q) -> bool:
     """Whether inbound traffic goes to 127.0.0.1 instead of the address that it was sent to."""

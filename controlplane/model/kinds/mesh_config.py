@@ -13,6 +13,7 @@ from controlplane.model.kinds.connection_pool import TcpKeepalive, read_keepaliv
 from controlplane.model.kinds.http_effects import HTTPRetry, read_retry
 from controlplane.model.kinds.kind import Kind
 from controlplane.model.kinds.load_balancing import LocalityLoadBalancerSetting, read_locality
+from controlplane.model.kinds.mesh_tls import MeshTLSConfig, read_mesh_tls
 from controlplane.model.kinds.sidecar import OutboundTrafficPolicy
 from controlplane.model.meta import Meta
 from controlplane.model.reader import Reader
@@ -73,6 +74,7 @@ class MeshConfig:
     trust_domain: str = "cluster.local"
     trust_domain_aliases: tuple[str, ...] = ()
     enable_auto_mtls: bool = True
+    mesh_mtls: MeshTLSConfig = field(default=MeshTLSConfig())
     access_log_file: str = ""
     access_log_format: str = ""
     access_log_encoding: str = "TEXT"
@@ -110,7 +112,6 @@ _LATER = [
     "ingressControllerMode",
     "ingressSelector",
     "ingressService",
-    "meshMTLS",
     "outboundClusterStatName",
     "pathNormalization",
     "proxyHttpPort",
@@ -172,6 +173,7 @@ def _read(r: Reader, meta: Meta) -> MeshConfig:
         trust_domain=r.text("trustDomain", base.trust_domain),
         trust_domain_aliases=r.strings("trustDomainAliases"),
         enable_auto_mtls=r.optional_boolean("enableAutoMtls") is not False,
+        mesh_mtls=r.message("meshMTLS", read_mesh_tls) or base.mesh_mtls,
         access_log_file=r.text("accessLogFile"),
         access_log_format=r.text("accessLogFormat"),
         access_log_encoding=r.enum("accessLogEncoding", ("TEXT", "JSON"), "TEXT"),
@@ -196,6 +198,8 @@ def _check(r: Reader, value: MeshConfig) -> None:
     check_export_to(r, "defaultDestinationRuleExportTo", value.default_destination_rule_export_to)
     check_namespace(r, "rootNamespace", value.root_namespace)
     check_host(r, "trustDomain", value.trust_domain, wildcard=False)
+    for index, alias in enumerate(value.trust_domain_aliases):
+        check_host(r, f"trustDomainAliases[{index}]", alias, wildcard=False)
     if value.proxy_listen_port == value.proxy_inbound_listen_port:
         r.error("proxyInboundListenPort", "equals proxyListenPort", "use another port")
 

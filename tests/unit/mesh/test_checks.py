@@ -280,4 +280,4 @@ outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}
 """
     )
     fields = [problem.field for problems in world.map(checks).values() for problem in problems]
-    assert fields == ["localityLbSetting", "outboundTrafficPolicy.mode", "trustDomain"]
+    assert fields == ["localityLbSetting", "outboundTrafficPolicy.mode"]

@@ -1,0 +1,105 @@
+"""What inbound connections are taken, port by port, and the TLS context of those that are mutual.
+
+A proxy without an identity has no certificate to serve with: it takes plaintext where that is allowed, and
+where it is not it takes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from controlplane.envoy import pb
+from controlplane.mesh.peer_authentication import PeerModes
+from controlplane.mesh.settings import MeshTls
+
+DISABLE = "DISABLE"
+PERMISSIVE = "PERMISSIVE"
+STRICT = "STRICT"
+CLOSED = "CLOSED"
+"""Mutual TLS is demanded of a proxy that has no certificate: nothing is taken."""
+
+CERTIFICATE = "default"
+ROOTS = "ROOTCA"
+"""The names of a proxy's own secrets, as Istio's."""
+
+_HTTP_SERVED = ("h2", "http/1.1")
+
+
+class InboundTls(NamedTuple):
+    """What a workload takes: a mode by default, and by the workload's own port where that differs.
+
+    `settings` are those of the mesh, None where nothing is encrypted, so that such workloads share bytes.
+    """
+
+    default: str = DISABLE
+    ports: tuple[tuple[int, str], ...] = ()
+    settings: MeshTls | None = None
+
+    def at(self, port: int) -> str:
+        """The mode of one port of the workload."""
+        return dict(self.ports).get(port, self.default)
+
+    @property
+    def guarded(self) -> bool:
+        """Whether any port takes less than all plaintext: what names no port needs chains of its own."""
+        return any(mode != DISABLE for mode in (self.default, *dict(self.ports).values()))
+
+
+_WITHOUT_IDENTITY = {"DISABLE": DISABLE, "PERMISSIVE": DISABLE, "STRICT": CLOSED}
+
+
+def inbound_tls(modes: PeerModes, settings: MeshTls, *, identified: bool) -> InboundTls:
+    """What policies mean for a workload; `identified`: its proxy has a certificate."""
+    if not identified:
+        default = _WITHOUT_IDENTITY[modes.default]
+        named = ((port, _WITHOUT_IDENTITY[mode]) for port, mode in modes.ports)
+        return InboundTls(default, tuple((port, mode) for port, mode in named if mode != default))
+    encrypted = any(mode != DISABLE for mode in (modes.default, *dict(modes.ports).values()))
+    return InboundTls(modes.default, modes.ports, settings if encrypted else None)
+
+
+def downstream_tls(settings: MeshTls) -> Any:
+    """The transport socket of mutual TLS: a certificate of a trust domain of the mesh, or none of this.
+
+    Sessions may be resumed: a context that gets another certificate or other roots forgets them all, and
+    the caller's identity is known on a resumed one too.
+    """
+    context = pb.tls.DownstreamTlsContext()
+    context.require_client_certificate.value = True
+    common = context.common_tls_context
+    # Never "istio", which clients name too: chosen, it would say nothing about which HTTP is spoken.
+    common.alpn_protocols.extend(_HTTP_SERVED)
+    limit_versions(common.tls_params, settings)
+    prefixes = (f"spiffe://{domain}/" for domain in settings.trust_domains)
+    add_secrets(common, [pb.string_matcher.StringMatcher(prefix=prefix) for prefix in prefixes])
+    return pb.base.TransportSocket(name="envoy.transport_sockets.tls", typed_config=pb.pack(context))
+
+
+def limit_versions(params: Any, settings: MeshTls) -> None:
+    """The versions, ciphers and curves that the mesh allows; clients of Envoy would stop at 1.2."""
+    versions = pb.tls_common.TlsParameters
+    strict = settings.min_protocol_version == "TLSV1_3"
+    params.tls_minimum_protocol_version = versions.TLSv1_3 if strict else versions.TLSv1_2
+    params.tls_maximum_protocol_version = versions.TLSv1_3
+    params.cipher_suites.extend(settings.cipher_suites)
+    params.ecdh_curves.extend(settings.ecdh_curves)
+
+
+def add_secrets(common: Any, peers: list[Any]) -> None:
+    """The proxy's own certificate and the mesh's roots, by SDS; `peers` match the other side's SPIFFE ID."""
+    _secret(common.tls_certificate_sds_secret_configs.add(), CERTIFICATE)
+    combined = common.combined_validation_context
+    for matcher in peers:
+        combined.default_validation_context.match_typed_subject_alt_names.add(
+            san_type=pb.tls_common.SubjectAltNameMatcher.URI, matcher=matcher
+        )
+    combined.default_validation_context.SetInParent()
+    _secret(combined.validation_context_sds_secret_config, ROOTS)
+
+
+def _secret(config: Any, name: str) -> None:
+    config.name = name
+    config.sds_config.ads.SetInParent()
+    config.sds_config.resource_api_version = pb.config_source.ApiVersion.V3
+    # Wait for ever: a certificate always follows, and without one every connection would fail.
+    config.sds_config.initial_fetch_timeout.SetInParent()

@@ -24,12 +24,21 @@ Object = dict[str, Any]
 _NOT_FOR_THE_MESH = ("Deployment",)
 
 
+_INJECTION, _INJECT = "istio-injection", "sidecar.istio.io/inject"
+# What injection writes on a pod: connections to it may be mutual TLS.
+_CAPABLE = {"security.istio.io/tlsMode": "istio"}
+
+
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A pod to be: the object that Kubernetes would show, and what the lab starts for it."""
+    """A pod to be: the object that Kubernetes would show, and what the lab starts for it.
+
+    `meshed`: it gets a sidecar, by its namespace's label or its own.
+    """
 
     manifest: Object
     spec: PodSpec
+    meshed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +75,10 @@ def dump(objects: Sequence[Object]) -> str:
 
 
 def complete(objects: Sequence[Object], programs: Path) -> Cluster:
-    """Hand out addresses and pods.  Scripts that containers run are looked up by name in `programs`."""
+    """Hand out addresses and pods.  Scripts that containers run are looked up by name in `programs`.
+
+    Pods with a sidecar are labelled as able to do mutual TLS, which takes sidecars with an identity.
+    """
     services = [found for found in objects if found["kind"] == "Service"]
     addressed = tuple(
         {**found, "spec": {**found["spec"], "clusterIP": fabric.service_address(number)}}
@@ -80,8 +92,14 @@ def complete(objects: Sequence[Object], programs: Path) -> Cluster:
         for deployment in deployments
         for replica in range(deployment["spec"].get("replicas", 1))
     ]
+    injected = {
+        found["metadata"]["name"]
+        for found in objects
+        if found["kind"] == "Namespace" and found["metadata"].get("labels", {}).get(_INJECTION) == "enabled"
+    }
+    kubelet = _Kubelet(programs, variables, frozenset(injected))
     workloads = tuple(
-        _workload(deployment, replica, fabric.pod_address(number), (programs, variables))
+        _workload(deployment, replica, fabric.pod_address(number), kubelet)
         for number, (deployment, replica) in enumerate(replicas)
     )
     return Cluster((*others, *addressed), workloads)
@@ -137,13 +155,28 @@ def _endpoint(spec: PodSpec, ready: bool) -> Object:
     }
 
 
-def _workload(
-    deployment: Object, replica: int, address: str, kubelet: tuple[Path, Mapping[str, str]]
-) -> Workload:
+@dataclass(frozen=True, slots=True)
+class _Kubelet:
+    """What the place where pods run adds to them."""
+
+    programs: Path
+    variables: Mapping[str, str]
+    injected: frozenset[str]
+
+    def meshes(self, namespace: str, labels: Mapping[str, str]) -> bool:
+        """Whether a pod with these labels gets a sidecar; its own label decides over its namespace's."""
+        own = labels.get(_INJECT)
+        return namespace in self.injected if own is None else own == "true"
+
+
+def _workload(deployment: Object, replica: int, address: str, kubelet: _Kubelet) -> Workload:
     name, namespace = deployment["metadata"]["name"], deployment["metadata"]["namespace"]
     template = deployment["spec"]["template"]
     generation = _suffix(name)
     labels = {**template["metadata"]["labels"], "pod-template-hash": generation}
+    meshed = kubelet.meshes(namespace, labels)
+    if meshed:
+        labels.update(_CAPABLE)
     spec = PodSpec(
         name=f"{name}-{generation}-{_suffix(f'{name}/{replica}')}",
         namespace=namespace,
@@ -151,7 +184,7 @@ def _workload(
         labels=labels,
         service_account=template["spec"].get("serviceAccountName", "default"),
         workload=name,
-        app=_app(template["spec"]["containers"][0], *kubelet),
+        app=_app(template["spec"]["containers"][0], kubelet),
     )
     manifest = {
         "apiVersion": "v1",
@@ -165,17 +198,17 @@ def _workload(
             "conditions": [{"type": "Ready", "status": "True"}],
         },
     }
-    return Workload(manifest, spec)
+    return Workload(manifest, spec, meshed)
 
 
-def _app(container: Object, programs: Path, variables: Mapping[str, str]) -> App | None:
+def _app(container: Object, kubelet: _Kubelet) -> App | None:
     command = container["command"]
     script = next((part for part in command if part.endswith(".py")), None)
     if script is None:
         return None  # `sleep infinity`: a pod to run commands in
     arguments = tuple(command[command.index(script) + 1 :])
     port = container["ports"][0]["containerPort"]
-    return App(programs / Path(script).name, arguments, variables, port)
+    return App(kubelet.programs / Path(script).name, arguments, kubelet.variables, port)
 
 
 def _suffix(text: str) -> str:

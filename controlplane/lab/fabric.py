@@ -24,6 +24,8 @@ from controlplane.lab import netns
 PODS = ipaddress.ip_network("10.244.0.0/16")
 SERVICES = ipaddress.ip_network("10.96.0.0/16")
 GATEWAY = PODS[1]
+CONTROL_PLANE = str(PODS[-2])
+"""Where a control plane that lives in the fabric is found: the last address, far from the pods'."""
 
 _BRIDGE = "pods"
 _POD_SIDE = "eth0"
@@ -112,6 +114,8 @@ def _unplug(port: str) -> None:
 
 def _configure(address: str) -> None:
     _no_ipv6()
+    # Gateways listen on 80 and 443 and are nobody special; container runtimes set the same.
+    Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("0")
     with _routes() as netlink:
         _up(netlink, "lo")
         index = _up(netlink, _POD_SIDE)

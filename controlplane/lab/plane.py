@@ -22,20 +22,41 @@ class PlaneError(MiniIstiodError):
     """The control plane ended or is not ready in time; the message holds the end of its log."""
 
 
+SECURE_PORT, MONITORING_PORT = 15012, 15014
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """Where a control plane lives that pods reach over the fabric: a network namespace and its address."""
+
+    namespace: str
+    ip: str
+
+
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """A running `mini-istiod discovery`; `config` is the directory that it watches."""
+    """A running `mini-istiod discovery`; `config` is the directory that it watches.
+
+    `secure` is where it serves TLS ("10.244.255.254:15012"), "" for a control plane without a house.
+    """
 
     process: subprocess.Popen[str]
     config: Path
+    data: Path
     socket: Path
     monitoring: Target
     log: Path
+    secure: str = ""
 
     @property
     def address(self) -> str:
-        """Where Envoys find it: a Unix socket crosses network namespaces."""
+        """Where Envoys find it without TLS: a Unix socket crosses network namespaces."""
         return f"unix:{self.socket}"
+
+    @property
+    def roots(self) -> Path:
+        """What proxies have to trust, PEM; kept up to date."""
+        return self.data / "root-cert.pem"
 
     def wait_ready(self, timeout: float = 20.0) -> None:
         """Return once /ready answers 200 and Envoys may connect."""
@@ -67,29 +88,34 @@ class Plane:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
 
 
-def start_plane(site: Site, arguments: tuple[str, ...] = ()) -> Plane:
+def start_plane(site: Site, arguments: tuple[str, ...] = (), house: House | None = None) -> Plane:
     """Start the control plane for this lab on the folder `config`, which may be filled before or after.
 
-    `arguments` are added to the command line.  Does not wait: see `Plane.wait_ready`.
+    `arguments` are added to the command line.  With a `house` it lives there and serves TLS as well.
+    Does not wait: see `Plane.wait_ready`.
     """
     config, data, door = (site.directory / name for name in ("config", "data", "xds"))
     for folder, mode in ((config, 0o755), (data, 0o700), (door, 0o750)):
         folder.mkdir(exist_ok=True)
         folder.chmod(mode)
     os.chown(door, 0, PROXY_UID)
-    monitoring = Target(None, "127.0.0.1", _free_port())
+    if house is None:
+        monitoring, secure = Target(None, "127.0.0.1", _free_port()), ""
+    else:
+        monitoring = Target(house.namespace, "127.0.0.1", MONITORING_PORT)
+        secure = f"{house.ip}:{SECURE_PORT}"
     log = site.directory / "control-plane.log"
     argv = (
         *(sys.executable, "-m", "controlplane", "discovery"),
         *("--config-dir", str(config)),
         *("--grpc-addr", f"unix:{door / 'xds.sock'}"),
-        *("--secure-grpc-addr", ""),
+        *("--secure-grpc-addr", secure),
         *("--monitoring-addr", f"{monitoring.host}:{monitoring.port}"),
         *("--data-dir", str(data)),
         *arguments,
     )
-    process = site.start(Command("control-plane", argv, log=log, env=dict(os.environ)))
-    return Plane(process, config, door / "xds.sock", monitoring, log)
+    command = Command("control-plane", argv, monitoring.namespace, log=log, env=dict(os.environ))
+    return Plane(site.start(command), config, data, door / "xds.sock", monitoring, log, secure)
 
 
 def _free_port() -> int:

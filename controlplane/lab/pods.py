@@ -20,10 +20,13 @@ from typing import Literal
 
 from controlplane.base.errors import EnvironmentUnfit, MiniIstiodError
 from controlplane.envoy.bootstrap import ControlPlane, Node, bootstrap
+from controlplane.envoy.bootstrap_trust import Json, secret_files
 from controlplane.inject.iptables import PROXY_UID, Interception, nat_rules
 from controlplane.lab import fabric, ledger, netns, tools
 from controlplane.lab.fetch import Admin, Target, answers
+from controlplane.lab.plane import House
 from controlplane.lab.site import DEFAULT_PLACE, Command, Place, Site, claim, require_root
+from controlplane.lab.volumes import Account, Kubelet, Mint
 from controlplane.lab.waiting import wait_until
 
 APP_UID = 65534  # nobody: an unprivileged user that owns no files
@@ -66,6 +69,8 @@ class PodSpec:
     service_account: str = "default"
     workload: str = ""
     app: App | None = None
+    kind: Literal["sidecar", "router"] = "sidecar"
+    """A router is a gateway: its Envoy listens by itself, and nothing is redirected to it."""
 
     @property
     def node(self) -> Node:
@@ -77,16 +82,22 @@ class PodSpec:
             labels=self.labels,
             service_account=self.service_account,
             workload=self.workload,
+            kind=self.kind,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
-    """How a pod's Envoy reaches the control plane; `stats` are prefixes kept beyond the default set."""
+    """How a pod's Envoy reaches the control plane; `stats` are prefixes kept beyond the default set.
+
+    With a `kubelet` it speaks TLS and sends the token of its service account, both from files that the
+    kubelet keeps fresh; without, it is nobody on a local socket.
+    """
 
     address: str
     protocol: Literal["GRPC", "DELTA_GRPC"] = "DELTA_GRPC"
     stats: tuple[str, ...] = ()
+    kubelet: Kubelet | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +108,7 @@ class Pod:
     netns: str
     directory: Path
     processes: Mapping[str, subprocess.Popen[str]]
+    sidecar: Sidecar | None = None
 
     @property
     def admin(self) -> Admin:
@@ -134,6 +146,7 @@ class Lab:
         self._envoy = tools.find_envoy(env)
         self.site: Site = claim(place)
         self.pods: dict[str, Pod] = {}
+        self._kubelets: list[Kubelet] = []
         try:
             fabric.create(self.site.namespace(_FABRIC))
             self._interpreter, self._app_uid = self._find_interpreter()
@@ -154,12 +167,13 @@ class Lab:
         fabric.attach(self.site.namespace(_FABRIC), space, spec.ip)
         processes = {}
         if sidecar is not None:
-            self._intercept(space)
+            if spec.kind == "sidecar":
+                self._intercept(space)
             processes["envoy"] = self._start_envoy(spec, sidecar, space)
         if spec.app is not None:
             log = directory / "app.log"
             processes["app"] = self.site.start(self._script(spec.app, f"{spec.name}/app", space, log))
-        pod = Pod(spec, space, directory, processes)
+        pod = Pod(spec, space, directory, processes, sidecar)
         self.pods[spec.name] = pod
         return pod
 
@@ -191,10 +205,27 @@ class Lab:
         for process in pod.processes.values():
             process.wait()
         fabric.detach(self.site.namespace(_FABRIC), pod.netns, pod.spec.ip)
+        if pod.sidecar is not None and pod.sidecar.kubelet is not None:
+            pod.sidecar.kubelet.unmount(pod.directory)
         shutil.rmtree(pod.directory)
+
+    def house(self) -> House:
+        """A place in the fabric for a control plane, with an address that pods reach."""
+        space = self.site.namespace("istiod")
+        fabric.attach(self.site.namespace(_FABRIC), space, fabric.CONTROL_PLANE)
+        return House(space, fabric.CONTROL_PLANE)
+
+    def kubelet(self, roots: Path, mint: Mint, renew_after: float = 3600.0) -> Kubelet:
+        """Gives pods the roots in this file, and tokens; ends with the lab."""
+        found = Kubelet(roots, mint, PROXY_UID, renew_after)
+        self._kubelets.append(found)
+        return found
 
     def close(self, keep_files: bool = False) -> None:
         """End everything; with `keep_files` the directory stays until the next lab is opened."""
+        for kubelet in self._kubelets:
+            kubelet.close()
+        self._kubelets.clear()
         self.pods.clear()
         self.site.close(keep_files)
 
@@ -227,10 +258,13 @@ class Lab:
 
     def _start_envoy(self, spec: PodSpec, sidecar: Sidecar, space: str) -> subprocess.Popen[str]:
         directory = self.directory / "pods" / spec.name
+        trust = None
+        if sidecar.kubelet is not None:
+            trust = sidecar.kubelet.mount(directory, Account(spec.namespace, spec.service_account))
+            _write(directory, secret_files(trust))
+        plane = ControlPlane(sidecar.address, sidecar.protocol, trust)
         config = directory / "bootstrap.json"
-        plane = ControlPlane(sidecar.address, sidecar.protocol)
-        content = bootstrap(spec.node, plane, stats_prefixes=sidecar.stats)
-        config.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        _write(directory, {config.name: bootstrap(spec.node, plane, stats_prefixes=sidecar.stats)})
         argv = (str(self._envoy), "--config-path", str(config), *_ENVOY_FLAGS)
         log = directory / "envoy.log"
         return self.site.start(Command(f"{spec.name}/envoy", argv, namespace=space, uid=PROXY_UID, log=log))
@@ -243,3 +277,8 @@ class Lab:
         )
         if result.returncode != 0:
             raise EnvironmentUnfit(f"the kernel refuses the redirect rules: {result.stderr.strip()}")
+
+
+def _write(directory: Path, files: Mapping[str, Json]) -> None:
+    for name, content in files.items():
+        (directory / name).write_text(json.dumps(content, indent=1), encoding="utf-8")

@@ -40,6 +40,29 @@ def test_a_pod_says_the_same_as_the_envoy_in_it() -> None:
     assert pod.spec.service_account == "bookstore-reviews"
 
 
+def test_what_is_injected_can_do_mutual_tls() -> None:
+    capable = {"security.istio.io/tlsMode": "istio"}
+    assert all(pod.meshed and capable.items() <= pod.spec.labels.items() for pod in SHOP.workloads)
+    unlabelled = [found for found in OBJECTS if found["kind"] != "Namespace"]
+    for pod in cluster.complete(unlabelled, SAMPLE).workloads:
+        assert not pod.meshed
+        assert not capable.items() & pod.spec.labels.items()
+
+
+def test_a_pods_own_label_decides_whether_it_is_injected() -> None:
+    def own(value: str, namespace: str) -> bool:
+        meta = {"name": "x", "namespace": namespace}
+        template = {
+            "metadata": {"labels": {"sidecar.istio.io/inject": value}},
+            "spec": {"containers": [{"command": ["sleep", "infinity"]}]},
+        }
+        deployment = {"kind": "Deployment", "metadata": meta, "spec": {"template": template}}
+        return cluster.complete([*OBJECTS, deployment], SAMPLE).workload("x").meshed
+
+    assert not own("false", "bookstore")
+    assert own("true", "elsewhere")
+
+
 def test_deployments_stay_with_their_controller() -> None:
     assert {found["kind"] for found in SHOP.manifests} == {"Namespace", "ServiceAccount", "Service"}
 

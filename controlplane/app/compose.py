@@ -14,6 +14,7 @@ from controlplane.app.deferred import Deferred
 from controlplane.app.findings import Findings
 from controlplane.app.observe import Observer
 from controlplane.app.spine import spine
+from controlplane.app.trust import Trust, build_trust
 from controlplane.app.watchers import LoggedPushes, RecordedProxies, Watcher, together
 from controlplane.base.clock import SystemClock
 from controlplane.graph import Graph
@@ -54,6 +55,7 @@ class App:
     debouncer: Debouncer
     sources: tuple[Source, ...]
     xds: XdsServer
+    trust: Trust
     monitoring: Monitoring
     gc_pauses: GcPauses
     mesh: debug.Mesh
@@ -103,6 +105,7 @@ def build(settings: Settings) -> App:
     metrics = Metrics(__version__, lambda: clock.monotonic() - started)
     trace = Trace(epoch=clock.wall() - clock.monotonic(), spans=metrics.spans())
 
+    trust = build_trust(settings, clock)
     sources = _sources(settings, clock)
     core = spine(
         clock,
@@ -139,6 +142,7 @@ def build(settings: Settings) -> App:
         debouncer=core.debouncer,
         sources=sources,
         xds=xds,
+        trust=trust,
         monitoring=Monitoring(Base(lambda: "", metrics.text, _version)),
         gc_pauses=_gc_pauses(metrics, push_log),
         mesh=mesh,
@@ -146,6 +150,8 @@ def build(settings: Settings) -> App:
         recorder=recorder,
     )
     _count_when_asked(metrics, mesh)
+    if trust.rotation is not None:
+        trust.rotation.held = app.unready
     routes = (*debug.routes(mesh, lambda query: traces(trace, query)), *debug.xds_routes(xds, trace.epoch))
     base = Base(app.unready, metrics.text, _version)
     app.monitoring = Monitoring(base, routes, remote_debug=settings.debug_allow_remote)

@@ -99,6 +99,7 @@ async def _live(app: App, stop: asyncio.Event) -> None:
             tasks.create_task(app.watch_loop(), name="loop watch"),
             *(tasks.create_task(source.run(app.sink(source)), name=source.name) for source in app.sources),
             *(tasks.create_task(journal.run(), name=journal.name) for journal in app.journals),
+            *(tasks.create_task(work, name=name) for name, work in app.trust.tasks().items()),
         ]
         try:
             await _until_stopped(app, stop)

@@ -24,10 +24,13 @@ _DIGITS = 8
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """A CA that can sign.  `between` leads on from `certificate` to `root`, without both."""
+    """A CA that can sign.  `between` leads on from `certificate` to `root`, without both.
+
+    Two are equal when their certificates are: the key belongs to its certificate.
+    """
 
     certificate: x509.Certificate
-    key: PrivateKey = field(repr=False)
+    key: PrivateKey = field(repr=False, compare=False)
     root: x509.Certificate
     between: tuple[x509.Certificate, ...] = ()
 

@@ -1,0 +1,57 @@
+"""What the control plane's trust is made of: the authority, what keeps its roots, and how they change.
+
+Whoever proves an identity, and whoever hands certificates to proxies, is wired to this.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from controlplane.base.clock import Clock
+from controlplane.ca import plugged
+from controlplane.ca.authority import Authority, Lifetimes
+from controlplane.ca.keep import DirectoryKeeper, Keeper, MemoryKeeper, write_bundle
+from controlplane.ca.rotation import Pace, Rotation, opened
+from controlplane.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Trust:
+    """The parts.  `rotation` is there when the root is ours; a CA that is plugged in changes by its files."""
+
+    authority: Authority
+    rotation: Rotation | None = None
+
+    def tasks(self) -> dict[str, Coroutine[Any, Any, None]]:
+        """What runs as long as the control plane does, by name; each is to be awaited once."""
+        return {} if self.rotation is None else {"root rotation": self.rotation.run()}
+
+
+def build_trust(settings: Settings, clock: Clock) -> Trust:
+    """Make or load the authority, and write root-cert.pem.
+
+    EnvironmentUnfit when keys or certificates cannot be read or kept, or do not fit together.
+    """
+    lifetimes = Lifetimes(settings.default_workload_cert_ttl, settings.max_workload_cert_ttl)
+    if settings.root_ca_dir is not None:
+        found = plugged.load(settings.root_ca_dir, clock.wall())
+        trust = Trust(Authority(found.signer, found.roots, clock=clock, lifetimes=lifetimes))
+    else:
+        keeper: Keeper = MemoryKeeper() if settings.data_dir is None else DirectoryKeeper(settings.data_dir)
+        if settings.data_dir is None and settings.secure_grpc_addr:
+            _log.warning(
+                "the root's key is in memory only: after a restart every proxy has to be told of another "
+                "root; give a place that stays with --data-dir, or a CA of yours with --root-ca-dir"
+            )
+        roots = opened(keeper, clock, settings.self_signed_ca_cert_ttl)
+        authority = Authority(roots.signer, roots.trusted, clock=clock, lifetimes=lifetimes)
+        pace = Pace(pause=settings.root_rotation_pause, root_lifetime=settings.self_signed_ca_cert_ttl)
+        trust = Trust(authority, Rotation(roots, keeper, authority, clock, pace))
+    if settings.data_dir is not None:
+        write_bundle(settings.data_dir, trust.authority.bundle)
+    return trust

@@ -19,11 +19,11 @@ from controlplane.graph import Plan, Q, group, keyed, query
 from controlplane.mesh.hosts import covers, is_partial, patterns_of, specificity
 from controlplane.mesh.imports import egress_of
 from controlplane.mesh.projections import Scope
-from controlplane.mesh.routing_match import MESH
 from controlplane.mesh.settings import exported, resolved_export_to, virtual_service_export_to
 from controlplane.model.hosts import fqdn
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import virtual_services
+from controlplane.model.kinds.gateway import MESH
 from controlplane.model.kinds.virtual_service import VirtualService
 
 Layer = Literal["http", "tls", "tcp"]
@@ -106,12 +106,14 @@ def visible_route(q: Q, scope: Scope, one: Attachment) -> bool:
 
 
 def _rank(namespace: str, one: Attachment) -> tuple[int, str, str, str]:
-    """Private before exported before public, then by age; see the module's text."""
-    if namespace not in one.export_to:
-        visibility = 2
-    else:
-        visibility = 0 if one.key.namespace == namespace else 1
-    return (visibility, one.created, one.key.name, one.key.namespace)
+    return (closeness(namespace, one.key, one.export_to), one.created, one.key.name, one.key.namespace)
+
+
+def closeness(namespace: str, key: Key, export_to: tuple[str, ...]) -> int:
+    """Private before exported before public; see the module's text."""
+    if namespace not in export_to:
+        return 2
+    return 0 if key.namespace == namespace else 1
 
 
 @keyed

@@ -125,7 +125,7 @@ def host_spec(q: Q, scope: RouteScope, port: int, id: ServiceId, *, alone: bool 
     if facts is None:
         return None
     rules = virtual_service(q, scope.scope, id.host, "http") if facts.routed else None
-    client = ANYONE if rules is None else _client(q, scope, rules)
+    client = ANYONE if rules is None else client_of(q, scope, rules)
     if rules is None or not q(http_routes, rules, port, client):
         # Rules that are all meant for others leave the service as it is without them.
         rules = None
@@ -147,13 +147,14 @@ def unregistered_spec(q: Q, scope: RouteScope, port: int, item: Unregistered) ->
     """The projection of a host that only a VirtualService knows; None where somebody else serves it."""
     if not is_served(q, scope.scope, port, item):
         return None
-    client = _client(q, scope, item.key)
+    client = client_of(q, scope, item.key)
     if not q(http_routes, item.key, port, client):
         return None
     return HostSpec(ServiceId(item.host, ""), port, item.key, client)
 
 
-def _client(q: Q, scope: RouteScope, rules: Key) -> Client:
+def client_of(q: Q, scope: RouteScope, rules: Key) -> Client:
+    """The clients of a scope, as far as the HTTP rules of a VirtualService tell them apart."""
     needs = q(_needs, rules)
     return Client(
         namespace=scope.scope.namespace if needs.namespace else "",

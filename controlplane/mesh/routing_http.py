@@ -72,7 +72,7 @@ def http_routes(q: Q, key: Key, port: int, client: Client) -> tuple[Route, ...]:
     out: list[Route] = []
     for rule in found.http:
         for match in rule.match or (None,):
-            if match is not None and not admits(match, client, port):
+            if match is not None and not admits(match, client, port, key.namespace):
                 continue
             route = _route(q, place, rule, match, source)
             if route is None:

@@ -79,7 +79,7 @@ def l4_routes(q: Q, key: Key, layer: L4, port: int, client: Client = ANYONE) -> 
     for rule in rules:
         destinations = tuple(_destinations(q, place, rule.route))
         for match in rule.match or _ANY_CONNECTION:
-            if not destinations or not admits(match, client, port):
+            if not destinations or not admits(match, client, port, key.namespace):
                 continue
             sni = _server_names(match.sni_hosts) if isinstance(match, TLSMatchAttributes) else ()
             if sni is None:

@@ -10,11 +10,9 @@ from typing import NamedTuple, TypeAlias
 
 from controlplane.mesh.routing_ir import HeaderMatch, Match, PathMatch, QueryMatch, TextMatch
 from controlplane.model.keys import Key, Labels
+from controlplane.model.kinds.gateway import gateway_key
 from controlplane.model.kinds.http_match import HTTPMatchRequest, StringMatch
 from controlplane.model.kinds.virtual_service import L4MatchAttributes, TLSMatchAttributes
-
-MESH = "mesh"
-"""The reserved gateway name that means all sidecars."""
 
 CLAIMS_PREFIX = "@request.auth.claims"
 """Header names that mean a claim of a validated token; no sidecar translates them."""
@@ -28,20 +26,25 @@ class Client(NamedTuple):
     """What routes depend on of the client: a projection, so that clients which differ otherwise share them.
 
     `namespace` is "" and `matched` (the satisfied sourceLabels selectors) is () where no rule asks.
+    `gateway` is the Gateway that the requests come through; None: they come from a sidecar.
     """
 
     namespace: str = ""
     matched: tuple[Labels, ...] = ()
     affinity: Affinity = ()
+    gateway: Key | None = None
 
 
 ANYONE = Client()
 
 
 def admits(
-    match: HTTPMatchRequest | TLSMatchAttributes | L4MatchAttributes, client: Client, port: int
+    match: HTTPMatchRequest | TLSMatchAttributes | L4MatchAttributes,
+    client: Client,
+    port: int,
+    namespace: str = "",
 ) -> bool:
-    """Whether a match block is meant for this client and this listener port.
+    """Whether a match block of an object in `namespace` is meant for this client and this listener port.
 
     As in Istio, a block that names gateways is not asked about source labels and namespace.  Claims of
     tokens are known to gateways alone: no request through a sidecar has any.
@@ -51,7 +54,7 @@ def admits(
     if isinstance(match, HTTPMatchRequest) and any(_is_claim(name) for name, _ in match.headers):
         return False
     if match.gateways:
-        return MESH in match.gateways
+        return client.gateway in {gateway_key(text, namespace) for text in match.gateways}
     if match.source_labels and match.source_labels not in client.matched:
         return False
     return match.source_namespace in (None, "", client.namespace)

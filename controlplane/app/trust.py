@@ -15,7 +15,12 @@ from controlplane.ca import plugged
 from controlplane.ca.authority import Authority, Lifetimes
 from controlplane.ca.keep import DirectoryKeeper, Keeper, MemoryKeeper, write_bundle
 from controlplane.ca.rotation import Pace, Rotation, opened
+from controlplane.ca.sds import Certificates
+from controlplane.ca.serving import Serving, serving_names
 from controlplane.settings import Settings
+from controlplane.xds.acknowledged import behind
+from controlplane.xds.server import XdsServer
+from controlplane.xds.view import GraphViews
 
 _log = logging.getLogger(__name__)
 
@@ -25,11 +30,16 @@ class Trust:
     """The parts.  `rotation` is there when the root is ours; a CA that is plugged in changes by its files."""
 
     authority: Authority
+    serving: Serving
     rotation: Rotation | None = None
+    certificates: Certificates | None = None
 
     def tasks(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What runs as long as the control plane does, by name; each is to be awaited once."""
-        return {} if self.rotation is None else {"root rotation": self.rotation.run()}
+        found = {} if self.rotation is None else {"root rotation": self.rotation.run()}
+        if self.certificates is not None:
+            found["certificates"] = self.certificates.run()
+        return found
 
 
 def build_trust(settings: Settings, clock: Clock) -> Trust:
@@ -37,10 +47,11 @@ def build_trust(settings: Settings, clock: Clock) -> Trust:
 
     EnvironmentUnfit when keys or certificates cannot be read or kept, or do not fit together.
     """
+    rotation = None
     lifetimes = Lifetimes(settings.default_workload_cert_ttl, settings.max_workload_cert_ttl)
     if settings.root_ca_dir is not None:
         found = plugged.load(settings.root_ca_dir, clock.wall())
-        trust = Trust(Authority(found.signer, found.roots, clock=clock, lifetimes=lifetimes))
+        authority = Authority(found.signer, found.roots, clock=clock, lifetimes=lifetimes)
     else:
         keeper: Keeper = MemoryKeeper() if settings.data_dir is None else DirectoryKeeper(settings.data_dir)
         if settings.data_dir is None and settings.secure_grpc_addr:
@@ -51,7 +62,16 @@ def build_trust(settings: Settings, clock: Clock) -> Trust:
         roots = opened(keeper, clock, settings.self_signed_ca_cert_ttl)
         authority = Authority(roots.signer, roots.trusted, clock=clock, lifetimes=lifetimes)
         pace = Pace(pause=settings.root_rotation_pause, root_lifetime=settings.self_signed_ca_cert_ttl)
-        trust = Trust(authority, Rotation(roots, keeper, authority, clock, pace))
+        rotation = Rotation(roots, keeper, authority, clock, pace)
     if settings.data_dir is not None:
-        write_bundle(settings.data_dir, trust.authority.bundle)
-    return trust
+        write_bundle(settings.data_dir, authority.bundle)
+    return Trust(authority, Serving(authority, serving_names(settings.tls_name), clock), rotation)
+
+
+def supply_certificates(trust: Trust, views: GraphViews, xds: XdsServer, clock: Clock) -> Certificates:
+    """Give every proxy with an identity a certificate, and let a rotation wait until all have the newest."""
+    supply = trust.certificates = Certificates(trust.authority, views.settler.commit, clock=clock)
+    views.holders = supply
+    if trust.rotation is not None:
+        trust.rotation.behind = lambda: tuple(sorted({*supply.waiting, *behind(xds.streams, views)}))
+    return supply

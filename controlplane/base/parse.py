@@ -195,6 +195,15 @@ def directory(text: str) -> Path:
     return Path(text)
 
 
+def host_names(text: str) -> tuple[str, ...]:
+    """DNS names or IP addresses between commas; "" is none."""
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    for name in found:
+        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*", name):
+            raise ValueError(f"{name!r} is neither a DNS name nor an address")
+    return found
+
+
 def optional_directory(text: str) -> Path | None:
     """A directory that exists, or "" for none."""
     return directory(text) if text else None

@@ -57,6 +57,7 @@ class Settings:
     max_workload_cert_ttl: float
     workload_key_type: str
     root_rotation_pause: float
+    tls_name: tuple[str, ...]
     drain_duration: float
     paranoid: bool
     log_level: str

@@ -53,4 +53,12 @@ TRUST: tuple[Option, ...] = (
         DURATION,
         "the least time that a stage of a root rotation lasts, so that copies of root-cert.pem follow",
     ),
+    Option(
+        "tls_name",
+        parse.host_names,
+        "",
+        "DNS names or addresses with commas",
+        "further names of the control plane, for its own certificate",
+        "ISTIOD_CUSTOM_HOST",
+    ),
 )

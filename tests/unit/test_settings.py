@@ -57,6 +57,7 @@ def test_the_defaults(config: str) -> None:
         max_workload_cert_ttl=2160 * 3600.0,
         workload_key_type="ec",
         root_rotation_pause=120.0,
+        tls_name=(),
         drain_duration=10.0,
         paranoid=False,
         log_level="info",

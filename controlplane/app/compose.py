@@ -14,7 +14,7 @@ from controlplane.app.deferred import Deferred
 from controlplane.app.findings import Findings
 from controlplane.app.observe import Observer
 from controlplane.app.spine import spine
-from controlplane.app.trust import Trust, build_trust
+from controlplane.app.trust import Trust, build_trust, supply_certificates
 from controlplane.app.watchers import LoggedPushes, RecordedProxies, Watcher, together
 from controlplane.base.clock import SystemClock
 from controlplane.graph import Graph
@@ -128,6 +128,7 @@ def build(settings: Settings) -> App:
     core.watch(observer)
 
     xds = XdsServer(core.views, settings.grpc_addr, _xds_options(settings), observer=observer, clock=clock)
+    supply_certificates(trust, core.views, xds, clock)
     findings = Findings(core.graph.lease(checks), core.ingest)
     mesh = debug.Mesh(core.graph, core.ingest, core.views, findings, debug.shelf_leases(core.graph))
     app = App(

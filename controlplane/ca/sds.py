@@ -112,13 +112,17 @@ class Certificates:
         # Gone, and until when (monotonic) they are waited for; in the order of going.
         self._away: dict[Holder, float] = {}
         self._work = asyncio.Event()
+        # Whether the roots were written.
+        self._told = False
         authority.on_change(self._changed)
-        commit([(roots, ROOT_CA, authority.bundle)])
 
     # -- who is there ---------------------------------------------------------------------------
 
     def take(self, holder: Holder) -> None:
         """A stream of this proxy has opened; see `controlplane.xds.view.Holders`."""
+        if not self._told:
+            # Not before there is somebody who asks for it: many meshes have no identities.
+            self._tell_roots()
         held = self._held.get(holder)
         if held is None:
             held = self._held[holder] = _Held(self._clock.monotonic())
@@ -152,10 +156,14 @@ class Certificates:
         self._work.set()
 
     def _changed(self, change: Change) -> None:
-        if change.bundle:
-            self._commit([(roots, ROOT_CA, self._authority.bundle)])
+        if change.bundle and self._told:
+            self._tell_roots()
         if change.signer:
             self.reissue_all()
+
+    def _tell_roots(self) -> None:
+        self._told = True
+        self._commit([(roots, ROOT_CA, self._authority.bundle)])
 
     async def run(self) -> None:
         """Issue whatever is to be issued, until cancelled."""

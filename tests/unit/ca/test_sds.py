@@ -118,11 +118,17 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(main())
 
 
-def test_the_roots_are_there_before_anybody_connects() -> None:
+def test_the_roots_are_there_as_soon_as_somebody_has_an_identity() -> None:
     async def test() -> None:
         async with running() as world:
+            world.authority.change(bundle=True)
+            await world.clock.advance(10)
+            assert world.commits == []
+            world.supply.take(holder())
             assert list(world.trusted.roots) == [b"root 1"]
-            assert not world.rows and not world.supply.waiting
+            assert not world.rows
+            await world.take(2)
+            assert sum(world.commits) == 3
 
     run(test)
 

@@ -14,21 +14,25 @@ from controlplane.graph import Q, query
 from controlplane.mesh.authorization import ExtAuthz, TcpGuard
 from controlplane.mesh.peer_authentication import peer_modes
 from controlplane.mesh.projections import Security
-from controlplane.mesh.request_authentication import JwtRules
+from controlplane.mesh.request_authentication import JwtRules, jwt_rules
 from controlplane.mesh.settings import mesh_tls
 
 
 class Guard(NamedTuple):
-    """How connections are taken, how tokens are checked, what TCP is allowed and whom requests are put to."""
+    """How connections are taken, how tokens are checked, what TCP is allowed and whom requests are put to.
+
+    `requests`: requests are authorized, by what their route configuration says.
+    """
 
     tls: InboundTls = InboundTls()
     jwt: JwtRules = JwtRules()
     tcp: TcpGuard = TcpGuard()
     providers: tuple[ExtAuthz, ...] = ()
+    requests: bool = False
 
 
 @query
 def guard(q: Q, namespace: str, security: Security) -> Guard:
     """The guard of the workloads of a namespace that these policies hold for."""
     tls = inbound_tls(q(peer_modes, security.peer), q(mesh_tls), identified=security.identified)
-    return Guard(tls)
+    return Guard(tls, jwt=q(jwt_rules, namespace, security), requests=security.guarded)

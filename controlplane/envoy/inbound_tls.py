@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from controlplane.envoy import pb
+from controlplane.envoy.secrets import DEFAULT, ROOT_CA
 from controlplane.mesh.peer_authentication import PeerModes
 from controlplane.mesh.settings import MeshTls
 
@@ -18,9 +19,7 @@ STRICT = "STRICT"
 CLOSED = "CLOSED"
 """Mutual TLS is demanded of a proxy that has no certificate: nothing is taken."""
 
-CERTIFICATE = "default"
-ROOTS = "ROOTCA"
-"""The names of a proxy's own secrets, as Istio's."""
+ENCRYPTED = (PERMISSIVE, STRICT)
 
 _HTTP_SERVED = ("h2", "http/1.1")
 
@@ -41,8 +40,13 @@ class InboundTls(NamedTuple):
 
     @property
     def guarded(self) -> bool:
-        """Whether any port takes less than all plaintext: what names no port needs chains of its own."""
+        """Whether some port takes less, or more, than all that comes in plaintext."""
         return any(mode != DISABLE for mode in (self.default, *dict(self.ports).values()))
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether some port takes mutual TLS."""
+        return self.settings is not None
 
 
 _WITHOUT_IDENTITY = {"DISABLE": DISABLE, "PERMISSIVE": DISABLE, "STRICT": CLOSED}
@@ -87,14 +91,14 @@ def limit_versions(params: Any, settings: MeshTls) -> None:
 
 def add_secrets(common: Any, peers: list[Any]) -> None:
     """The proxy's own certificate and the mesh's roots, by SDS; `peers` match the other side's SPIFFE ID."""
-    _secret(common.tls_certificate_sds_secret_configs.add(), CERTIFICATE)
+    _secret(common.tls_certificate_sds_secret_configs.add(), DEFAULT)
     combined = common.combined_validation_context
     for matcher in peers:
         combined.default_validation_context.match_typed_subject_alt_names.add(
             san_type=pb.tls_common.SubjectAltNameMatcher.URI, matcher=matcher
         )
     combined.default_validation_context.SetInParent()
-    _secret(combined.validation_context_sds_secret_config, ROOTS)
+    _secret(combined.validation_context_sds_secret_config, ROOT_CA)
 
 
 def _secret(config: Any, name: str) -> None:

@@ -1,11 +1,11 @@
 """virtualInbound: the one listener that takes what was redirected on its way to the application.
 
-    one chain per port of the workload       HTTP by RDS ("inbound|9080||"), or TCP
+    the chains of each port of the workload  HTTP by RDS ("inbound|9080||"), or TCP
     passthrough                              ports that no service names, HTTP and anything
     blackhole                                whoever dials the listener's own port
 
-Every chain is plaintext here.  Routes are by RDS although there is only one: what guards a port can then
-change without touching the listener.
+Which chains a port has, and what goes through TLS, `inbound_chains` says.  Routes are by RDS although there
+is only one: what guards a port can then change without touching the listener, which would drain connections.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from typing import Any
 from controlplane.envoy import names, pb
 from controlplane.envoy.accesslog import AccessLog, access_log, refusal_logs
 from controlplane.envoy.filters.chain import Chain
+from controlplane.envoy.guard import Guard, guard
+from controlplane.envoy.inbound_chains import Door, Ends, chains
+from controlplane.envoy.inbound_tls import CLOSED, ENCRYPTED, downstream_tls
 from controlplane.envoy.listeners_claims import WILDCARD
 from controlplane.envoy.listeners_outbound import detection_timeout
 from controlplane.envoy.listeners_parts import (
@@ -26,6 +29,7 @@ from controlplane.envoy.listeners_parts import (
     port_match,
     socket,
     tcp_proxy,
+    tls_inspector,
     wait_for_inspection,
 )
 from controlplane.envoy.resource import Resource, resource
@@ -44,12 +48,13 @@ def inbound_listeners(q: Q, inbound: Inbound) -> Plan:
 
 @query
 def _inbound_listener(q: Q, inbound: Inbound, _name: str) -> Resource:
-    return q(virtual_inbound, tuple((one.target, one.protocol) for one in inbound.bindings))
+    ports = tuple((one.target, one.protocol) for one in inbound.bindings)
+    return q(virtual_inbound, ports, q(guard, inbound.namespace, inbound.security))
 
 
 @query
-def virtual_inbound(q: Q, ports: tuple[tuple[int, str], ...]) -> Resource:
-    """The listener of all workloads that have these ports, as (workload port, protocol) pairs."""
+def virtual_inbound(q: Q, ports: tuple[tuple[int, str], ...], guarded: Guard) -> Resource:
+    """The listener of all workloads with this guard and these ports, as (workload port, protocol) pairs."""
     log = q(access_log)
     port = q(mesh_config).proxy_inbound_listen_port
     message = pb.listener.Listener(
@@ -58,19 +63,24 @@ def virtual_inbound(q: Q, ports: tuple[tuple[int, str], ...]) -> Resource:
         traffic_direction=pb.base.TrafficDirection.INBOUND,
         access_log=refusal_logs(log),
     )
-    declared = [target for target, protocol in ports if protocol != AUTO]
-    message.listener_filters.extend((original_dst(), http_inspector(declared)))
+    modes = guarded.tls
+    protocols = dict(ports)
+    message.listener_filters.append(original_dst())
+    if modes.encrypted:
+        message.listener_filters.append(tls_inspector(t for t in protocols if modes.at(t) not in ENCRYPTED))
+    message.listener_filters.append(http_inspector(t for t, protocol in ports if protocol != AUTO))
     wait_for_inspection(message, q(detection_timeout))
     # Whoever dials the port itself would be sent back to it for ever.
     loop = tcp_proxy(names.BLACK_HOLE, names.BLACK_HOLE, log)
     message.filter_chains.append(chain(f"{message.name}-blackhole", [loop], port_match(port)))
-    for target, protocol in ports:
-        message.filter_chains.extend(_chains(target, protocol, log))
-    web = http_manager(names.INBOUND_PASSTHROUGH, _passthrough_routes(), Chain("inbound"), log)
-    message.filter_chains.append(chain(f"{message.name}-catchall-http", [web], http_match()))
-    rest = tcp_proxy(names.INBOUND_PASSTHROUGH, names.INBOUND_PASSTHROUGH, log)
-    message.default_filter_chain.CopyFrom(chain(message.name, [rest]))
-    routes = tuple(names.inbound_cluster(target) for target, protocol in ports if _is_http(protocol))
+    tls = None if modes.settings is None else downstream_tls(modes.settings)
+    # Ports that only a policy names are served as those that nobody names, in their own mode.
+    for target in sorted({*protocols, *dict(modes.ports)}):
+        name = f"{WILDCARD}_{target}"
+        ends = _ends(name, target, protocols.get(target, ""), guarded, log)
+        message.filter_chains.extend(chains(Door(name, target, modes.at(target)), ends, tls, [loop]))
+    _take_the_rest(message, guarded, tls, log)
+    routes = [names.inbound_cluster(target) for target, protocol in ports if _is_http(protocol)]
     return resource(LISTENER, message.name, message, routes)
 
 
@@ -78,21 +88,43 @@ def _is_http(protocol: str) -> bool:
     return protocol in HTTP_LIKE or protocol == AUTO
 
 
-def _chains(target: int, protocol: str, log: AccessLog | None) -> list[Any]:
-    """The chains of one port of the workload: one, or two where the protocol is found out."""
-    name = f"{WILDCARD}_{target}"
+def _ends(name: str, target: int, protocol: str, guarded: Guard, log: AccessLog | None) -> Ends:
+    """What a port's connections are handed to; `protocol` "" is a port without a service."""
+    if not protocol:
+        return _passthrough(guarded, log)
     cluster = names.inbound_cluster(target)
     proxy = tcp_proxy(cluster, cluster, log)
     if not _is_http(protocol):
-        return [chain(name, [proxy], port_match(target))]
-    where = Chain("inbound", grpc_web=protocol == "GRPC-Web")
+        return Ends(tcp=(proxy,))
+    where = _where(guarded, grpc_web=protocol == "GRPC-Web")
     manager = http_manager(f"inbound_{name}", cluster, where, log)
-    if protocol != AUTO:
-        return [chain(name, [manager], port_match(target))]
-    # Both name the transport: Envoy, once it followed one that does, would not come back for the other.
-    rest = port_match(target)
-    rest.transport_protocol = "raw_buffer"
-    return [chain(f"{name}-http", [manager], http_match(target)), chain(f"{name}-tcp", [proxy], rest)]
+    return Ends((manager,), (proxy,) if protocol == AUTO else ())
+
+
+def _where(guarded: Guard, *, grpc_web: bool = False) -> Chain:
+    return Chain("inbound", grpc_web, guarded=guarded.requests, jwt=guarded.jwt, providers=guarded.providers)
+
+
+def _passthrough(guarded: Guard, log: AccessLog | None) -> Ends:
+    name = names.INBOUND_PASSTHROUGH
+    web = http_manager(name, _passthrough_routes(), _where(guarded), log)
+    return Ends((web,), (tcp_proxy(name, name, log),))
+
+
+def _take_the_rest(message: Any, guarded: Guard, tls: Any | None, log: AccessLog | None) -> None:
+    """Connections to ports without chains of their own.
+
+    Where some port is guarded there is no default chain, which would take what that port's chains refuse.
+    """
+    ends = _passthrough(guarded, log)
+    if guarded.tls.guarded:
+        mode = guarded.tls.default
+        if mode != CLOSED:
+            found = chains(Door(message.name, 0, mode), ends, tls, ())
+            message.filter_chains.extend(found)
+        return
+    message.filter_chains.append(chain(f"{message.name}-catchall-http", ends.http, http_match()))
+    message.default_filter_chain.CopyFrom(chain(message.name, ends.tcp))
 
 
 def _passthrough_routes() -> Any:

@@ -44,10 +44,11 @@ def http_inspector(disabled_ports: Iterable[int] = ()) -> Any:
     return found
 
 
-def tls_inspector() -> Any:
-    """The listener filter that recognizes TLS and reads the name asked for."""
+def tls_inspector(disabled_ports: Iterable[int] = ()) -> Any:
+    """The listener filter that recognizes TLS and reads the name asked for; it waits as the other does."""
     found = _components.ListenerFilter(name="envoy.filters.listener.tls_inspector")
     found.typed_config.CopyFrom(pb.pack(pb.tls_inspector.TlsInspector()))
+    _disable(found, sorted(set(disabled_ports)))
     return found
 
 

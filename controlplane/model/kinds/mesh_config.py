@@ -10,6 +10,7 @@ from controlplane.model.describe import shorten
 from controlplane.model.duration import SECOND
 from controlplane.model.keys import Labels
 from controlplane.model.kinds.connection_pool import TcpKeepalive, read_keepalive
+from controlplane.model.kinds.extension_provider import ExtensionProvider, read_extension_providers
 from controlplane.model.kinds.http_effects import HTTPRetry, read_retry
 from controlplane.model.kinds.kind import Kind
 from controlplane.model.kinds.load_balancing import LocalityLoadBalancerSetting, read_locality
@@ -75,6 +76,7 @@ class MeshConfig:
     trust_domain_aliases: tuple[str, ...] = ()
     enable_auto_mtls: bool = True
     mesh_mtls: MeshTLSConfig = field(default=MeshTLSConfig())
+    extension_providers: tuple[ExtensionProvider, ...] = ()
     access_log_file: str = ""
     access_log_format: str = ""
     access_log_encoding: str = "TEXT"
@@ -105,7 +107,6 @@ _LATER = [
     "enableEnvoyAccessLogService",
     "enablePrometheusMerge",
     "enableTracing",
-    "extensionProviders",
     "hboneIdleTimeout",
     "inboundClusterStatName",
     "ingressClass",
@@ -173,6 +174,7 @@ def _read(r: Reader, meta: Meta) -> MeshConfig:
         trust_domain=r.text("trustDomain", base.trust_domain),
         trust_domain_aliases=r.strings("trustDomainAliases"),
         enable_auto_mtls=r.optional_boolean("enableAutoMtls") is not False,
+        extension_providers=read_extension_providers(r),
         mesh_mtls=r.message("meshMTLS", read_mesh_tls) or base.mesh_mtls,
         access_log_file=r.text("accessLogFile"),
         access_log_format=r.text("accessLogFormat"),

@@ -161,13 +161,14 @@ def test_mesh_configs_that_are_refused(
 
 def test_known_fields_without_effect_and_unknown_fields_are_warnings(warned: Fields) -> None:
     document = {
-        "extensionProviders": [{"name": "x"}],
+        "extensionProviders": [{"name": "x", "zipkin": {}}],
         "enablePrometheusMerge": True,
         "defaultConfig": {"tracing": {}},
         "accesLogFile": "/dev/stdout",
     }
     warnings = warned("MeshConfig", document)
-    assert set(warnings) == {*document} - {"defaultConfig"} | {"defaultConfig.tracing"}
-    assert "not supported yet" in warnings["extensionProviders"]
+    inner = {"defaultConfig.tracing", "extensionProviders[0].zipkin"}
+    assert set(warnings) == {*document} - {"defaultConfig", "extensionProviders"} | inner
+    assert "not supported yet" in warnings["extensionProviders[0].zipkin"]
     assert "not supported yet" in warnings["defaultConfig.tracing"]
     assert "did you mean accessLogFile?" in warnings["accesLogFile"]

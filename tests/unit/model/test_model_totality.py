@@ -103,6 +103,28 @@ jwtRules:
 targetRefs: [{kind: Gateway, group: gateway.networking.k8s.io, name: g, namespace: n}]
 targetRef: {kind: Gateway, name: g}
 """,
+    "AuthorizationPolicy": """
+selector: {matchLabels: {a: b}}
+targetRefs: [{kind: Gateway, group: gateway.networking.k8s.io, name: g}]
+action: CUSTOM
+provider: {name: p}
+rules:
+- from:
+  - source: {principals: [cluster.local/ns/a/sa/b], notPrincipals: ["*"], requestPrincipals: ["i/*"],
+      notRequestPrincipals: [i/s], namespaces: [a, "b*"], notNamespaces: [c], trustDomains: [t],
+      notTrustDomains: ["*.t"], ipBlocks: [10.0.0.0/8], notIpBlocks: ["::1"], remoteIpBlocks: [1.2.3.4],
+      notRemoteIpBlocks: [1.2.3.0/24]}
+  - source: {serviceAccounts: [a/b, c], notServiceAccounts: [d]}
+  to:
+  - operation: {hosts: [a.com, "*.b.com"], notHosts: [c.com], ports: ["80"], notPorts: ["81"], methods: [GET],
+      notMethods: [P*], paths: [/a, "/b/{*}/{**}"], notPaths: ["*"]}
+  when:
+  - {key: "request.headers[x]", values: [a], notValues: ["b*"]}
+  - {key: "request.auth.claims[a][b]", values: [c]}
+  - {key: destination.port, values: ["80"]}
+  - {key: source.ip, notValues: [10.0.0.1]}
+- {}
+""",
     "PeerAuthentication": """
 selector: {matchLabels: {a: b}}
 mtls: {mode: STRICT}

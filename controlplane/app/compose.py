@@ -11,6 +11,7 @@ from typing import Any, get_args
 from controlplane import __version__
 from controlplane.app import debug
 from controlplane.app.deferred import Deferred
+from controlplane.app.entrance import Entrance, build_entrance
 from controlplane.app.findings import Findings
 from controlplane.app.observe import Observer
 from controlplane.app.spine import spine
@@ -56,6 +57,7 @@ class App:
     sources: tuple[Source, ...]
     xds: XdsServer
     trust: Trust
+    entrance: Entrance
     monitoring: Monitoring
     gc_pauses: GcPauses
     mesh: debug.Mesh
@@ -127,7 +129,15 @@ def build(settings: Settings) -> App:
     observer = together(watchers)
     core.watch(observer)
 
-    xds = XdsServer(core.views, settings.grpc_addr, _xds_options(settings), observer=observer, clock=clock)
+    entrance = build_entrance(settings, trust, core.graph, clock)
+    xds = XdsServer(
+        core.views,
+        settings.grpc_addr,
+        _xds_options(settings),
+        observer=observer,
+        clock=clock,
+        access=entrance.access,
+    )
     supply_certificates(trust, core.views, xds, clock)
     findings = Findings(core.graph.lease(checks), core.ingest)
     mesh = debug.Mesh(core.graph, core.ingest, core.views, findings, debug.shelf_leases(core.graph))
@@ -144,6 +154,7 @@ def build(settings: Settings) -> App:
         sources=sources,
         xds=xds,
         trust=trust,
+        entrance=entrance,
         monitoring=Monitoring(Base(lambda: "", metrics.text, _version)),
         gc_pauses=_gc_pauses(metrics, push_log),
         mesh=mesh,
@@ -220,6 +231,7 @@ def _xds_options(settings: Settings) -> XdsOptions:
         streams_per_second=settings.max_requests_per_second,
         max_receive=settings.max_request_bytes,
         max_connection_age=settings.max_connection_age,
+        streams_per_identity=settings.max_streams_per_identity,
     )
 
 

@@ -13,10 +13,13 @@ from collections.abc import Callable
 from controlplane import __version__
 from controlplane.app.compose import App, build
 from controlplane.base.errors import EnvironmentUnfit
+from controlplane.model.caller import Door
 from controlplane.settings import Settings, ignored_variables
 from controlplane.telemetry import logs
 
 _log = logging.getLogger(__name__)
+
+_DOORS = {Door.PLAINTEXT: "xds", Door.TOKEN: "secure_xds", Door.CERTIFICATE: "mtls_xds"}
 
 
 def run(settings: Settings) -> int:
@@ -116,8 +119,9 @@ async def _until_stopped(app: App, stop: asyncio.Event) -> None:
             app.settings.monitoring_addr.host, app.settings.monitoring_addr.port
         )
         await app.xds.start()
-        bound = ", ".join(map(str, app.settings.grpc_addr))
-        _log.info("listening", extra={"xds": bound, "monitoring": f"{host}:{port}", "version": __version__})
+        doors = {door: ", ".join(map(str, found)) for door, found in app.xds.doors.addresses.items() if found}
+        bound = {_DOORS[door]: addresses for door, addresses in doors.items()}
+        _log.info("listening", extra={**bound, "monitoring": f"{host}:{port}", "version": __version__})
         ready = asyncio.create_task(_become_ready(app), name="readiness")
         try:
             await stop.wait()
@@ -128,6 +132,7 @@ async def _until_stopped(app: App, stop: asyncio.Event) -> None:
         await app.xds.stop(app.settings.drain_duration)
     finally:
         await app.monitoring.stop()
+        await app.entrance.close()
         app.gc_pauses.stop()
 
 

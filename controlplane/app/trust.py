@@ -36,7 +36,9 @@ class Trust:
 
     def tasks(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What runs as long as the control plane does, by name; each is to be awaited once."""
-        found = {} if self.rotation is None else {"root rotation": self.rotation.run()}
+        found = {"own certificate": self.serving.run()}
+        if self.rotation is not None:
+            found["root rotation"] = self.rotation.run()
         if self.certificates is not None:
             found["certificates"] = self.certificates.run()
         return found

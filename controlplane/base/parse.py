@@ -216,6 +216,20 @@ def optional_file(text: str) -> Path | None:
     return optional_path(text)
 
 
+def token_review(text: str) -> str:
+    """The path of a kubeconfig that is there, "in-cluster", or "" for none."""
+    if text and text != "in-cluster" and not Path(text).is_file():
+        raise ValueError("there is no such file")
+    return text
+
+
+def word(text: str) -> str:
+    """Something without blanks."""
+    if not text or not text.isprintable() or " " in text:
+        raise ValueError
+    return text
+
+
 def optional_path(text: str) -> Path | None:
     """A path, there or not, or "" for none."""
     return Path(text) if text else None

@@ -39,6 +39,7 @@ class Settings:
     mesh_config: Path | None
     grpc_addr: tuple[Address, ...]
     secure_grpc_addr: tuple[Address, ...]
+    mtls_grpc_addr: tuple[Address, ...]
     monitoring_addr: Address
     data_dir: Path | None
     debounce_after: float
@@ -58,6 +59,10 @@ class Settings:
     workload_key_type: str
     root_rotation_pause: float
     tls_name: tuple[str, ...]
+    token_review: str
+    token_audience: str
+    trust_loopback_identities: bool
+    max_streams_per_identity: int
     drain_duration: float
     paranoid: bool
     log_level: str
@@ -120,13 +125,7 @@ def _read(option: Option, args: argparse.Namespace, environ: Mapping[str, str]) 
 
 def _check(settings: Settings) -> None:
     """What only the whole can tell."""
-    if settings.secure_grpc_addr:
-        raise SettingsError(
-            f"--secure-grpc-addr: {settings.secure_grpc_addr[0]} cannot be served: the TLS port needs the "
-            'certificate authority, which is not part of this program yet; allowed is ""'
-        )
-    if not settings.grpc_addr:
-        raise SettingsError('--grpc-addr: "" leaves proxies nowhere to connect to; give an address')
+    _check_doors(settings)
     if settings.debounce_max < settings.debounce_after:
         raise SettingsError(
             f"--debounce-max: {settings.debounce_max:g}s is too short; allowed is "
@@ -137,12 +136,27 @@ def _check(settings: Settings) -> None:
             f"--default-workload-cert-ttl: {settings.default_workload_cert_ttl:g}s is too long; allowed is "
             f"up to --max-workload-cert-ttl ({settings.max_workload_cert_ttl:g}s)"
         )
-    for address in settings.grpc_addr:
-        if not address.is_local and not settings.insecure_allow_remote:
-            raise SettingsError(
-                f"--grpc-addr: {address} can be reached from other machines, in plaintext and by anybody; "
-                "use a loopback address or unix:/PATH, or accept that with --insecure-allow-remote"
-            )
+
+
+def _check_doors(settings: Settings) -> None:
+    if not (settings.grpc_addr or settings.secure_grpc_addr or settings.mtls_grpc_addr):
+        raise SettingsError('--grpc-addr: "" leaves proxies nowhere to connect to; give an address')
+    if settings.secure_grpc_addr and settings.data_dir is None and not settings.token_review:
+        raise SettingsError(
+            f"--secure-grpc-addr: {settings.secure_grpc_addr[0]} would be open to nobody: tokens are judged "
+            "with a key in --data-dir, or by the API server of --token-review"
+        )
+    remote = [address for address in settings.grpc_addr if not address.is_local]
+    if remote and settings.trust_loopback_identities:
+        raise SettingsError(
+            f"--trust-loopback-identities: not together with --grpc-addr {remote[0]}, which can be reached "
+            "from other machines; use a loopback address or unix:/PATH"
+        )
+    if remote and not settings.insecure_allow_remote:
+        raise SettingsError(
+            f"--grpc-addr: {remote[0]} can be reached from other machines, in plaintext and by anybody; "
+            "use a loopback address or unix:/PATH, or accept that with --insecure-allow-remote"
+        )
 
 
 def ignored_variables(environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controlplane.base import parse
-from controlplane.settings.option import DURATION, Option
+from controlplane.settings.option import BOOLEAN, DURATION, Option
 
 TRUST: tuple[Option, ...] = (
     Option(
@@ -60,5 +60,35 @@ TRUST: tuple[Option, ...] = (
         "DNS names or addresses with commas",
         "further names of the control plane, for its own certificate",
         "ISTIOD_CUSTOM_HOST",
+    ),
+    Option(
+        "token_review",
+        parse.token_review,
+        "",
+        'a kubeconfig, "in-cluster", or "" for none',
+        "the API server that judges Kubernetes' tokens; our own (`mini-istiod token`) need --data-dir only",
+    ),
+    Option(
+        "token_audience",
+        parse.word,
+        "istio-ca",
+        "a word",
+        "for whom a token must be meant",
+        "AUDIENCE",
+    ),
+    Option(
+        "trust_loopback_identities",
+        parse.boolean,
+        "false",
+        BOOLEAN,
+        "believe what proxies on loopback and Unix sockets say of themselves, without a token: for "
+        "development only",
+    ),
+    Option(
+        "max_streams_per_identity",
+        parse.count,
+        "2000",
+        "a whole number; 0 means without limit",
+        "streams of one service account, all its replicas together",
     ),
 )

@@ -1,0 +1,108 @@
+"""The folder of the tokens in the data directory: the signing key, what was issued, what is revoked.
+
+The tokens themselves are not in it.  The command line and a running control plane share the folder: files
+are replaced as a whole, and whoever changes one holds the lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from controlplane.base.errors import EnvironmentUnfit
+from controlplane.ca import keep
+from controlplane.ca.keys import key_pem, new_key
+from controlplane.ca.pem import private_key
+from controlplane.ca.revoked import Revoked, RevokedFile
+from controlplane.ca.tokens import Account, Issuer, Wish
+
+FOLDER = "tokens"
+_KEY = "key.pem"
+_ISSUED = "issued.json"
+
+
+class TokenStore:
+    """Tokens of one data directory; what cannot be read or written is `EnvironmentUnfit`."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._folder = data_dir / FOLDER
+        self._list = RevokedFile(self._folder)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.chmod(0o700)
+        except OSError as error:
+            raise EnvironmentUnfit(f"{self._folder}: cannot be made: {error.strerror}") from error
+        self.issuer = Issuer(self._key())
+
+    def revoked(self) -> Revoked:
+        """What is revoked now."""
+        return self._list.now()
+
+    def issue(self, wish: Wish, now: float) -> tuple[str, Account]:
+        """A new token, noted in the list of those that were issued.  ValueError as in `Issuer.issue`."""
+        with self._locked():
+            # What was revoked in this very second holds until its end.
+            least = self.revoked().accounts.get(f"{wish.namespace}/{wish.name}", 0.0)
+            token, account = self.issuer.issue(wish, max(now, least))
+            self._note([*self.issued(now), account])
+        return token, account
+
+    def issued(self, now: float) -> tuple[Account, ...]:
+        """Tokens that were issued here and have not expired, oldest first."""
+        path = self._folder / _ISSUED
+        try:
+            rows = json.loads(path.read_text())
+            accounts = tuple(Account(*row) for row in rows)
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise EnvironmentUnfit(f"{path}: {error.strerror}") from error
+        except (ValueError, TypeError):
+            raise EnvironmentUnfit(f"{path}: it is damaged; remove it, and the list begins anew") from None
+        return tuple(account for account in accounts if account.expires > now)
+
+    def revoke(self, id: str, now: float) -> bool:
+        """Revoke one token; False when none of that id was issued here and is valid."""
+        with self._locked():
+            found = next((account for account in self.issued(now) if account.id == id), None)
+            if found is None:
+                return False
+            self._list.write(self.revoked().without(id, found.expires, now))
+        return True
+
+    def revoke_account(self, path: str, now: float) -> None:
+        """Revoke all that "namespace/name" was given until now."""
+        with self._locked():
+            self._list.write(self.revoked().until(path, now))
+
+    def _note(self, accounts: list[Account]) -> None:
+        keep.replace(self._folder / _ISSUED, json.dumps([list(one) for one in accounts]).encode(), 0o600)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One writer at a time."""
+        handle = os.open(self._folder / ".lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def _key(self) -> ec.EllipticCurvePrivateKey:
+        path = self._folder / _KEY
+        with self._locked():
+            if not path.exists():
+                keep.replace(path, key_pem(new_key("ec")), 0o600)
+        try:
+            key = private_key(path.read_bytes(), str(path))
+        except OSError as error:
+            raise EnvironmentUnfit(f"{path}: {error.strerror}") from error
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
+            raise EnvironmentUnfit(f"{path}: tokens are signed with a key on P-256")
+        return key

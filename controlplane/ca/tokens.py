@@ -1,0 +1,125 @@
+"""Our own tokens, for where there is no Kubernetes to give them: who holds one is a service account.
+
+They look like those of Kubernetes: subject, audience, times, and a claim with namespace, service account
+and, if they are bound to one, pod.  The key that signs them is in the data directory.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from controlplane.base.errors import Unauthenticated
+from controlplane.ca import jws
+
+ISSUER = "mini-istiod"
+AUDIENCE = "istio-ca"
+"""For whom a token is meant, as in Istio's projected tokens."""
+LEEWAY = 60.0
+"""Seconds by which a token may be from the future: clocks differ."""
+
+_SUBJECT = re.compile(
+    r"system:serviceaccount:([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?):([a-z0-9.-]{1,253})", re.ASCII
+)
+
+
+class Account(NamedTuple):
+    """A service account, by a credential; times in Unix seconds, `id` that of the token, `pod` may be ""."""
+
+    namespace: str
+    name: str
+    expires: float
+    issued: float
+    id: str
+    pod: str = ""
+
+    @property
+    def path(self) -> str:
+        """namespace/name."""
+        return f"{self.namespace}/{self.name}"
+
+
+class Wish(NamedTuple):
+    """What a token is to say; `lifetime` in seconds."""
+
+    namespace: str
+    name: str
+    lifetime: float
+    audience: str = AUDIENCE
+    pod: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Signs tokens, and judges them again."""
+
+    key: ec.EllipticCurvePrivateKey
+
+    @property
+    def kid(self) -> str:
+        """The id of the key."""
+        return jws.key_id(self.key.public_key())
+
+    def issue(self, wish: Wish, now: float) -> tuple[str, Account]:
+        """A new token, and what it says.  ValueError when the names are none of Kubernetes'."""
+        subject = f"system:serviceaccount:{wish.namespace}:{wish.name}"
+        if _SUBJECT.fullmatch(subject) is None:
+            raise ValueError(f"{wish.namespace}/{wish.name} is no service account's name")
+        start = int(now)
+        end = start + max(int(wish.lifetime), 1)
+        id = secrets.token_hex(16)
+        bound: dict[str, Any] = {"namespace": wish.namespace, "serviceaccount": {"name": wish.name}}
+        if wish.pod:
+            bound["pod"] = {"name": wish.pod}
+        claims = {
+            "iss": ISSUER,
+            "aud": [wish.audience],
+            "sub": subject,
+            "iat": start,
+            "nbf": start,
+            "exp": end,
+            "jti": id,
+            "kubernetes.io": bound,
+        }
+        account = Account(wish.namespace, wish.name, float(end), float(start), id, wish.pod)
+        return jws.signed(claims, self.key), account
+
+    def judge(self, token: str, audience: str, now: float) -> Account:
+        """Who holds this token; raises `Unauthenticated` when it is not ours, not for us, or not now."""
+        try:
+            claims = jws.verified(token, self.key.public_key(), self.kid)
+        except jws.NotSigned as error:
+            raise Unauthenticated("forged", f"the token is not good: {error}") from None
+        if claims.get("iss") != ISSUER:
+            raise Unauthenticated("issuer", "the token is of another issuer")
+        audiences = claims.get("aud")
+        if not isinstance(audiences, list) or audience not in audiences:
+            raise Unauthenticated("audience", f"the token is not meant for {audience}")
+        issued, start, end = (_time(claims, name) for name in ("iat", "nbf", "exp"))
+        if end <= now:
+            raise Unauthenticated("expired", "the token has expired")
+        if start > now + LEEWAY:
+            raise Unauthenticated("early", "the token does not hold yet")
+        found = _SUBJECT.fullmatch(str(claims.get("sub")))
+        id = claims.get("jti")
+        if found is None or not isinstance(id, str) or not id:
+            raise Unauthenticated("claims", "the token names no service account, or has no id")
+        return Account(found[1], found[3], end, issued, id, _pod(claims))
+
+
+def _time(claims: dict[str, Any], name: str) -> float:
+    value = claims.get(name)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise Unauthenticated("claims", f"the token has no {name}")
+    return float(value)
+
+
+def _pod(claims: dict[str, Any]) -> str:
+    bound = claims.get("kubernetes.io")
+    pod = bound.get("pod") if isinstance(bound, dict) else None
+    name = pod.get("name") if isinstance(pod, dict) else None
+    return name if isinstance(name, str) else ""

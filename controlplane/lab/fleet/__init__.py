@@ -20,12 +20,14 @@ Run it so:
     frames      the resources in it, one by one
     http2       gRPC's side of HTTP/2, as much of it as a client needs
     sockets     addresses, and sockets to them
+    tls         TLS over such a socket
     loop        one epoll loop
 """
 
 from controlplane.lab.fleet.behaviour import Behaviour, Delay, Nack, Stall
 from controlplane.lab.fleet.fleet import Fleet, FleetError, View
 from controlplane.lab.fleet.options import Connected, Ending, FleetOptions, Receipt, Turn
+from controlplane.lab.fleet.tls import Tls
 
 __all__ = [
     "Behaviour",
@@ -38,6 +40,7 @@ __all__ = [
     "Nack",
     "Receipt",
     "Stall",
+    "Tls",
     "Turn",
     "View",
 ]

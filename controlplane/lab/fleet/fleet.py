@@ -96,7 +96,10 @@ class Fleet:
         for child, own, dropped in zip(self._children, self._homes(names), self._homes(drop), strict=True):
             child.tell("connect", names=own, drop=dropped, within=timeout)
         answers = [child.answer(timeout + _GRACE) for child in self._children]
-        warm = {name: at - began for one in answers for name, at in one["warm"].items()}
+        warm, secured = (
+            {name: at - began for one in answers for name, at in one[key].items()}
+            for key in ("warm", "secured")
+        )
         endings = tuple(sorted((e for one in answers for e in one["endings"]), key=lambda e: e.at))
         cold = [name for name in names if name not in warm]
         if cold:
@@ -104,7 +107,8 @@ class Fleet:
             raise FleetError(
                 f"{len(cold)} of {len(names)} proxies are not warm after {timeout:g} s, e.g. {cold[0]}{told}"
             )
-        return Connected(began, {name: warm[name] for name in names}, endings)
+        warm = {name: warm[name] for name in names}
+        return Connected(began, warm, {name: secured[name] for name in names if name in secured}, endings)
 
     # -- behaviour ------------------------------------------------------------------------------
 

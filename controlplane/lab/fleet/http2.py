@@ -5,14 +5,16 @@ message as the server takes to write it; this one a quarter of that, and no thre
 of RFC 9113 as one gRPC stream needs: it never decodes headers, for their content does not matter here.
 Windows are as large as Envoy's, frames as small as HTTP/2's default, as Envoy has them.
 
-The socket is the owner's: what connects it, and one day wraps it in TLS, is `sockets`.
+The socket is the owner's: what connects it, and puts TLS over it, is `sockets`.
 """
 
 from __future__ import annotations
 
-import socket
 import struct
 from collections.abc import Callable, Sequence
+
+from controlplane.lab.fleet.sockets import Socket
+from controlplane.lab.fleet.tls import TlsSocket
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
@@ -47,14 +49,17 @@ class Connection:
         "_queue",
         "_seen",
         "_shared",
+        "_tls",
         "ended",
         "sock",
     )
 
     def __init__(
-        self, sock: socket.socket, on_message: Callable[[bytes], None], on_end: Callable[[str], None]
+        self, sock: Socket, on_message: Callable[[bytes], None], on_end: Callable[[str], None]
     ) -> None:
         self.sock = sock
+        # It keeps bytes of its own.
+        self._tls = sock if isinstance(sock, TlsSocket) else None
         self.ended = False
         self._on_message = on_message
         self._on_end = on_end
@@ -74,7 +79,7 @@ class Connection:
     def open(self, path: str, authority: str = "localhost", metadata: Sequence[Header] = ()) -> None:
         """Begin the call; `metadata` are further request headers, names in lower case."""
         settings = struct.pack(">HIHI", _ENABLE_PUSH, 0, _INITIAL_WINDOW, _WINDOW)
-        headers = _headers(path, authority, metadata)
+        headers = _headers(("http" if self._tls is None else "https", path, authority), metadata)
         if len(headers) > _FRAME:
             raise ValueError(f"{len(headers)} bytes of headers do not fit into one frame")
         head = b"".join(
@@ -128,7 +133,7 @@ class Connection:
     @property
     def blocked(self) -> bool:
         """Whether bytes wait for the socket."""
-        return bool(self._out)
+        return bool(self._out) or (self._tls is not None and self._tls.unsent)
 
     def close(self) -> None:
         """Drop the connection without a word, as a proxy that dies does."""
@@ -233,7 +238,7 @@ class Connection:
             self._out += data
             data = bytes(self._out)
         try:
-            sent = self.sock.send(data) if data else 0
+            sent = self.sock.send(data) if data or self._tls is not None else 0
         except BlockingIOError:
             sent = 0
         except OSError as error:
@@ -251,10 +256,11 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return struct.pack(">IBI", len(payload) << 8 | kind, flags, stream) + payload
 
 
-def _headers(path: str, authority: str, metadata: Sequence[Header]) -> bytes:
+def _headers(target: tuple[str, str, str], metadata: Sequence[Header]) -> bytes:
+    scheme, path, authority = target
     fields = (
         (":method", "POST"),
-        (":scheme", "http"),
+        (":scheme", scheme),
         (":path", path),
         (":authority", authority),
         ("te", "trailers"),

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from controlplane.lab.fleet.behaviour import Behaviour
+from controlplane.lab.fleet.tls import Tls
 
 
 @dataclass(frozen=True, slots=True)
 class FleetOptions:
     """How proxies connect and behave.
 
-    `token` is sent as `authorization: Bearer …`; a Path is read anew for every connection.  `backoff` is
+    `token` is sent as `authorization: Bearer …`; a Path is read anew for every connection, a mapping
+    ("name.namespace" -> token) gives each proxy its own.  `tls` is TLS; None is plaintext.  `backoff` is
     the least and the greatest wait before a proxy whose stream ended comes back, in seconds, fully
     jittered (config.core.v3.BackoffStrategy).
     """
@@ -22,7 +24,8 @@ class FleetOptions:
     processes: int = 1
     protocol: Literal["GRPC", "DELTA_GRPC"] = "DELTA_GRPC"
     behaviour: Behaviour = field(default_factory=Behaviour)
-    token: str | Path | None = None
+    token: str | Path | Mapping[str, str] | None = None
+    tls: Tls | None = None
     metadata: tuple[tuple[str, str], ...] = ()
     """Further request headers, names in lower case."""
     backoff: tuple[float, float] = (0.5, 30.0)
@@ -34,6 +37,8 @@ class FleetOptions:
     must be longer than the slowest answer."""
     hosts: tuple[str, ...] = ()
     """Virtual hosts that every proxy fetches on demand ("9080/reviews"); incremental variant only."""
+    secrets: tuple[str, ...] = ()
+    """Secrets that every proxy asks for ("default", "ROOTCA"), once it has clusters."""
 
 
 class Receipt(NamedTuple):
@@ -42,7 +47,7 @@ class Receipt(NamedTuple):
     proxy: str
     """ "name.namespace"."""
     type: str
-    """ "cds", "eds", "lds", "rds" or "vhds"."""
+    """ "cds", "eds", "lds", "rds", "sds" or "vhds"."""
     at: float
     bytes: int
     resources: int
@@ -69,7 +74,9 @@ class Connected(NamedTuple):
     began: float
     """When the command was given, monotonic seconds."""
     warm: Mapping[str, float]
-    """Seconds from then until each proxy had been answered all that it asked for."""
+    """Seconds from then until each proxy had been answered all that it asked for, its secrets included."""
+    secured: Mapping[str, float]
+    """Seconds from then until each proxy had its secrets; empty where none are asked for."""
     endings: tuple[Ending, ...]
     """Streams that were refused or broken meanwhile."""
 

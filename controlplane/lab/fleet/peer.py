@@ -3,11 +3,11 @@
 A thousand of them live in one process, so nothing is done twice: what a proxy has is a `Holding` that it
 shares with others (see `holdings`).  The rest of the work is a few lookups for every message.
 
-The order is Envoy's.  A new proxy asks for clusters, then for the endpoints that they name; for
-listeners once both are there, then for the routes that they name.  What follows from a response is
-asked for before the response is acknowledged.  On a later stream everything is asked for at once,
-in the same order, with what the proxy has: versions by name (incremental) or the version of the last
-response that it took (state of the world).
+The order is Envoy's.  A new proxy asks for clusters, then for the endpoints that they name and for its
+secrets; for listeners once both are there, then for the routes that they name.  What follows from a
+response is asked for before the response is acknowledged.  On a later stream everything is asked for at
+once, in the same order, with what the proxy has: versions by name (incremental) or the version of the
+last response that it took (state of the world).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST
+from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST
 from controlplane.lab.fleet.holdings import FOLLOWS, NOTHING, UNSEEN, Follow, Holding, Seen
 from controlplane.lab.fleet.requests import NONE, Names, Variant, names
 from controlplane.lab.fleet.responses import Response
 
-SERVED = (CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST)
+SERVED = (CLUSTER, ENDPOINT, SECRET, LISTENER, ROUTE, VIRTUAL_HOST)
 _ALL = "*"
 
 
@@ -39,6 +39,8 @@ class Peer:
     node: bytes
     hosts: Names = NONE
     """Virtual hosts that it fetches on demand, once it has routes; incremental variant."""
+    secrets: Names = NONE
+    """Secrets that it asks for once it has clusters, which use them."""
     holdings: dict[str, Holding] = field(default_factory=dict)
     _seen: Seen = UNSEEN
     _last: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -53,7 +55,7 @@ class Peer:
         self._answered.clear()
         self._last = {url: (version, "") for url, (version, _) in self._last.items()}
         urls = [CLUSTER]
-        urls += [ENDPOINT] if self._has(ENDPOINT).asked.all else []
+        urls += [url for url in (ENDPOINT, SECRET) if self._has(url).asked.all]
         if self._asked:
             urls += [LISTENER]
             urls += [ROUTE] if self._has(ROUTE).asked.all else []
@@ -82,6 +84,9 @@ class Peer:
             self.holdings[url], follow = self._has(url).after(content)
             if follow is not None:
                 requests += self._follow(follow)
+            if url == CLUSTER and self.secrets.all and SECRET not in self.holdings:
+                self.holdings[SECRET] = Holding(asked=self.secrets)
+                requests.append(self._first(SECRET))
         if not self._asked and (url == ENDPOINT or not self._has(ENDPOINT).asked.all):
             requests += self.listeners()
         requests.append(self.variant.answer(url, self._has(url).asked, self._last[url], error))
@@ -113,9 +118,16 @@ class Peer:
     def warm(self) -> bool:
         """Whether it has been answered all that it asked for on this stream."""
         answered = self._answered
-        if CLUSTER not in answered or LISTENER not in answered:
+        if CLUSTER not in answered or LISTENER not in answered or not self.secured:
             return False
         return all(url in answered or not self._has(url).asked.all for url in FOLLOWS.values())
+
+    @property
+    def secured(self) -> bool:
+        """Whether it was given all of its secrets on this stream."""
+        if not self.secrets.all:
+            return True
+        return SECRET in self._answered and self.secrets.all <= self._has(SECRET).resources.keys()
 
     @property
     def complete(self) -> bool:

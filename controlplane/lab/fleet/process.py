@@ -82,6 +82,7 @@ class Process:
                 return None
             return {
                 "warm": {member.name: member.warm for member in members if member.warm is not None},
+                "secured": {one.name: one.secured for one in members if one.secured is not None},
                 "endings": [ending for ending in self.proxies.endings if ending.at >= began],
             }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,10 @@ _SHORT = {url: BY_URL[url].short for url in SERVED}
 class Member:
     """A proxy of the fleet, and its connection."""
 
-    __slots__ = ("connection", "counts", "due", "failures", "heard", "name", "open", "peer", "wanted", "warm")
+    __slots__ = (
+        *("connection", "counts", "due", "failures", "heard", "name", "open"),
+        *("peer", "secured", "wanted", "warm"),
+    )
 
     def __init__(self, name: str, peer: Peer) -> None:
         self.name = name
@@ -35,6 +38,8 @@ class Member:
         """Whether it is to be connected: it comes back when its stream ends."""
         self.warm: float | None = None
         """Since when it has all that it asked for; monotonic seconds."""
+        self.secured: float | None = None
+        """When it had all of its secrets; monotonic seconds."""
         self.heard = 0.0
         """When it connected, or the last response came; monotonic seconds."""
         self.failures = 0
@@ -59,7 +64,11 @@ class Proxies:
         self.loop = Loop()
         hosts = names(frozenset(options.hosts if variant.delta else ()))
         every = [(f"{node.name}.{node.namespace}", node) for node in nodes]
-        self.members = {name: Member(name, Peer(variant, variant.node(node), hosts)) for name, node in every}
+        secrets = names(frozenset(options.secrets))
+        self.members = {
+            name: Member(name, Peer(variant, variant.node(node), hosts, secrets)) for name, node in every
+        }
+        self._context = None if options.tls is None else options.tls.context()
         self.receipts: list[Receipt] = []
         self.endings: list[Ending] = []
         self.last = 0.0
@@ -97,12 +106,18 @@ class Proxies:
                 self.loop.deafen(member.connection, stalled)
 
     def open(
-        self, address: str, on_message: Callable[[bytes], None], on_end: Callable[[str], None]
+        self,
+        address: str,
+        on_message: Callable[[bytes], None],
+        on_end: Callable[[str], None],
+        name: str = "",
     ) -> Connection:
-        """A connection on the loop; OSError when nobody is there."""
+        """A connection on the loop, of the proxy of this name; OSError when nobody is there."""
         where = sockets.parse(address)
-        connection = Connection(sockets.connect(where), on_message, on_end)
-        connection.open(self._path, where.authority, self._metadata())
+        tls = self._options.tls
+        sock = sockets.secure(sockets.connect(where), self._context, tls.name if tls is not None else "")
+        connection = Connection(sock, on_message, on_end)
+        connection.open(self._path, where.authority, self._metadata(name))
         if not connection.ended:
             # A server that has just gone away resets the connection with the first write.
             self.loop.add(connection)
@@ -111,16 +126,18 @@ class Proxies:
     def _named(self, who: Iterable[str]) -> list[Member]:
         return [self.members[name] for name in who]
 
-    def _metadata(self) -> list[tuple[str, str]]:
+    def _metadata(self, name: str) -> list[tuple[str, str]]:
         token = self._options.token
-        text = token.read_text().strip() if isinstance(token, Path) else token
+        text = token.get(name) if isinstance(token, Mapping) else token
+        text = text.read_text().strip() if isinstance(text, Path) else text
         return [*([("authorization", f"Bearer {text}")] if text else []), *self._options.metadata]
 
     # -- a connection's life --------------------------------------------------------------------
 
     def _connect(self, member: Member) -> None:
         try:
-            connection = self.open(self._address, partial(self._take, member), partial(self._ended, member))
+            take, ended = partial(self._take, member), partial(self._ended, member)
+            connection = self.open(self._address, take, ended, member.name)
         except OSError as error:
             self._ended(member, error.strerror or str(error))
             return
@@ -154,7 +171,7 @@ class Proxies:
 
     def _gone(self, member: Member) -> None:
         member.connection = None
-        member.warm = None
+        member.warm = member.secured = None
         member.due = 0.0
         # What was not answered never will be.
         self.receipts += member.open
@@ -207,6 +224,8 @@ class Proxies:
             self.loop.later(due - at, partial(self._answer, member, connection, requests))
         if self.on_response is not None:
             self.on_response(member, response, data)
+        if member.secured is None and member.peer.secrets.all and member.peer.secured:
+            member.secured = at
         if member.warm is None and member.peer.warm:
             member.warm = time.monotonic()
             member.failures = 0

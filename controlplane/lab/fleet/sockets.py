@@ -1,14 +1,15 @@
-"""Where a control plane is, and a socket to it that never makes the loop wait for long.
-
-This is the seam for TLS: a socket that is wrapped here must still be non-blocking, give its
-descriptor, and raise BlockingIOError where it would wait.
-"""
+"""Where a control plane is, and a socket to it that never makes the loop wait for long, with TLS or not."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 from typing import NamedTuple
+
+from controlplane.lab.fleet.tls import TlsSocket
+
+Socket = socket.socket | TlsSocket
 
 _PATIENCE = 5.0
 """Seconds that a Unix socket may take to be accepted: its queue is full when the server is busy."""
@@ -56,3 +57,8 @@ def connect(address: Address) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def secure(sock: socket.socket, context: ssl.SSLContext | None, name: str) -> Socket:
+    """The same socket with TLS over it, as a client that wants a server of this name; None for none."""
+    return sock if context is None else TlsSocket(sock, context, name)

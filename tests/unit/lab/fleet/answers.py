@@ -82,4 +82,10 @@ def routes(name: str, *domains: str) -> bytes:
     return made.SerializeToString()
 
 
+def secret(name: str, content: str = "") -> bytes:
+    made = pb.secret.Secret(name=name)
+    made.generic_secret.secret.inline_string = content
+    return made.SerializeToString()
+
+
 URLS = (CLUSTER, ENDPOINT, LISTENER, ROUTE)

@@ -9,7 +9,7 @@ import pytest
 
 from controlplane.envoy import pb
 from controlplane.envoy.bootstrap import Node
-from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST
+from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST
 from controlplane.lab.fleet.holdings import REMEMBERED
 from controlplane.lab.fleet.peer import Peer, Taken
 from controlplane.lab.fleet.requests import VARIANTS, names
@@ -23,6 +23,7 @@ from tests.unit.lab.fleet.answers import (
     listener,
     response,
     routes,
+    secret,
 )
 
 NODE = Node("10.0.0.1", "web-1", "front", labels={"app": "web"})
@@ -311,3 +312,41 @@ def test_the_past_is_freed(protocol: str) -> None:
     gc.collect()
     # One that stands at the beginning keeps nothing of what came after.
     assert sum(one() is not None for one in past) <= REMEMBERED
+
+
+# -- secrets ------------------------------------------------------------------------------------
+
+
+@both
+def test_secrets_are_asked_for_once_there_are_clusters(protocol: str) -> None:
+    wire = Wire(protocol)
+    wire.peer.secrets = names(frozenset(("default", "ROOTCA")))
+    wire.greet()
+    requests = wire.take(CLUSTER, BODIES[CLUSTER])
+    (first,) = (one for one in requests if one.type_url == SECRET)
+    assert sorted(asked(first, protocol)) == ["ROOTCA", "default"]
+    # Once is enough, whatever becomes of the clusters.
+    assert SECRET not in {one.type_url for one in wire.take(CLUSTER, {"c": cluster("c")})}
+
+
+@both
+def test_a_proxy_is_warm_when_it_has_its_secrets(protocol: str) -> None:
+    wire = Wire(protocol)
+    wire.peer.secrets = names(frozenset(("default", "ROOTCA")))
+    wire.warm()
+    assert not wire.peer.warm
+    wire.take(SECRET, {"ROOTCA": secret("ROOTCA")})
+    assert (wire.peer.secured, wire.peer.warm) == (False, False)
+    wire.take(SECRET, {"default": secret("default"), "ROOTCA": secret("ROOTCA")})
+    assert (wire.peer.secured, wire.peer.warm) == (True, True)
+
+
+@both
+def test_on_the_next_stream_secrets_are_asked_for_again(protocol: str) -> None:
+    wire = Wire(protocol)
+    wire.peer.secrets = names(frozenset(("default",)))
+    wire.warm()
+    wire.take(SECRET, {"default": secret("default")})
+    (first,) = (one for one in wire.greet() if one.type_url == SECRET)
+    assert asked(first, protocol) == ["default"]
+    assert not wire.peer.secured

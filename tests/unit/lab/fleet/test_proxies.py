@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from controlplane.envoy.bootstrap import Node
-from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER
+from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER, SECRET
 from controlplane.lab.fleet import Behaviour, FleetOptions, Stall, sockets
 from controlplane.lab.fleet.proxies import Proxies
-from tests.unit.lab.fleet.answers import DELTA, cluster, response
+from tests.unit.lab.fleet.answers import DELTA, cluster, response, secret
 
 NODES = [Node(f"10.0.0.{n}", f"p{n}", "ns") for n in range(1, 4)]
 WHO = ["p1.ns", "p2.ns", "p3.ns"]
@@ -46,7 +46,10 @@ class Site:
         """Send clusters to a proxy."""
         self._nonce += 1
         bodies = {f"c{n}": cluster(f"c{n}", self._nonce) for n in range(size)}
-        data = response(DELTA, CLUSTER, f"{self._nonce}", bodies)
+        self.send(end, response(DELTA, CLUSTER, f"{self._nonce}", bodies))
+
+    def send(self, end: int, data: bytes) -> None:
+        """Send a response to a proxy."""
         data = struct.pack(">BI", 0, len(data)) + data
         self.ends[end].send(struct.pack(">IBI", len(data) << 8, 0, 1) + data)
 
@@ -200,3 +203,25 @@ def test_what_does_not_fit_is_sent_later(site: Site) -> None:
 
     site.run(read)
     assert not connection.blocked
+
+
+def test_each_proxy_sends_its_own_token(site: Site) -> None:
+    proxies = site.set_up(token={"p1.ns": "one", "p2.ns": "two"})
+    proxies.connect(WHO)
+    first, second, third = (site.said(end) for end in range(3))
+    assert b"Bearer one" in first
+    assert b"Bearer two" in second
+    assert b"authorization" not in third
+
+
+def test_when_a_proxy_has_its_secrets_is_noted(site: Site) -> None:
+    proxies = site.set_up(secrets=("default",))
+    proxies.connect(["p1.ns"])
+    member = proxies.members["p1.ns"]
+    site.tell(0)
+    site.run(lambda: CLUSTER in member.peer.holdings)
+    assert member.secured is None
+    site.send(0, response(DELTA, SECRET, "s", {"default": secret("default")}))
+    site.run(lambda: member.secured is not None)
+    proxies.drop(["p1.ns"])
+    assert member.secured is None

@@ -18,7 +18,7 @@ export PIP_NO_INPUT := 1
 FAST := $(wildcard tests/unit tests/golden tests/property tests/server)
 FAST_MARKS := not slow and not whole and not envoy and not netns
 
-.PHONY: help install system envoy run check lint types layers fast test slow bench bench-peers bench-quick clean distclean
+.PHONY: help install system envoy run check lint types layers fast test slow bench bench-peers bench-quick protos clean distclean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -83,6 +83,10 @@ bench-quick: $(READY) ## the lab in two minutes: distributions, stages, a sweep,
 
 bench-peers: $(READY) ## this control plane beside istiod and others, in turns (ARGS="--quick" for minutes)
 	$(BIN)/python -m bench.side_by_side $(ARGS)
+
+protos: $(READY) ## controlplane/_pb from protos/
+	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=controlplane/_pb --pyi_out=controlplane/_pb \
+	  $$(cd protos && find * -name '*.proto' | sort)
 
 clean: ## remove what tests and builds leave behind
 	rm -rf build dist run reports .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,120 @@
+"""Istio's certificate service: whoever has proved an identity sends a key and gets it certified.
+
+With it an istio-proxy, which makes its keys itself, can join.  The names in the certificate are the
+caller's; the request's own are only compared.  It is served at the doors with TLS, never in plaintext.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
+
+import grpc
+
+from controlplane._pb.istio.v1.auth import ca_pb2
+from controlplane.base.errors import Unauthenticated
+from controlplane.ca.authority import Authority
+from controlplane.ca.csr import Unparsable, key_of
+from controlplane.ca.leaf import Names
+from controlplane.ca.refused import Refused
+from controlplane.model.caller import Authenticator, CallContext, Door, presented
+from controlplane.model.identity import Identity
+
+_log = logging.getLogger(__name__)
+
+SERVICE = "istio.v1.auth.IstioCertificateService"
+
+Event = Literal["asked", "issued", "unauthenticated", "nobody", "unparsable", "unsigned"]
+Count: TypeAlias = Callable[[Event, str], None]
+"""Told of each event; the text is the kind of a refusal for "unsigned", else ""."""
+
+_CODES = {
+    "CSR_ERROR": grpc.StatusCode.INVALID_ARGUMENT,
+    "TTL_ERROR": grpc.StatusCode.INVALID_ARGUMENT,
+    "CA_NOT_READY": grpc.StatusCode.UNAVAILABLE,
+}
+
+
+class _NotIssued(Exception):
+    def __init__(self, code: grpc.StatusCode, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class CertificateService:
+    """`handlers(door)` are what a door serves; `on_issued(identity, not_after)` hears of each success."""
+
+    def __init__(self, authority: Authority, authenticator: Authenticator, count: Count) -> None:
+        self.on_issued: Callable[[Identity, float], None] = _no_listener
+        self._authority = authority
+        self._authenticator = authenticator
+        self._count = count
+
+    def handlers(self, door: Door) -> Sequence[grpc.GenericRpcHandler]:
+        """What serves `CreateCertificate` at a door; nothing in plaintext."""
+        if door is Door.PLAINTEXT:
+            return ()
+
+        async def create(request: ca_pb2.IstioCertificateRequest, call: grpc.aio.ServicerContext) -> object:
+            try:
+                return await self._create(door, request, call)
+            except _NotIssued as refusal:
+                # Unlike the reason, which the caller gets, the log says who and from where.
+                return await call.abort(refusal.code, str(refusal))
+
+        method = grpc.unary_unary_rpc_method_handler(
+            create,
+            request_deserializer=ca_pb2.IstioCertificateRequest.FromString,
+            response_serializer=ca_pb2.IstioCertificateResponse.SerializeToString,
+        )
+        return (grpc.method_handlers_generic_handler(SERVICE, {"CreateCertificate": method}),)
+
+    async def _create(
+        self, door: Door, request: ca_pb2.IstioCertificateRequest, call: CallContext
+    ) -> ca_pb2.IstioCertificateResponse:
+        self._count("asked", "")
+        identity = await self._identity(door, call)
+        names = Names((identity.spiffe,))
+        try:
+            signed = self._authority.sign(
+                key_of(request.csr, names.uris), names, float(max(request.validity_duration, 0))
+            )
+        except Refused as error:
+            unparsable = isinstance(error, Unparsable)
+            self._count("unparsable" if unparsable else "unsigned", "" if unparsable else error.kind)
+            self._log_refusal(call, identity.spiffe, str(error))
+            raise _NotIssued(_CODES[error.kind], str(error)) from error
+        self._count("issued", "")
+        _log.info(
+            "a certificate was signed",
+            extra={"identity": identity.spiffe, "peer": call.peer(), "serial": signed.serial},
+        )
+        self.on_issued(identity, signed.not_after)
+        chain = (*signed.certificates, self._authority.root)
+        return ca_pb2.IstioCertificateResponse(cert_chain=[one.decode() for one in chain])
+
+    async def _identity(self, door: Door, call: CallContext) -> Identity:
+        try:
+            caller = await self._authenticator.identify(presented(door, call))
+        except Unauthenticated as error:
+            self._count("unauthenticated", "")
+            self._log_refusal(call, "", str(error))
+            raise _NotIssued(grpc.StatusCode.UNAUTHENTICATED, "who you are is not proved") from error
+        objection = self._authenticator.objection(caller)
+        if caller.identity is None or not caller.private or objection:
+            self._count("nobody", "")
+            reason = objection or "the caller has no identity"
+            self._log_refusal(call, "", reason)
+            raise _NotIssued(grpc.StatusCode.UNAUTHENTICATED, reason)
+        return caller.identity
+
+    def _log_refusal(self, call: CallContext, identity: str, reason: str) -> None:
+        _log.warning(
+            "a certificate was refused",
+            extra={"identity": identity, "peer": call.peer(), "reason": reason},
+        )
+
+
+def _no_listener(identity: Identity, not_after: float) -> None:
+    del identity, not_after

@@ -1,4 +1,4 @@
-"""The command line of `mini-istiod`: discovery, bootstrap, demo."""
+"""The command line of `mini-istiod`: one sub-command each for what it can do."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    from controlplane.app import bootstrap_command, replay_command
+    from controlplane.app import bootstrap_command, replay_command, token_command
     from controlplane.lab import bench, demo, relay_command
 
     parser = _Parser(prog="mini-istiod", description="An Envoy xDS control plane that speaks Istio's API.")
@@ -69,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     start = commands.add_parser("bootstrap", help="what a sidecar's or gateway's Envoy starts with, as JSON")
     bootstrap_command.add_arguments(start)
     start.set_defaults(command=bootstrap_command.run)
+
+    tokens = commands.add_parser("token", help="create, revoke and list the tokens of service accounts")
+    token_command.add_arguments(tokens)
 
     shown = commands.add_parser("demo", help="a bookstore behind real Envoys follows a canary (needs root)")
     demo.add_arguments(shown)

@@ -18,7 +18,7 @@ from pathlib import Path
 from controlplane.base import parse
 from controlplane.base.errors import MiniIstiodError
 from controlplane.ca.keep import replace
-from controlplane.ca.token_store import TokenStore
+from controlplane.ca.token_store import FOLDER, TokenStore
 from controlplane.ca.tokens import AUDIENCE, Wish
 
 _HOLDERS_ONLY = 0o600
@@ -74,7 +74,8 @@ def _account(text: str) -> tuple[str, str]:
 
 
 def _create(args: argparse.Namespace) -> int:
-    wish = Wish(*args.sa, args.ttl, args.audience, args.pod)
+    namespace, name = args.sa
+    wish = Wish(namespace, name, args.ttl, args.audience, args.pod)
     try:
         token, account = TokenStore(args.data_dir).issue(wish, time.time())
     except ValueError as error:
@@ -85,14 +86,13 @@ def _create(args: argparse.Namespace) -> int:
     # Whoever was to read the old one is to read the new one.
     mode = stat.S_IMODE(args.out.stat().st_mode) if args.out.exists() else _HOLDERS_ONLY
     replace(args.out, token.encode(), mode)
-    print(
-        f"{account.id} is written to {args.out}, and expires at {_moment(account.expires)}", file=sys.stderr
-    )
+    until = _moment(account.expires)
+    print(f"{account.id} is written to {args.out}, and expires at {until}", file=sys.stderr)
     return 0
 
 
 def _revoke(args: argparse.Namespace) -> int:
-    store = TokenStore(args.data_dir)
+    store = _existing(args.data_dir)
     if args.sa is not None:
         store.revoke_account("/".join(args.sa), time.time())
     elif not store.revoke(args.id, time.time()):
@@ -101,7 +101,7 @@ def _revoke(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    store = TokenStore(args.data_dir)
+    store = _existing(args.data_dir)
     revoked = store.revoked()
     for one in store.issued(time.time()):
         taken = bool(revoked.reason(one.id, one.path, one.issued))
@@ -113,6 +113,13 @@ def _list(args: argparse.Namespace) -> int:
             state = "revoked" if taken else f"until {_moment(one.expires)}"
             print(f"{one.id}  {one.path}{pod}  {state}")
     return 0
+
+
+def _existing(data_dir: Path) -> TokenStore:
+    """The tokens of a directory that has some: a slip of the hand must not look like success."""
+    if not (data_dir / FOLDER).is_dir():
+        raise MiniIstiodError(f"--data-dir: no token was ever issued in {data_dir}")
+    return TokenStore(data_dir)
 
 
 def _moment(seconds: float) -> str:

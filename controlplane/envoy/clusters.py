@@ -16,7 +16,7 @@ from controlplane.envoy.cluster_protocol import apply_protocol, speaks_http2
 from controlplane.envoy.cluster_specs import Spec, cluster_specs
 from controlplane.envoy.cluster_tls import apply_security, names_by_request
 from controlplane.envoy.endpoints import localities
-from controlplane.envoy.inbound_clusters import inbound_clusters, static_clusters
+from controlplane.envoy.inbound_clusters import edge_clusters, inbound_clusters, static_clusters
 from controlplane.envoy.resource import Resource, resource
 from controlplane.envoy.types import CLUSTER
 from controlplane.graph import Keyed, Plan, Q, flat, keyed, query
@@ -69,7 +69,8 @@ def cluster_maps(view: ProxyView) -> Maps:
     """The maps that hold a proxy's clusters between them: no name is in two of them."""
     common: Maps = ((common_clusters, ()),) if view.scope.sidecar is None else ()
     inbound: Maps = () if view.inbound is None else ((inbound_clusters, (view.inbound,)),)
-    return (*common, (particular_clusters, (view.scope,)), *inbound, (static_clusters, ()))
+    static = static_clusters if view.gateway is None else edge_clusters
+    return (*common, (particular_clusters, (view.scope,)), *inbound, (static, ()))
 
 
 @query

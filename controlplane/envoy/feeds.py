@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 
 from controlplane.envoy.clusters import cluster_maps
 from controlplane.envoy.endpoints import assignment_maps
+from controlplane.envoy.gateway_listeners import gateway_listeners
+from controlplane.envoy.gateway_routes import gateway_routes
 from controlplane.envoy.listeners import listener_maps
 from controlplane.envoy.on_demand import on_demand_hosts, on_demand_routes
 from controlplane.envoy.routes import route_maps
@@ -30,7 +32,11 @@ def feeds(view: ProxyView, *, on_demand: bool = False) -> dict[str, Maps]:
     A proxy without an identity has no secrets, not even an empty map of them.
     """
     found: dict[str, Maps] = {CLUSTER: cluster_maps(view), ENDPOINT: assignment_maps(view)}
-    if on_demand and view.inbound is not None:
+    if view.gateway is not None:
+        # What sidecars are told about other services' ports is no business of a proxy at the edge.
+        found[LISTENER] = ((gateway_listeners, (view.gateway,)),)
+        found[ROUTE] = ((gateway_routes, (view.gateway,)),)
+    elif on_demand and view.inbound is not None:
         found[LISTENER] = listener_maps(view, on_demand=True)
         found[ROUTE] = route_maps(view, on_demand_routes)
         found[VIRTUAL_HOST] = ((on_demand_hosts, (view.routes,)),)

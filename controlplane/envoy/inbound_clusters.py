@@ -109,6 +109,12 @@ def static_clusters(q: Q) -> Plan:
     return each(q.fixed(names.BLACK_HOLE, names.INBOUND_PASSTHROUGH, names.PASSTHROUGH), _static_cluster)
 
 
+@keyed
+def edge_clusters(q: Q) -> Plan:
+    """The one of them that a gateway has: nothing was redirected to it, so nothing passes through."""
+    return each(q.fixed(names.BLACK_HOLE), _static_cluster)
+
+
 @query
 def _static_cluster(q: Q, name: str) -> Resource:
     defaults = q(cluster_defaults)

@@ -142,18 +142,27 @@ def http_manager(stat_prefix: str, routes: Any, where: Chain, log: AccessLog | N
     message.stream_idle_timeout.SetInParent()
     message.upgrade_configs.add(upgrade_type="websocket")
     message.generate_request_id.value = True
-    details = pb.hcm.HttpConnectionManager.ForwardClientCertDetails
-    if where.side == "inbound":
-        message.server_name = _SERVER_NAME
-        message.forward_client_cert_details = details.APPEND_FORWARD
-        message.set_current_client_cert_details.subject.value = True
-        message.set_current_client_cert_details.dns = True
-        message.set_current_client_cert_details.uri = True
-    else:
+    _set_side(message, where)
+    return _network_filter("envoy.filters.network.http_connection_manager", message)
+
+
+def _set_side(message: Any, where: Chain) -> None:
+    """What an HTTP connection manager thinks of those who call it."""
+    if where.side == "outbound":
         message.use_remote_address.value = False
         # What the other side says is passed on as it is: the sidecar is no server of its own.
         message.server_header_transformation = pb.hcm.HttpConnectionManager.PASS_THROUGH
-    return _network_filter("envoy.filters.network.http_connection_manager", message)
+        return
+    details = pb.hcm.HttpConnectionManager.ForwardClientCertDetails
+    message.server_name = _SERVER_NAME
+    client = message.set_current_client_cert_details
+    client.subject.value, client.dns, client.uri = True, True, True
+    message.forward_client_cert_details = details.APPEND_FORWARD
+    if where.side == "gateway":
+        # Whoever calls from outside the mesh is believed nothing but his address and his certificate.
+        message.forward_client_cert_details = details.SANITIZE_SET
+        client.cert = True
+        message.use_remote_address.value = True
 
 
 def _discover_routes(rds: Any, name: str) -> None:

@@ -31,6 +31,10 @@ from controlplane.model.kinds.sidecar import Sidecar
 from controlplane.model.proxy import Proxy
 
 
+_UNTRANSLATED = "experimental.istio.io/disable-gateway-port-translation"
+"""The label of a Service whose target ports do not count for Gateways."""
+
+
 class Workload(NamedTuple):
     """What stands behind a proxy; `pod` and `entry` are None where the control plane knows no such object."""
 
@@ -89,12 +93,33 @@ def _implied(q: Q, workload: Workload) -> dict[int, Binding]:
     """By target port; where services share one, the oldest has it."""
     found = [service_ for id in _service_ids(q, workload) if (service_ := q(service, id)) is not None]
     out: dict[int, Binding] = {}
-    for service_ in sorted(found, key=lambda s: (s.created, s.source.kind != "Service", s.id)):
+    for service_ in sorted(found, key=_age):
         for port in service_.ports:
             target = _target(q, workload, service_, port)
             if target is not None:
                 out.setdefault(target, Binding(service_.id, port.number, target, port.protocol))
     return out
+
+
+def translated_ports(q: Q, workload: Workload) -> tuple[tuple[int, int], ...]:
+    """(service port, workload's port) pairs of the Services in front of a workload, sorted.
+
+    Where several Services have a port, the oldest says where it leads.
+    """
+    found = [service_ for id in _service_ids(q, workload) if (service_ := q(service, id)) is not None]
+    out: dict[int, int] = {}
+    for service_ in sorted(found, key=_age):
+        if _UNTRANSLATED in dict(service_.labels):
+            continue
+        for port in service_.ports:
+            target = _target(q, workload, service_, port)
+            if target is not None:
+                out.setdefault(port.number, target)
+    return tuple(sorted(out.items()))
+
+
+def _age(found: Service) -> tuple[str, bool, ServiceId]:
+    return (found.created, found.source.kind != "Service", found.id)
 
 
 def _service_ids(q: Q, workload: Workload) -> set[ServiceId]:

@@ -77,11 +77,37 @@ class RouteScope(NamedTuple):
     matched: tuple[Labels, ...] = ()
 
 
-class ProxyView(NamedTuple):
-    """Everything that one proxy's configuration depends on; `inbound` None: it has none (a gateway).
+class Edge(NamedTuple):
+    """What the listeners of a proxy at the edge depend on: the Gateways that select it, sorted.
 
-    `mutual`: it has a certificate of its own, with which its clusters may speak mutual TLS.  `holder`: whose
-    that is; of its configuration its secrets depend on it, and nothing else.
+    `ports` are the (service port, own port) pairs of the Services in front of it; `privileged`: it may
+    listen on ports below 1024.
+    """
+
+    gateways: tuple[Key, ...] = ()
+    ports: tuple[tuple[int, int], ...] = ()
+    privileged: bool = True
+
+
+class GatewayScope(NamedTuple):
+    """What the configuration of a proxy at the edge depends on, besides the clusters that it may reach."""
+
+    edge: Edge
+    routes: RouteScope
+    security: Security = Security()
+
+    @property
+    def namespace(self) -> str:
+        """The proxy's own, from which its credentials come."""
+        return self.routes.scope.namespace
+
+
+class ProxyView(NamedTuple):
+    """Everything that one proxy's configuration depends on.
+
+    A sidecar has `inbound`, a proxy at the edge `gateway`.  `mutual`: it has a certificate of its own, with
+    which its clusters may speak mutual TLS.  `holder`: whose that is; of its configuration its secrets depend
+    on it, and nothing else.
     """
 
     scope: Scope
@@ -89,6 +115,7 @@ class ProxyView(NamedTuple):
     matched: tuple[Labels, ...] = ()
     mutual: bool = False
     holder: Holder | None = None
+    gateway: GatewayScope | None = None
 
     @property
     def routes(self) -> RouteScope:

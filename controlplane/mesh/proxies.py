@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from controlplane.graph import Q, contains, query
-from controlplane.mesh.imports import Scope
+from controlplane.mesh.gateways import edge_of
 from controlplane.mesh.inbound import bindings_of, workload_of
+from controlplane.mesh.projections import GatewayScope, Inbound, ProxyView, RouteScope, Scope
 from controlplane.mesh.routing import source_selectors
-from controlplane.mesh.scope import Inbound, ProxyView
 from controlplane.mesh.security import security_of
 from controlplane.mesh.settings import root_namespace
 from controlplane.model.identity import Holder
@@ -25,7 +25,12 @@ def proxy_view(q: Q, proxy: Proxy) -> ProxyView:
     holder = None if proxy.identity is None else Holder(proxy.identity, proxy.id)
     if proxy.type == "router":
         # Gateways have no application behind them, and no Sidecar limits what they see.
-        return ProxyView(Scope(proxy.namespace), None, matched, identified, holder)
+        gateway = GatewayScope(
+            edge=edge_of(q, workload, privileged=not proxy.metadata.unprivileged_pod),
+            routes=RouteScope(Scope(proxy.namespace), matched),
+            security=security_of(q, proxy.namespace, workload.labels, identified=identified),
+        )
+        return ProxyView(Scope(proxy.namespace), None, matched, identified, holder, gateway)
     rules = q.selecting(destination_rules, proxy.namespace, workload.labels)
     key = _sidecar_of(q, proxy.namespace, workload.labels)
     sidecar: Sidecar | None = None if key is None else q.get(sidecars, key)

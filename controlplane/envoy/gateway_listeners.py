@@ -1,0 +1,124 @@
+"""LDS: the listeners of a gateway.
+
+    plaintext HTTP   one chain, whose routes are those of all servers of the port
+    HTTPS            one chain per server, chosen by the name that the client asks for
+
+Unlike a sidecar's these listeners bind: clients dial them.  A server whose credential is missing has no
+chain, so that its clients are turned away and those of its neighbours are not.  The chains are serialized
+one by one and joined: an edit of one server among hundreds makes one chain.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from controlplane.base import wire
+from controlplane.envoy import pb
+from controlplane.envoy.accesslog import AccessLog, access_log, refusal_logs
+from controlplane.envoy.filters.chain import Chain
+from controlplane.envoy.gateway_routes import plain_route_name, secure_route_name
+from controlplane.envoy.gateway_tls import downstream_socket
+from controlplane.envoy.listeners_parts import (
+    chain,
+    http_manager,
+    tls_inspector,
+)
+from controlplane.envoy.listeners_parts import (
+    socket as address_of,
+)
+from controlplane.envoy.resource import Resource
+from controlplane.envoy.types import LISTENER
+from controlplane.graph import Plan, Q, flat, keyed, query
+from controlplane.mesh.gateways import ServerId, Socket, served, server_names, server_of, sockets
+from controlplane.mesh.projections import GatewayScope, Security
+from controlplane.mesh.request_authentication import JwtRules, jwt_rules
+
+_FILTER_CHAINS = 3
+_WILDCARD = "0.0.0.0"
+
+
+class EdgeGuard(NamedTuple):
+    """What policies make of a gateway's HTTP managers, by content."""
+
+    jwt: JwtRules = JwtRules()
+
+
+@query
+def edge_guard(q: Q, namespace: str, security: Security) -> EdgeGuard:
+    """The guard of a gateway that these policies hold for."""
+    return EdgeGuard(q(jwt_rules, namespace, security))
+
+
+def listener_name(socket: Socket) -> str:
+    """ "0.0.0.0_8080"."""
+    return f"{socket.bind or _WILDCARD}_{socket.port}"
+
+
+@keyed
+def gateway_listeners(q: Q, gateway: GatewayScope) -> Plan:
+    """Listener name -> Resource, for each socket of a gateway."""
+    return flat(q.map(sockets, gateway.edge), _socket_listener, gateway)
+
+
+@query
+def _socket_listener(q: Q, gateway: GatewayScope, socket: Socket) -> tuple[tuple[str, Resource], ...]:
+    found = q(served, gateway.edge, socket)
+    guard = q(edge_guard, gateway.namespace, gateway.security)
+    name = listener_name(socket)
+    if found.family == "http":
+        route = plain_route_name(socket)
+        frames = [q(_plain_chain, name, route, guard)]
+        return ((name, _join(q, socket, frames, (route,), secure=False)),)
+    chains = [q(_secure_chain, name, id, guard) for id in found.servers]
+    kept = [one for one in chains if one is not None]
+    if not kept:
+        return ()
+    routes = tuple(one.route for one in kept)
+    return ((name, _join(q, socket, [one.frame for one in kept], routes, secure=True)),)
+
+
+class _Secure(NamedTuple):
+    route: str
+    frame: bytes
+
+
+@query
+def _plain_chain(q: Q, name: str, route: str, guard: EdgeGuard) -> bytes:
+    return _frame(chain(route, [_manager(q(access_log), name, route, guard)]))
+
+
+@query
+def _secure_chain(q: Q, name: str, id: ServerId, guard: EdgeGuard) -> _Secure | None:
+    """The chain of a server that ends TLS; None for one that has nothing to show."""
+    server = server_of(q, id)
+    if server is None:
+        return None
+    route = secure_route_name(id, server)
+    names = server_names(server)
+    match = pb.listener_components.FilterChainMatch(server_names=() if names == ("*",) else names)
+    message = chain(route, [_manager(q(access_log), name, route, guard)], match)
+    message.transport_socket.CopyFrom(downstream_socket(server))
+    return _Secure(route, _frame(message))
+
+
+def _manager(log: AccessLog | None, name: str, route: str, guard: EdgeGuard) -> Any:
+    where = Chain("gateway", jwt=guard.jwt)
+    return http_manager(f"outbound_{name}", route, where, log)
+
+
+def _frame(message: Any) -> bytes:
+    return wire.length_delimited(_FILTER_CHAINS, pb.deterministic(message))
+
+
+def _join(q: Q, socket: Socket, frames: list[bytes], routes: tuple[str, ...], *, secure: bool) -> Resource:
+    """The listener: its name and address, the chains, and the fields that come after them."""
+    name = listener_name(socket)
+    head = pb.listener.Listener(name=name, address=address_of(socket.bind or _WILDCARD, socket.port))
+    tail = pb.listener.Listener(
+        traffic_direction=pb.base.TrafficDirection.OUTBOUND,
+        access_log=refusal_logs(q(access_log)),
+    )
+    if secure:
+        tail.listener_filters.append(tls_inspector())
+    body = b"".join((pb.deterministic(head), *frames, pb.deterministic(tail)))
+    return Resource(LISTENER, name, body, routes)

@@ -1,0 +1,100 @@
+"""RDS: the route configurations of a gateway.
+
+    http.<port>                                     the plaintext servers of a port together
+    https.<port>.<port name>.<gateway>.<namespace>  each server that ends TLS
+
+As for sidecars a configuration is joined from virtual hosts that were serialized one by one.  Its last
+virtual host takes the names that nobody answers for: a request that finds no route would find no policy
+either, and be refused where it should be answered with 404.
+"""
+
+from __future__ import annotations
+
+from controlplane.base import wire
+from controlplane.envoy import pb
+from controlplane.envoy.resource import Resource
+from controlplane.envoy.routes import route_tail
+from controlplane.envoy.routes_hosts import virtual_host_message
+from controlplane.envoy.types import ROUTE
+from controlplane.graph import Plan, Q, each, flat, keyed, query
+from controlplane.mesh.gateways import ServerId, Socket, served, server_of, sockets
+from controlplane.mesh.gateways_hosts import (
+    NOT_FOUND,
+    GatewayHost,
+    Site,
+    alike,
+    gateway_virtual_host,
+    is_answered,
+    site_port,
+)
+from controlplane.mesh.projections import GatewayScope
+from controlplane.mesh.routing_ir import VirtualHost
+from controlplane.model.kinds.gateway import Server
+
+_ANY = "*"
+_VIRTUAL_HOSTS = 2
+_TAIL = pb.deterministic(route_tail())
+
+
+def plain_route_name(socket: Socket) -> str:
+    """The route configuration of the plaintext servers of a socket."""
+    return f"http.{socket.port}" + (f".{socket.bind}" if socket.bind else "")
+
+
+def secure_route_name(id: ServerId, server: Server) -> str:
+    """The route configuration of one server that ends TLS."""
+    parts = ("https", str(server.port.number), server.port.name, id.name, id.namespace, server.bind)
+    return ".".join(part for part in parts if part)
+
+
+@keyed
+def gateway_routes(q: Q, gateway: GatewayScope) -> Plan:
+    """Route configuration name -> Resource, for each socket of a gateway."""
+    return flat(q.map(sockets, gateway.edge), _socket_routes, gateway)
+
+
+@query
+def _socket_routes(q: Q, gateway: GatewayScope, socket: Socket) -> tuple[tuple[str, Resource], ...]:
+    found = q(served, gateway.edge, socket)
+    site = Site(gateway.edge, gateway.namespace, socket)
+    if found.family == "http":
+        name = plain_route_name(socket)
+        return ((name, q(site_routes, name, site, gateway)),)
+    secure = ((id, server_of(q, id)) for id in found.servers)
+    named = ((secure_route_name(id, server), id) for id, server in secure if server is not None)
+    return tuple((name, q(site_routes, name, site._replace(server=id), gateway)) for name, id in named)
+
+
+@query
+def site_routes(q: Q, name: str, site: Site, gateway: GatewayScope) -> Resource:
+    """One route configuration."""
+    frames = q.values(_frames, site, gateway)
+    if not is_answered(q, site, gateway, _ANY):
+        frames.append(q(_blackhole, q(site_port, site)))
+    return Resource(ROUTE, name, b"".join((wire.string(1, name), *frames, _TAIL)))
+
+
+@keyed
+def _frames(q: Q, site: Site, gateway: GatewayScope) -> Plan:
+    """GatewayHost -> its virtual host."""
+    return each(q.map(alike, site, gateway), _frame, site, gateway)
+
+
+@query
+def _frame(q: Q, site: Site, gateway: GatewayScope, spec: GatewayHost) -> bytes:
+    return q(gateway_host_frame, spec, q.keys(q.part(alike, (site, gateway), spec)))
+
+
+@query
+def gateway_host_frame(q: Q, spec: GatewayHost, domains: tuple[str, ...]) -> bytes:
+    """The bytes of a virtual host, shared by all gateways with this projection."""
+    return _frame_of(q(gateway_virtual_host, spec, domains))
+
+
+@query
+def _blackhole(_q: Q, port: int) -> bytes:
+    return _frame_of(VirtualHost(f"blackhole:{port}", (_ANY,), (NOT_FOUND,)))
+
+
+def _frame_of(host: VirtualHost) -> bytes:
+    return wire.length_delimited(_VIRTUAL_HOSTS, pb.deterministic(virtual_host_message(host)))

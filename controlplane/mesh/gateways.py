@@ -1,0 +1,183 @@
+"""Gateways: what a proxy at the edge listens to, from all the Gateways that select it.
+
+Gateways are merged, the oldest first, port by port.  Plaintext HTTP servers of a port are one listener with
+one set of routes.  Encrypted servers of a port are told apart by the name that a client asks for; a name
+belongs to the first who claims it.  Who comes later with another family of protocols, or with names that
+are taken, is refused: the earlier ones stay as they are.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from controlplane.graph import Plan, Q, group, keyed, query
+from controlplane.mesh.hosts import is_partial
+from controlplane.mesh.inbound import Workload, translated_ports
+from controlplane.mesh.projections import Edge
+from controlplane.model.keys import Key
+from controlplane.model.kinds import gateways
+from controlplane.model.kinds.gateway import ENCRYPTED, HTTP, PASSING, Gateway, Server
+
+Family = Literal["http", "tls"]
+
+RESERVED = frozenset({15000, 15021, 15090})
+"""Ports of every proxy itself: administration, readiness and statistics."""
+_UNPRIVILEGED = 1024
+
+
+class Socket(NamedTuple):
+    """Where a gateway listens: "" = every address."""
+
+    bind: str
+    port: int
+
+
+class ServerId(NamedTuple):
+    """One server of a Gateway; they sort by the age of the Gateway."""
+
+    created: str
+    namespace: str
+    name: str
+    number: int
+
+    @property
+    def gateway(self) -> Key:
+        """The Gateway."""
+        return Key(self.namespace, self.name)
+
+
+class Refusal(NamedTuple):
+    """A server that loses to an earlier one."""
+
+    server: ServerId
+    why: str
+
+
+class Served(NamedTuple):
+    """The servers of one socket, the oldest first, and those that are refused."""
+
+    family: Family
+    servers: tuple[ServerId, ...]
+    refused: tuple[Refusal, ...] = ()
+
+
+def edge_of(q: Q, workload: Workload, *, privileged: bool) -> Edge:
+    """What the listeners of a workload at the edge depend on."""
+    found = q.selecting(gateways, "", workload.labels)
+    return Edge(found, translated_ports(q, workload) if found else (), privileged)
+
+
+def server_of(q: Q, id: ServerId) -> Server | None:
+    """The server as it is written; None where the Gateway has changed meanwhile."""
+    found: Gateway | None = q.get(gateways, id.gateway)
+    return found.servers[id.number] if found is not None and id.number < len(found.servers) else None
+
+
+def without_effect(server: Server) -> tuple[str, str] | None:
+    """(field, why) of a server that is not served yet; None for one that is."""
+    protocol, tls = server.port.protocol, server.tls
+    if protocol in HTTP:
+        return None
+    if protocol != "HTTPS" or tls is None:
+        return "port.protocol", f"{protocol} is not served by gateways yet"
+    if tls.mode in (*PASSING, "ISTIO_MUTUAL"):
+        return "tls.mode", f"{tls.mode} is not served yet"
+    if not credentials_of(server):
+        return "tls", "certificates from files are not served"
+    return None
+
+
+def credentials_of(server: Server) -> tuple[str, ...]:
+    """The names of the Secrets with the certificates of a server."""
+    if server.tls is None:
+        return ()
+    single = server.tls.credential_name
+    return server.tls.credential_names if single is None else (single,)
+
+
+def server_names(server: Server) -> tuple[str, ...]:
+    """The names by which clients choose an encrypted server, sorted; ("*",) for one that takes any.
+
+    Proxies know wildcards of whole labels only.
+    """
+    hosts = {host.host for host in server.hosts}
+    return ("*",) if "*" in hosts else tuple(sorted(host for host in hosts if not is_partial(host)))
+
+
+@keyed
+def sockets(q: Q, edge: Edge) -> Plan:
+    """Socket -> the servers that want it."""
+    return group(q.fixed(*edge.gateways), _sockets, edge.ports, edge.privileged)
+
+
+@query
+def _sockets(
+    q: Q, ports: tuple[tuple[int, int], ...], privileged: bool, key: Key
+) -> tuple[tuple[Socket, ServerId], ...]:
+    found: Gateway | None = q.get(gateways, key)
+    if found is None:
+        return ()
+    targets = dict(ports)
+    out = []
+    for index, server in enumerate(found.servers):
+        socket = Socket(server.bind, targets.get(server.port.number, server.port.number))
+        if without_effect(server) is None and may_listen(socket.port, privileged=privileged):
+            out.append((socket, ServerId(found.meta.created, *key, index)))
+    return tuple(out)
+
+
+def may_listen(port: int, *, privileged: bool) -> bool:
+    """Whether a proxy can have a listener there."""
+    return port not in RESERVED and (privileged or port >= _UNPRIVILEGED)
+
+
+class _Claim(NamedTuple):
+    """What a server asks for on its socket."""
+
+    family: Family
+    names: tuple[str, ...]
+
+
+@query
+def _claim(q: Q, id: ServerId) -> _Claim | None:
+    server = server_of(q, id)
+    if server is None:
+        return None
+    if server.port.protocol in ENCRYPTED:
+        return _Claim("tls", server_names(server))
+    return _Claim("http", ())
+
+
+@query
+def served(q: Q, edge: Edge, socket: Socket) -> Served:
+    """Which servers have a socket, after conflicts."""
+    family: Family | None = None
+    owners: dict[str, ServerId] = {}
+    kept: list[ServerId] = []
+    refused: list[Refusal] = []
+    for id in q.keys(q.part(sockets, (edge,), socket)):
+        claim = q(_claim, id)
+        if claim is None:
+            continue
+        family = family or claim.family
+        why = _conflict(claim, family, kept, owners)
+        if why:
+            refused.append(Refusal(id, why))
+            continue
+        kept.append(id)
+        owners.update((name, id) for name in claim.names)
+    return Served(family or "http", tuple(kept), tuple(refused))
+
+
+def _conflict(claim: _Claim, family: Family, kept: list[ServerId], owners: dict[str, ServerId]) -> str:
+    """Why a server cannot be served beside the earlier ones; "" where it can."""
+    if claim.family != family:
+        first = kept[0]
+        speaks = "plaintext HTTP" if family == "http" else "TLS"
+        return f"Gateway {first.namespace}/{first.name} speaks {speaks} on this port"
+    if claim.family == "tls" and not claim.names:
+        return "none of its hosts can be told from others by name"
+    taken = next((name for name in claim.names if name in owners), None)
+    if taken is None:
+        return ""
+    return f"Gateway {owners[taken].namespace}/{owners[taken].name} serves {taken} on this port"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from controlplane.graph import Plan, Q, each, flat, keyed, query
 from controlplane.mesh.checks_mesh import mesh_config_problems
+from controlplane.mesh.checks_requests import request_authentication_problems
 from controlplane.mesh.checks_routes import virtual_service_problems
 from controlplane.mesh.checks_rules import destination_rule_problems
 from controlplane.mesh.checks_services import service_entry_problems, service_problems, sidecar_problems
@@ -16,6 +17,7 @@ from controlplane.model.keys import Key, Ref
 from controlplane.model.kinds import (
     destination_rules,
     mesh_configs,
+    request_authentications,
     service_entries,
     services,
     sidecars,
@@ -26,6 +28,7 @@ from controlplane.model.problem import Problem
 _CHECKED = {
     "DestinationRule": (destination_rules, destination_rule_problems),
     "MeshConfig": (mesh_configs, mesh_config_problems),
+    "RequestAuthentication": (request_authentications, request_authentication_problems),
     "Service": (services, service_problems),
     "ServiceEntry": (service_entries, service_entry_problems),
     "Sidecar": (sidecars, sidecar_problems),

@@ -7,9 +7,10 @@ from typing import NamedTuple
 from controlplane.graph import Q, query
 from controlplane.mesh.projections import Security
 from controlplane.mesh.settings import root_namespace
-from controlplane.model.jwks import NOBODYS_KEYS, key_sets
+from controlplane.model.jwks import NOBODYS_KEYS
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import request_authentications
+from controlplane.model.kinds.key_set import FetchedKeySet, key_set_key, key_sets
 from controlplane.model.kinds.request_authentication import JwtRule, RequestAuthentication, space_delimited
 
 Pairs = tuple[tuple[str, str], ...]
@@ -79,8 +80,15 @@ def _rules(q: Q, key: Key) -> tuple[JwtRule, ...]:
     return () if policy is None else policy.jwt_rules
 
 
+@query
+def _fetched(q: Q, uri: str) -> str:
+    """The keys alone: that a later attempt failed changes nothing for tokens."""
+    found: FetchedKeySet | None = q.get(key_sets, key_set_key(uri))
+    return "" if found is None else found.keys
+
+
 def _provider(q: Q, rule: JwtRule) -> JwtProvider:
-    fetched = q.get(key_sets, rule.keys_from) if rule.keys_from else None
+    fetched = q(_fetched, rule.keys_from) if rule.keys_from else ""
     return JwtProvider(
         issuer=rule.issuer,
         # As long as nothing was fetched every token of the issuer is refused, and nothing else is.

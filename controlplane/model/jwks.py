@@ -1,7 +1,7 @@
 """Key sets: what the tokens of an issuer are verified with, inline in an object or fetched from a URI.
 
 A key set is text here, canonical and of public keys alone, so that a provider which answers in another
-order changes nothing.  Those that are fetched are rows of `key_sets`, by URI.
+order changes nothing.
 """
 
 from __future__ import annotations
@@ -11,12 +11,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from controlplane.graph import Table
 from controlplane.model.hosts import host_fault, is_address
 from controlplane.model.jwk import canonical, nobodys_key, read_key
-
-key_sets = Table("jwks")
-"""URI -> key set as text.  A URI that was never fetched with success has no row."""
 
 DISCOVERY = "/.well-known/openid-configuration"
 """Where an issuer says what its `jwks_uri` is (OpenID Connect Discovery 1.0, section 4)."""

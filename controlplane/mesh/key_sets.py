@@ -1,0 +1,34 @@
+"""Which key sets have to be fetched: one row per URI that some RequestAuthentication names.
+
+All that are configured, not only those in force for a proxy that is connected: keys shall be there before
+the proxy is.
+"""
+
+from __future__ import annotations
+
+from controlplane.graph import Plan, Q, flat, keyed, query
+from controlplane.model.duration import SECOND
+from controlplane.model.keys import Key
+from controlplane.model.kinds import request_authentications
+from controlplane.model.kinds.request_authentication import RequestAuthentication
+
+DEFAULT_TIMEOUT = 5.0
+
+
+@keyed
+def wanted_key_sets(q: Q) -> Plan:
+    """URI -> seconds that a fetch may take; of several policies the first by name decides."""
+    return flat(q.members(request_authentications), _wanted)
+
+
+@query
+def _wanted(q: Q, key: Key) -> tuple[tuple[str, float], ...]:
+    policy: RequestAuthentication | None = q.get(request_authentications, key)
+    if policy is None:
+        return ()
+    found: dict[str, float] = {}
+    for rule in policy.jwt_rules:
+        if rule.keys_from:
+            seconds = DEFAULT_TIMEOUT if rule.timeout is None else rule.timeout / SECOND
+            found[rule.keys_from] = max(seconds, found.get(rule.keys_from, 0.0))
+    return tuple(sorted(found.items()))

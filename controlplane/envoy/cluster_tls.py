@@ -1,23 +1,22 @@
 """How a cluster's connections are secured, as a DestinationRule asks.
 
-Certificates are files at the proxy: there is no agent beside it that would serve them as secrets.
-ISTIO_MUTUAL is served in plaintext as long as this control plane issues no certificates; the rule is
-then reported (`controlplane.mesh.rules.unsupported`).
+The certificates of SIMPLE and MUTUAL are files at the proxy: there is no agent beside it that would serve
+them as secrets.  Those of ISTIO_MUTUAL, and of what nobody says anything about, are the mesh's own
+(`controlplane.envoy.cluster_mutual`).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from controlplane.envoy import pb
-from controlplane.model.hosts import is_address
+from controlplane.envoy.cluster_mutual import Mutual, match_endpoints, san_type, upstream_tls
 from controlplane.model.kinds.destination_rule import TrafficPolicy
 from controlplane.model.kinds.tls import ClientTLSSettings
 
 SYSTEM_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
 """Where Debian and Ubuntu, and so Envoy's own images, keep the public authorities."""
 
-_San = pb.tls_common.SubjectAltNameMatcher
 _ORIGINATED = ("SIMPLE", "MUTUAL")
 
 
@@ -26,15 +25,30 @@ def names_by_request(tls: ClientTLSSettings | None) -> bool:
     return tls is not None and tls.mode in _ORIGINATED and not tls.sni
 
 
-def apply_security(cluster: Any, policy: TrafficPolicy, names: tuple[str, ...], *, http2: bool) -> None:
-    """Write the transport socket, if connections are not plain TCP.
+class Security(NamedTuple):
+    """`names` are the service's own subjectAltNames, for rules that give none.
 
-    `names` are the service's own subjectAltNames, for rules that give none.
+    `mutual` None: mutual TLS of the mesh is not used; `alpn` is what it offers.
     """
-    socket = _tls(policy.tls, names, http2=http2)
-    if policy.proxy_protocol is not None:
-        socket = _announced(policy.proxy_protocol, socket)
-    if socket is not None:
+
+    names: tuple[str, ...] = ()
+    mutual: Mutual | None = None
+    alpn: tuple[str, ...] = ()
+
+
+def apply_security(cluster: Any, policy: TrafficPolicy, security: Security, *, http2: bool) -> None:
+    """Write the transport socket, if connections are not plain TCP, or both where endpoints choose."""
+    mutual = security.mutual
+    if mutual is None:
+        socket = _tls(policy.tls, security.names, http2=http2)
+    else:
+        socket = upstream_tls(mutual, security.alpn)
+    announced = policy.proxy_protocol
+    if announced is not None:
+        socket = _announced(announced, socket)
+    if mutual is not None and mutual.by_endpoint:
+        match_endpoints(cluster, socket, _plain() if announced is None else _announced(announced, None))
+    elif socket is not None:
         cluster.transport_socket.CopyFrom(socket)
 
 
@@ -63,21 +77,18 @@ def _validate(validation: Any, tls: ClientTLSSettings, names: tuple[str, ...]) -
     if tls.ca_crl:
         validation.crl.filename = tls.ca_crl
     for name in tls.subject_alt_names or names:
-        matcher = validation.match_typed_subject_alt_names.add(san_type=_san_type(name))
+        matcher = validation.match_typed_subject_alt_names.add(san_type=san_type(name))
         matcher.matcher.exact = name
 
 
-def _san_type(name: str) -> int:
-    if "://" in name:
-        return int(_San.URI)
-    return int(_San.IP_ADDRESS if is_address(name) else _San.DNS)
+def _plain() -> Any:
+    raw = pb.pack(pb.raw_buffer.RawBuffer())
+    return pb.base.TransportSocket(name="envoy.transport_sockets.raw_buffer", typed_config=raw)
 
 
 def _announced(version: str, inner: Any | None) -> Any:
     """The PROXY protocol's header in front of whatever the inner socket sends."""
-    raw = pb.pack(pb.raw_buffer.RawBuffer())
-    inner = inner or pb.base.TransportSocket(name="envoy.transport_sockets.raw_buffer", typed_config=raw)
-    outer = pb.upstream_proxy_protocol.ProxyProtocolUpstreamTransport(transport_socket=inner)
+    outer = pb.upstream_proxy_protocol.ProxyProtocolUpstreamTransport(transport_socket=inner or _plain())
     outer.config.version = pb.proxy_protocol.ProxyProtocolConfig.Version.Value(version)
     name = "envoy.transport_sockets.upstream_proxy_protocol"
     return pb.base.TransportSocket(name=name, typed_config=pb.pack(outer))

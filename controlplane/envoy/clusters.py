@@ -2,7 +2,8 @@
 
 Outbound, each service port has a cluster, and one more per subset of the DestinationRule in force.
 A scope's map only chooses: clusters are built per service and rules, and shared by all scopes.  The
-clusters of common services are in one map for the whole mesh.
+clusters of common services are in one map for the whole mesh; in two, for clients with and without a
+certificate of their own (`mutual`).
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from controlplane.envoy import pb
+from controlplane.envoy.alpn import offered
 from controlplane.envoy.cluster_metadata import describe_outbound
+from controlplane.envoy.cluster_mutual import mutual_tls
 from controlplane.envoy.cluster_policy import apply_policy
 from controlplane.envoy.cluster_protocol import apply_protocol, speaks_http2
 from controlplane.envoy.cluster_specs import Spec, cluster_specs
-from controlplane.envoy.cluster_tls import apply_security, names_by_request
+from controlplane.envoy.cluster_tls import Security, apply_security, names_by_request
 from controlplane.envoy.endpoints import localities
 from controlplane.envoy.inbound_clusters import edge_clusters, inbound_clusters, static_clusters
 from controlplane.envoy.resource import Resource, resource
@@ -43,49 +46,52 @@ _DNS_JITTER = 100_000_000
 
 
 @keyed
-def common_clusters(q: Q) -> Plan:
+def common_clusters(q: Q, mutual: bool) -> Plan:
     """Cluster name -> Resource, for the services that look the same to everybody."""
-    return flat(common_services(q), _common_clusters)
+    return flat(common_services(q), _common_clusters, mutual)
 
 
 @query
-def _common_clusters(q: Q, id: ServiceId) -> tuple[tuple[str, Resource], ...]:
+def _common_clusters(q: Q, mutual: bool, id: ServiceId) -> tuple[tuple[str, Resource], ...]:
     rule = q(common_rule, id)
-    return q(service_clusters, id, rule or (), None)
+    return q(service_clusters, id, rule or (), None, mutual)
 
 
 @keyed
-def particular_clusters(q: Q, scope: Scope) -> Plan:
+def particular_clusters(q: Q, scope: Scope, mutual: bool) -> Plan:
     """Cluster name -> Resource, for the other services that the scope sees."""
-    return flat(q.map(particular_services, scope), _clusters_in_scope, scope)
+    return flat(q.map(particular_services, scope), _clusters_in_scope, scope, mutual)
 
 
 @query
-def _clusters_in_scope(q: Q, scope: Scope, id: ServiceId) -> tuple[tuple[str, Resource], ...]:
-    return q(service_clusters, id, rule_of(q, scope, id), limited_ports(q, scope, id))
+def _clusters_in_scope(q: Q, scope: Scope, mutual: bool, id: ServiceId) -> tuple[tuple[str, Resource], ...]:
+    return q(service_clusters, id, rule_of(q, scope, id), limited_ports(q, scope, id), mutual)
 
 
 def cluster_maps(view: ProxyView) -> Maps:
     """The maps that hold a proxy's clusters between them: no name is in two of them."""
-    common: Maps = ((common_clusters, ()),) if view.scope.sidecar is None else ()
+    common: Maps = ((common_clusters, (view.mutual,)),) if view.scope.sidecar is None else ()
     inbound: Maps = () if view.inbound is None else ((inbound_clusters, (view.inbound,)),)
     static = static_clusters if view.gateway is None else edge_clusters
-    return (*common, (particular_clusters, (view.scope,)), *inbound, (static, ()))
+    return (*common, (particular_clusters, (view.scope, view.mutual)), *inbound, (static, ()))
 
 
 @query
 def service_clusters(
-    q: Q, id: ServiceId, rule: tuple[Key, ...], ports: tuple[int, ...] | None
+    q: Q, id: ServiceId, rule: tuple[Key, ...], ports: tuple[int, ...] | None, mutual: bool
 ) -> tuple[tuple[str, Resource], ...]:
     """The (name, cluster) pairs of a service under these DestinationRules."""
     specs = q(cluster_specs, id, rule, ports)
-    pairs = ((spec.name, q(cluster, id, rule, spec)) for spec in specs)
+    pairs = ((spec.name, q(cluster, id, rule, spec, mutual)) for spec in specs)
     return tuple((name, built) for name, built in pairs if built is not None)
 
 
 @query
-def cluster(q: Q, id: ServiceId, rule: tuple[Key, ...], spec: Spec) -> Resource | None:
-    """One outbound cluster; None for one by DNS that has no name to resolve."""
+def cluster(q: Q, id: ServiceId, rule: tuple[Key, ...], spec: Spec, mutual: bool) -> Resource | None:
+    """One outbound cluster; None for one by DNS that has no name to resolve.
+
+    `mutual`: the client has a certificate, with which it may speak mutual TLS.
+    """
     found = q(service, id)
     port = None if found is None else found.port(spec.port)
     if found is None or port is None:
@@ -103,7 +109,12 @@ def cluster(q: Q, id: ServiceId, rule: tuple[Key, ...], spec: Spec) -> Resource 
     http2 = speaks_http2(port.protocol, policy.connection_pool, defaults.h2_upgrade)
     apply_policy(message, policy, defaults)
     apply_protocol(message, port.protocol, policy, http2=http2, auto_sni=names_by_request(policy.tls))
-    apply_security(message, policy, found.subject_alt_names, http2=http2)
+    security = Security(
+        found.subject_alt_names,
+        mutual_tls(q, found, spec, policy.tls) if mutual else None,
+        offered(port.protocol, http2=http2),
+    )
+    apply_security(message, policy, security, http2=http2)
     describe_outbound(message, found, port.number, spec.subset, merged)
     return resource(CLUSTER, spec.name, message, (spec.name,) if spec.discovery == "EDS" else ())
 

@@ -22,6 +22,11 @@ from controlplane.mesh.service import ServiceId
 from controlplane.model.keys import Key
 from controlplane.model.locality import Locality
 
+SOCKET_MATCH = "envoy.transport_socket_match"
+TLS_MODE = "tlsMode"
+MUTUAL = "istio"
+"""What an endpoint's metadata says if it takes mutual TLS."""
+
 Maps: TypeAlias = tuple[tuple[Keyed[...], tuple[Any, ...]], ...]
 
 
@@ -97,5 +102,8 @@ def _write(message: Any, endpoint: Endpoint) -> None:
         address.socket_address.address = endpoint.address
         address.socket_address.port_value = endpoint.port
     message.load_balancing_weight.value = endpoint.weight
+    if endpoint.mutual:
+        # Chooses the transport socket of clusters that have one for it; to others it means nothing.
+        message.metadata.filter_metadata[SOCKET_MATCH][TLS_MODE] = MUTUAL
     if not endpoint.healthy:
         message.health_status = pb.health_check.UNHEALTHY

@@ -74,8 +74,9 @@ def downstream_tls(settings: MeshTls) -> Any:
     # Never "istio", which clients name too: chosen, it would say nothing about which HTTP is spoken.
     common.alpn_protocols.extend(_HTTP_SERVED)
     limit_versions(common.tls_params, settings)
+    uri = pb.tls_common.SubjectAltNameMatcher.URI
     prefixes = (f"spiffe://{domain}/" for domain in settings.trust_domains)
-    add_secrets(common, [pb.string_matcher.StringMatcher(prefix=prefix) for prefix in prefixes])
+    add_secrets(common, [(uri, pb.string_matcher.StringMatcher(prefix=prefix)) for prefix in prefixes])
     return pb.base.TransportSocket(name="envoy.transport_sockets.tls", typed_config=pb.pack(context))
 
 
@@ -89,15 +90,18 @@ def limit_versions(params: Any, settings: MeshTls) -> None:
     params.ecdh_curves.extend(settings.ecdh_curves)
 
 
-def add_secrets(common: Any, peers: list[Any]) -> None:
-    """The proxy's own certificate and the mesh's roots, by SDS; `peers` match the other side's SPIFFE ID."""
+def add_secrets(common: Any, peers: list[tuple[int, Any]]) -> None:
+    """The proxy's own certificate and the mesh's roots, by SDS.
+
+    `peers` match the names in the other side's certificate, of which one must: (kind of name, matcher).
+    """
     _secret(common.tls_certificate_sds_secret_configs.add(), DEFAULT)
     combined = common.combined_validation_context
-    for matcher in peers:
-        combined.default_validation_context.match_typed_subject_alt_names.add(
-            san_type=pb.tls_common.SubjectAltNameMatcher.URI, matcher=matcher
-        )
     combined.default_validation_context.SetInParent()
+    for san_type, matcher in peers:
+        combined.default_validation_context.match_typed_subject_alt_names.add(
+            san_type=san_type, matcher=matcher
+        )
     _secret(combined.validation_context_sds_secret_config, ROOT_CA)
 
 

@@ -17,7 +17,8 @@ class Endpoint:
     """`address` is an IP, a DNS name or unix:///path (then `port` is 0).
 
     `healthy` False: not ready; it gets no traffic but is known.  `weight` counts from 1; `network` ""
-    is the default network; `hostname` is the pod's name within a headless service.
+    is the default network; `hostname` is the pod's name within a headless service.  `mutual`: a sidecar
+    with a certificate stands before it, and takes mutual TLS there.
     """
 
     address: str
@@ -29,6 +30,17 @@ class Endpoint:
     service_account: str = ""
     network: str = ""
     hostname: str = ""
+    mutual: bool = False
+
+
+TLS_MODE = "security.istio.io/tlsMode"
+"""The label by which an injector says that a workload has a sidecar with a certificate."""
+
+
+def said_mutual(labels: Labels, default: bool = False) -> bool:
+    """Whether the labels say that mutual TLS is taken; `default` where they do not say."""
+    mode = next((value for name, value in labels if name == TLS_MODE), "")
+    return mode == "istio" if mode else default
 
 
 def distinct(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:

@@ -1,15 +1,21 @@
-"""Endpoints: who answers for a port of a service, whole or by subset."""
+"""Endpoints: who answers for a port of a service, whole or by subset, and as whom."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from controlplane.graph import Q, contains, query
 from controlplane.mesh.endpoint import Endpoint, distinct
 from controlplane.mesh.kubernetes_endpoints import kubernetes_endpoints
+from controlplane.mesh.peer_authentication import takes_mutual
 from controlplane.mesh.selected_endpoints import entry_endpoints
 from controlplane.mesh.service import ServiceId, service
+from controlplane.mesh.settings import mesh_tls
+from controlplane.model.identity import Identity
 from controlplane.model.keys import Key, Labels
 
-__all__ = ["Endpoint", "endpoints", "subset_endpoints"]
+__all__ = ["Endpoint", "all_mutual", "endpoints", "server_identities", "subset_endpoints"]
 
 
 @query
@@ -21,11 +27,37 @@ def endpoints(q: Q, id: ServiceId, port_number: int) -> tuple[Endpoint, ...]:
         return ()
     key = Key(found.source.namespace, found.source.name)
     if found.source.kind == "Service":
-        return distinct(kubernetes_endpoints(q, key, port))
-    return distinct(entry_endpoints(q, key, id.host, port))
+        return distinct(_allowed(q, key.namespace, kubernetes_endpoints(q, key, port)))
+    return distinct(_allowed(q, key.namespace, entry_endpoints(q, key, id.host, port)))
+
+
+def _allowed(q: Q, namespace: str, found: Iterable[Endpoint]) -> Iterator[Endpoint]:
+    """The endpoints, of which those take no mutual TLS that a PeerAuthentication disables it for."""
+    takes = q(takes_mutual, namespace)
+    for endpoint in found:
+        refused = endpoint.mutual and not takes.at(endpoint.labels, endpoint.port)
+        yield replace(endpoint, mutual=False) if refused else endpoint
 
 
 @query
 def subset_endpoints(q: Q, id: ServiceId, port_number: int, labels: Labels) -> tuple[Endpoint, ...]:
     """Those endpoints whose labels contain a subset's."""
     return tuple(e for e in q(endpoints, id, port_number) if contains(e.labels, labels))
+
+
+@query
+def server_identities(q: Q, id: ServiceId, port_number: int) -> tuple[str, ...]:
+    """The SPIFFE IDs that a server of this port may have, sorted; () where nothing is known.
+
+    Endpoints come and go all day, and the accounts that they run under hardly ever change.
+    """
+    accounts = {endpoint.service_account for endpoint in q(endpoints, id, port_number)} - {""}
+    domains = q(mesh_tls).trust_domains
+    return tuple(sorted(Identity(d, id.namespace, a).spiffe for d in domains for a in accounts))
+
+
+@query
+def all_mutual(q: Q, id: ServiceId, port_number: int) -> bool:
+    """Whether the port has endpoints and every one of them takes mutual TLS."""
+    found = q(endpoints, id, port_number)
+    return bool(found) and all(endpoint.mutual for endpoint in found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from controlplane.graph import Q, query
-from controlplane.mesh.endpoint import NOWHERE, Endpoint
+from controlplane.mesh.endpoint import NOWHERE, Endpoint, said_mutual
 from controlplane.mesh.selected_endpoints import from_workloads
 from controlplane.mesh.service import Port
 from controlplane.mesh.workload import node_locality, pod_facts
@@ -100,6 +100,7 @@ def _endpoint(q: Q, address: str, port: int, pod: Key | None, said: SliceEndpoin
         service_account="" if facts is None else facts.service_account,
         network="" if facts is None else facts.network,
         hostname=said.hostname or "",
+        mutual=facts is not None and said_mutual(facts.labels),
     )
 
 

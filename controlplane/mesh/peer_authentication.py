@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from controlplane.graph import Q, query
+from controlplane.graph import Q, contains, query
 from controlplane.mesh.settings import root_namespace
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import peer_authentications
@@ -32,6 +32,23 @@ class PeerModes(NamedTuple):
     def at(self, port: int) -> str:
         """The mode of one port of the workload."""
         return dict(self.ports).get(port, self.default)
+
+
+class TakesMutual(NamedTuple):
+    """Whether workloads of a namespace take mutual TLS: by default, and as the oldest policy for them says.
+
+    `chosen` are (selector, default, ports where that differs) of the policies with a selector, by age.
+    """
+
+    default: bool
+    chosen: tuple[tuple[Labels, bool, tuple[int, ...]], ...] = ()
+
+    def at(self, labels: Labels, port: int) -> bool:
+        """Whether a workload with these labels takes it on one of its ports."""
+        for selector, default, others in self.chosen:
+            if contains(labels, selector):
+                return default != (port in others)
+        return self.default
 
 
 def peer_policies(q: Q, namespace: str, labels: Labels) -> tuple[Key, ...]:
@@ -78,11 +95,21 @@ def peer_modes(q: Q, policies: tuple[Key, ...]) -> PeerModes:
 
 
 @query
-def namespace_mode(q: Q, namespace: str) -> str:
-    """What workloads of a namespace take that no policy of their own holds for."""
-    return q(peer_modes, q(namespace_policies, namespace)).default
+def takes_mutual(q: Q, namespace: str) -> TakesMutual:
+    """What clients need to know of a namespace: it is the same for PERMISSIVE and STRICT."""
+    general = q(namespace_policies, namespace)
+    default = q(peer_modes, general).default != "DISABLE"
+    if namespace == q(root_namespace):
+        return TakesMutual(default)
+    found: list[tuple[str, Key, Labels]] = []
+    for key in q.index(peer_authentications, "namespace", namespace):
+        policy: PeerAuthentication = q.get(peer_authentications, key)
+        if policy.selector:
+            found.append((policy.meta.created, key, policy.selector))
+    return TakesMutual(default, tuple(_taken(q, (key, *general), labels) for _, key, labels in sorted(found)))
 
 
-def workload_mode(q: Q, namespace: str, labels: Labels, port: int) -> str:
-    """What a workload takes on one of its ports."""
-    return q(peer_modes, peer_policies(q, namespace, labels)).at(port)
+def _taken(q: Q, policies: tuple[Key, ...], selector: Labels) -> tuple[Labels, bool, tuple[int, ...]]:
+    modes = q(peer_modes, policies)
+    default = modes.default != "DISABLE"
+    return selector, default, tuple(port for port, mode in modes.ports if (mode != "DISABLE") != default)

@@ -260,7 +260,5 @@ def _unsupported_blocks(path: str, policy: TrafficPolicy | PortTrafficPolicy) ->
         yield f"{path}.loadBalancer.localityLbSetting"
     if balancer is not None and balancer.zone_aware_lb_setting is not None:
         yield f"{path}.loadBalancer.zoneAwareLbSetting"
-    if tls is not None and tls.mode == "ISTIO_MUTUAL":
-        yield f"{path}.tls.mode"
     if tls is not None and tls.credential_name:
         yield f"{path}.tls.credentialName"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.graph import Q
-from controlplane.mesh.endpoint import Endpoint
+from controlplane.mesh.endpoint import Endpoint, said_mutual
 from controlplane.mesh.service import Port
 from controlplane.mesh.workload import pod_facts, pod_state
 from controlplane.model.hosts import is_address
@@ -59,6 +59,8 @@ def of_entry(spec: WorkloadEntrySpec, labels: Labels, port: Port) -> Endpoint:
         weight=spec.weight or 1,
         service_account=spec.service_account or "",
         network=spec.network or "",
+        # Who is given a service account has a certificate for it, if nothing else is said.
+        mutual=said_mutual(labels, default=bool(spec.service_account)),
     )
 
 
@@ -86,4 +88,5 @@ def _of_pod(q: Q, key: Key, port: Port, publish_unready: bool) -> Endpoint | Non
         healthy=state.ready or publish_unready,
         service_account=facts.service_account,
         network=facts.network,
+        mutual=said_mutual(facts.labels),
     )

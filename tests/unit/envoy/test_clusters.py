@@ -111,7 +111,7 @@ def test_subsets_add_clusters_that_override_block_by_block() -> None:
 
 def test_edsclusters_refer_to_their_endpoints() -> None:
     world = World(service("reviews", "http=80") + entry("resolution: DNS"))
-    found = world.map(common_clusters)
+    found = world.map(common_clusters, False)
     assert {name: resource.refs for name, resource in found.items()} == {
         "outbound|80||db.example.com": (),
         f"outbound|80||{REVIEWS}": (f"outbound|80||{REVIEWS}",),
@@ -437,7 +437,7 @@ def test_a_service_entrys_own_names_are_checked() -> None:
 
 
 @pytest.mark.parametrize("mode", ["DISABLE", "ISTIO_MUTUAL"])
-def test_plaintext(mode: str) -> None:
+def test_plaintext_to_clients_without_a_certificate(mode: str) -> None:
     assert not one(f"{{tls: {{mode: {mode}}}}}").HasField("transport_socket")
 
 
@@ -453,21 +453,21 @@ def test_the_proxy_protocol_wraps_what_is_inside() -> None:
 
 def test_equal_scopes_share_bytes_and_unequal_rules_part() -> None:
     world = World(service("reviews", "http=80") + service("ratings", "http=80"))
-    world.map(common_clusters)
-    assert world.map(particular_clusters, Scope("one")) == {}
+    world.map(common_clusters, False)
+    assert world.map(particular_clusters, Scope("one"), False) == {}
     world.apply(rule("{loadBalancer: {simple: RANDOM}}", namespace="one"))
     name = f"outbound|80||{REVIEWS}"
     assert world.outbound("one")[name].lb_policy == Cluster.RANDOM
     assert world.outbound("two")[name].lb_policy == Cluster.LEAST_REQUEST
     assert (
-        world.map(particular_clusters, Scope("two"))[name]
-        is world.map(particular_clusters, Scope("three"))[name]
+        world.map(particular_clusters, Scope("two"), False)[name]
+        is world.map(particular_clusters, Scope("three"), False)[name]
     )
 
 
 def test_endpoints_change_no_cluster() -> None:
     world = World(service("reviews", "http=80") + slice_of("reviews", "10.0.0.1"))
-    world.map(common_clusters)
+    world.map(common_clusters, False)
     with world.counting() as runs:
         world.apply(slice_of("reviews", "10.0.0.1, 10.0.0.2") + pod("x", "10.0.0.9", "app: reviews"))
     assert not [name for name in runs if name.startswith("clusters.")]
@@ -475,21 +475,21 @@ def test_endpoints_change_no_cluster() -> None:
 
 def test_a_label_of_a_service_changes_no_bytes() -> None:
     world = World(service("reviews", "http=80"))
-    before = world.map(common_clusters)
+    before = world.map(common_clusters, False)
     world.apply(
         service("reviews", "http=80").replace("namespace: default,", "namespace: default, labels: {a: b},")
     )
-    world.map(common_clusters)
-    assert world.changed(common_clusters) == (set(), set())
-    assert world.map(common_clusters) == before
+    world.map(common_clusters, False)
+    assert world.changed(common_clusters, False) == (set(), set())
+    assert world.map(common_clusters, False) == before
 
 
 def test_an_edit_of_a_rule_builds_the_clusters_of_its_host_alone() -> None:
     objects = "".join(service(f"s{n}", "http=80") for n in range(20)) + service("reviews", "http=80")
     world = World(objects + rule("{loadBalancer: {simple: RANDOM}}"))
-    world.map(common_clusters)
+    world.map(common_clusters, False)
     with world.counting() as runs:
         world.apply(rule("{loadBalancer: {simple: ROUND_ROBIN}}"))
     assert runs["clusters.cluster"] == 1
-    world.map(common_clusters)
-    assert world.changed(common_clusters) == ({f"outbound|80||{REVIEWS}"}, set())
+    world.map(common_clusters, False)
+    assert world.changed(common_clusters, False) == ({f"outbound|80||{REVIEWS}"}, set())

@@ -154,11 +154,13 @@ def test_a_destination_rule_that_an_older_one_overrules() -> None:
 
 
 def test_port_levels_of_ports_that_do_not_exist_and_fields_without_effect() -> None:
-    policy = "trafficPolicy: {tls: {mode: ISTIO_MUTUAL}, portLevelSettings: [{port: {number: 81}}]}"
+    policy = (
+        "trafficPolicy: {tunnel: {targetHost: a.b, targetPort: 1}, portLevelSettings: [{port: {number: 81}}]}"
+    )
     assert found(World(REVIEWS + rule("a", policy))) == [
         "DestinationRule/a spec.trafficPolicy.portLevelSettings[0].port.number: "
         f"service {HOST} has no port 81",
-        "DestinationRule/a spec.trafficPolicy.tls.mode: is not supported yet and has no effect",
+        "DestinationRule/a spec.trafficPolicy.tunnel: is not supported yet and has no effect",
     ]
 
 
@@ -228,7 +230,7 @@ def test_fields_without_effect_are_named() -> None:
     without = "is not supported yet and has no effect"
     world = World(
         service("reviews", "http=80", extra="internalTrafficPolicy: Local\ntrafficDistribution: PreferClose")
-        + rule("reviews", "trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}")
+        + rule("reviews", "trafficPolicy: {tls: {mode: SIMPLE, credentialName: c}}")
         + route("web", "  tcp: [{match: [{sourceSubnet: 10.0.0.0/8}], route: [*to]}]".replace("*to", TO))
         + route("shop", "  http: [{delegate: {name: part}}]", hosts="[shop]")
         + route("part", f"  http: [{{route: [{TO}]}}]", hosts="[]")
@@ -244,7 +246,7 @@ spec:
 """
     )
     assert found(world) == [
-        f"DestinationRule/reviews spec.trafficPolicy.tls.mode: {without}",
+        f"DestinationRule/reviews spec.trafficPolicy.tls.credentialName: {without}",
         f"Service/reviews spec.internalTrafficPolicy: {without}",
         f"Service/reviews spec.trafficDistribution: {without}",
         f"Sidecar/side spec.ingress[0].bind: {without}",

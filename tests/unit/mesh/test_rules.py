@@ -188,17 +188,17 @@ def test_unsupported_fields_are_named_by_path() -> None:
         "a",
         "reviews",
         spec="""trafficPolicy:
-    tls: {mode: ISTIO_MUTUAL}
+    tls: {mode: SIMPLE, credentialName: a}
     loadBalancer: {localityLbSetting: {enabled: true}}
   subsets:
   - name: v1
-    trafficPolicy: {portLevelSettings: [{port: {number: 80}, tls: {mode: ISTIO_MUTUAL}}]}
+    trafficPolicy: {portLevelSettings: [{port: {number: 80}, tls: {mode: SIMPLE, credentialName: a}}]}
 """,
     )
     world = World(text)
     found = world.graph.rows(destination_rules).values[Key("prod", "a")]
     assert unsupported(found) == (
         "trafficPolicy.loadBalancer.localityLbSetting",
-        "trafficPolicy.tls.mode",
-        "subsets[0].trafficPolicy.portLevelSettings[0].tls.mode",
+        "trafficPolicy.tls.credentialName",
+        "subsets[0].trafficPolicy.portLevelSettings[0].tls.credentialName",
     )

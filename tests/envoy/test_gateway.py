@@ -1,0 +1,211 @@
+"""A real Envoy as a gateway: what the seeds' exercises ask of one, over plaintext and over TLS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controlplane.lab.fetch import Answer, Target, fetch
+from controlplane.lab.plane import Plane, start_plane
+from controlplane.lab.pods import App, Lab, Pod, PodSpec, Sidecar
+from controlplane.lab.waiting import wait_until
+from tests.support.envoys import MARKS, laboratory
+
+pytestmark = MARKS
+
+NUMERIC = Path(__file__).parents[1] / "support" / "numeric.py"
+GATEWAY, SHOP, NUMBERS = "10.244.0.10", "10.244.0.11", "10.244.0.12"
+
+MESH = f"""
+apiVersion: v1
+kind: Service
+metadata: {{name: istio-ingressgateway, namespace: edge}}
+spec:
+  clusterIP: 10.96.0.20
+  selector: {{istio: ingressgateway}}
+  ports:
+  - {{name: http, port: 80, targetPort: 8080}}
+  - {{name: https, port: 443, targetPort: 8443}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: gw, namespace: edge, labels: {{istio: ingressgateway}}}}
+spec: {{serviceAccountName: ingress, containers: [{{name: proxy}}]}}
+status: {{podIP: {GATEWAY}, phase: Running, conditions: [{{type: Ready, status: "True"}}]}}
+"""
+
+
+def backend(name: str, address: str) -> str:
+    return f"""---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: prod}}
+spec:
+  clusterIP: 10.96.1.{address.rpartition(".")[2]}
+  ports: [{{name: http, port: 8080}}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: {name}-a, namespace: prod, labels: {{kubernetes.io/service-name: {name}}}}}
+addressType: IPv4
+ports: [{{name: http, port: 8080}}]
+endpoints: [{{addresses: [{address}], conditions: {{ready: true}}}}]
+"""
+
+
+class Scene:
+    """A gateway, two applications and a client, and the folder that says what they are."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        # Who asks on the socket is who he says he is: what is tested here is not identity.
+        self.plane: Plane = start_plane(lab.site, ("--trust-loopback-identities", "true"))
+        self.write("mesh", MESH + backend("shop", SHOP) + backend("numbers", NUMBERS))
+        self.plane.wait_ready()
+        sidecar = Sidecar(self.plane.address, stats=("listener", "cluster_manager"))
+        labels = {"istio": "ingressgateway"}
+        gateway = PodSpec("gw", "edge", GATEWAY, labels, "ingress", kind="router")
+        self.gateway: Pod = lab.start(gateway, sidecar)
+        for name, address in (("shop", SHOP), ("numbers", NUMBERS)):
+            app = App(NUMERIC, (name, "8080"), port=8080)
+            lab.start(PodSpec(name, "prod", address, app=app), None)
+        self.client: Pod = lab.start(PodSpec("client", "outside", "10.244.0.13"), None)
+        lab.wait_ready()
+
+    def write(self, name: str, text: str) -> None:
+        """Put a file of objects into the watched folder, or replace it at once."""
+        new = self.lab.directory / f"{name}.new"
+        new.write_text(text)
+        new.rename(self.plane.config / f"{name}.yaml")
+
+    def delete(self, name: str) -> None:
+        (self.plane.config / f"{name}.yaml").unlink()
+
+    def get(self, path: str, host: str = "anything.example.com", port: int = 8080) -> Answer | None:
+        """One request of the client to the gateway; None where nobody takes it."""
+        target = Target(self.client.netns, GATEWAY, port)
+        try:
+            return fetch(target, path, headers={"Host": host})
+        except ConnectionError:
+            return None
+
+    def status(self, path: str, host: str = "anything.example.com", port: int = 8080) -> int | None:
+        answer = self.get(path, host, port)
+        return None if answer is None else answer.status
+
+    def becomes(self, status: int | None, path: str, host: str = "anything.example.com") -> bool:
+        """Whether a request is answered so, soon."""
+        return wait_until(lambda: self.status(path, host) == status, 10)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    with laboratory(tmp_path_factory.mktemp("gateway")) as lab:
+        yield Scene(lab)
+
+
+@pytest.fixture(autouse=True)
+def clean(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Each test has the folder to itself, and no Envoy may have refused anything."""
+    yield
+    scene: Scene = request.getfixturevalue("scene")
+    assert scene.gateway.admin.rejected() == {}
+    for file in scene.plane.config.glob("*.yaml"):
+        if file.name != "mesh.yaml":
+            file.unlink()
+    assert wait_until(lambda: scene.status("/") is None, 10)
+
+
+# What the first of the seeds asks for.
+INCREMENT = """
+apiVersion: networking.istio.io/v1alpha3
+kind: Gateway
+metadata: {name: devsecopsgateway, namespace: prod}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - port: {number: 80, name: http, protocol: HTTP}
+    hosts: ["*"]
+---
+apiVersion: networking.istio.io/v1alpha3
+kind: VirtualService
+metadata: {name: devsecopsnumeric, namespace: prod}
+spec:
+  hosts: ["*"]
+  gateways: [devsecopsgateway]
+  http:
+  - match:
+    - uri: {prefix: /increment}
+    - uri: {exact: /}
+    route: [{destination: {host: numbers, port: {number: 8080}}}]
+"""
+
+
+def test_a_prefix_and_an_exact_path(scene: Scene) -> None:
+    assert scene.status("/") is None
+    scene.write("increment", INCREMENT)
+    assert scene.becomes(200, "/")
+    answer = scene.get("/increment/22")
+    assert answer is not None
+    assert (answer.status, answer.body) == (200, b"23")
+    assert answer.headers["server"] == "istio-envoy"
+    root = scene.get("/")
+    assert root is not None
+    assert root.body == b"numbers"
+    assert scene.status("/elsewhere") == 404
+    # Without the exact match there is nothing at the root.
+    scene.write("increment", INCREMENT.replace("    - uri: {exact: /}\n", ""))
+    assert scene.becomes(404, "/")
+    assert scene.status("/increment/1") == 200
+
+
+def test_who_calls_is_told_and_not_believed(scene: Scene) -> None:
+    scene.write("increment", INCREMENT.replace("{exact: /}", "{prefix: /}"))
+    assert scene.becomes(200, "/seen")
+    target = Target(scene.client.netns, GATEWAY, 8080)
+    forged = {"X-Forwarded-Client-Cert": "URI=spiffe://cluster.local/ns/x/sa/y", "X-Forwarded-For": "1.2.3.4"}
+    seen = fetch(target, "/seen", headers=forged).json()
+    assert "x-forwarded-client-cert" not in seen
+    assert seen["x-forwarded-for"] == "1.2.3.4,10.244.0.13"
+    assert seen["x-forwarded-proto"] == "http"
+
+
+def test_readiness_is_answered_beside_all_that(scene: Scene) -> None:
+    target = Target(scene.client.netns, GATEWAY, 15021)
+    assert fetch(target, "/healthz/ready").status == 200
+
+
+TWO_HOSTS = (
+    INCREMENT.replace('hosts: ["*"]\n  gateways', "hosts: [numbers.example.com]\n  gateways")
+    + """
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: shop, namespace: prod}
+spec:
+  hosts: [shop.example.com]
+  gateways: [prod/devsecopsgateway]
+  http: [{route: [{destination: {host: shop}}]}]
+"""
+)
+
+
+def test_hosts_are_told_apart_and_nobodys_is_404(scene: Scene) -> None:
+    scene.write("hosts", TWO_HOSTS)
+    assert scene.becomes(200, "/", "shop.example.com")
+    bodies = [scene.get("/", host) for host in ("shop.example.com:80", "NUMBERS.example.com")]
+    assert [answer.body for answer in bodies if answer is not None] == [b"shop", b"numbers"]
+    assert scene.status("/", "nobodys.example.com") == 404
+
+
+def test_plaintext_is_sent_to_https(scene: Scene) -> None:
+    scene.write(
+        "redirect",
+        INCREMENT.replace('hosts: ["*"]\n---', 'hosts: ["*"]\n    tls: {httpsRedirect: true}\n---'),
+    )
+    assert scene.becomes(301, "/increment/1", "shop.example.com")
+    answer = scene.get("/increment/1?a=b", "shop.example.com")
+    assert answer is not None
+    assert answer.headers["location"] == "https://shop.example.com/increment/1?a=b"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any, get_args
@@ -13,6 +13,7 @@ from controlplane.app import debug
 from controlplane.app.deferred import Deferred
 from controlplane.app.entrance import Entrance, build_entrance
 from controlplane.app.findings import Findings
+from controlplane.app.key_sets import WantedKeySets, key_set_source
 from controlplane.app.observe import Observer
 from controlplane.app.spine import spine
 from controlplane.app.trust import Trust, build_trust, supply_certificates
@@ -20,6 +21,7 @@ from controlplane.app.watchers import LoggedPushes, RecordedProxies, Watcher, to
 from controlplane.base.clock import SystemClock
 from controlplane.graph import Graph
 from controlplane.mesh.checks import checks
+from controlplane.mesh.key_sets import wanted_key_sets
 from controlplane.model.problem import Level
 from controlplane.settings import Settings
 from controlplane.sources.change import Sink, Source
@@ -58,6 +60,7 @@ class App:
     xds: XdsServer
     trust: Trust
     entrance: Entrance
+    key_sets: WantedKeySets
     monitoring: Monitoring
     gc_pauses: GcPauses
     mesh: debug.Mesh
@@ -95,6 +98,7 @@ class App:
     def close(self) -> None:
         """Let all leases go."""
         self.views.close()
+        self.key_sets.close()
         self.mesh.findings.close()
         for shelf in self.mesh.shelves:
             shelf.release()
@@ -108,7 +112,9 @@ def build(settings: Settings) -> App:
     trace = Trace(epoch=clock.wall() - clock.monotonic(), spans=metrics.spans())
 
     trust = build_trust(settings, clock)
-    sources = _sources(settings, clock)
+    ids = itertools.count(1)
+    key_sets = key_set_source(settings, clock, ids, metrics)
+    sources = (*_sources(settings, clock, ids), key_sets)
     core = spine(
         clock,
         timing(settings),
@@ -139,6 +145,7 @@ def build(settings: Settings) -> App:
         access=entrance.access,
     )
     supply_certificates(trust, core.views, xds, clock)
+    wanted = WantedKeySets(core.graph.lease(wanted_key_sets), key_sets)
     findings = Findings(core.graph.lease(checks), core.ingest)
     mesh = debug.Mesh(core.graph, core.ingest, core.views, findings, debug.shelf_leases(core.graph))
     app = App(
@@ -155,6 +162,7 @@ def build(settings: Settings) -> App:
         xds=xds,
         trust=trust,
         entrance=entrance,
+        key_sets=wanted,
         monitoring=Monitoring(Base(lambda: "", metrics.text, _version)),
         gc_pauses=_gc_pauses(metrics, push_log),
         mesh=mesh,
@@ -216,8 +224,7 @@ def _standing(mesh: debug.Mesh, level: str) -> int:
     return sum(problem.level == level for problem in debug.problems(mesh))
 
 
-def _sources(settings: Settings, clock: SystemClock) -> tuple[Source, ...]:
-    ids = itertools.count(1)
+def _sources(settings: Settings, clock: SystemClock, ids: Iterator[int]) -> tuple[Source, ...]:
     directory = DirectorySource(settings.config_dir, clock=clock, ids=ids)
     if settings.mesh_config is None:
         return (directory,)

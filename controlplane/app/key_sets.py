@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
+from controlplane.base.clock import Clock
 from controlplane.graph import Failure, Lease
-from controlplane.sources.jwks import KeySets
+from controlplane.settings import Settings
+from controlplane.sources.jwks import HttpFetcher, KeySets, Pace, Reach, Shelf
+from controlplane.telemetry.metrics import Metrics
 
 PATIENCE = 3.0
 """Seconds for which the first proxies wait for keys: a provider that answers at all does so sooner."""
+
+
+def key_set_source(settings: Settings, clock: Clock, ids: Iterator[int], metrics: Metrics) -> KeySets:
+    """The source of key sets as the settings want it."""
+
+    def counted(success: bool) -> None:
+        (metrics.jwks_fetched if success else metrics.jwks_failed).inc()
+
+    return KeySets(
+        HttpFetcher(Reach(settings.blocked_cidrs_in_jwks_uris), settings.jwks_root_file),
+        clock=clock,
+        ids=ids,
+        pace=Pace(refresh=settings.jwt_pub_key_refresh_interval),
+        shelf=Shelf(None if settings.data_dir is None else settings.data_dir / "jwks"),
+        counted=counted,
+    )
 
 
 class WantedKeySets:

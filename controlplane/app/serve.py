@@ -140,6 +140,8 @@ async def _become_ready(app: App) -> None:
     """Proxies are served once the first batch, the whole of what the sources had, is settled."""
     await app.ingest.wait_synced()
     await app.debouncer.settled()
+    await app.key_sets.tried()
+    await app.debouncer.settled()
     app.views.ready = True
     objects = sum(len(rows.values) for rows in app.graph.tables().values())
     _log.info("ready", extra={"objects": objects, "revision": app.graph.revision})

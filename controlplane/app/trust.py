@@ -8,15 +8,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from controlplane.base.clock import Clock
 from controlplane.ca import plugged
 from controlplane.ca.authority import Authority, Lifetimes
 from controlplane.ca.keep import DirectoryKeeper, Keeper, MemoryKeeper, write_bundle
+from controlplane.ca.reload import Reload
 from controlplane.ca.rotation import Pace, Rotation, opened
 from controlplane.ca.sds import Certificates
 from controlplane.ca.serving import Serving, serving_names
+from controlplane.model.certificate import TrustBundle
 from controlplane.settings import Settings
 from controlplane.xds.acknowledged import behind
 from controlplane.xds.server import XdsServer
@@ -27,11 +31,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Trust:
-    """The parts.  `rotation` is there when the root is ours; a CA that is plugged in changes by its files."""
+    """The parts.  `rotation` is there when the root is ours, `reload` when a CA is plugged in."""
 
     authority: Authority
     serving: Serving
     rotation: Rotation | None = None
+    reload: Reload | None = None
     certificates: Certificates | None = None
 
     def tasks(self) -> dict[str, Coroutine[Any, Any, None]]:
@@ -39,6 +44,8 @@ class Trust:
         found = {"own certificate": self.serving.run()}
         if self.rotation is not None:
             found["root rotation"] = self.rotation.run()
+        if self.reload is not None:
+            found["plugged-in CA"] = self.reload.run()
         if self.certificates is not None:
             found["certificates"] = self.certificates.run()
         return found
@@ -49,31 +56,53 @@ def build_trust(settings: Settings, clock: Clock) -> Trust:
 
     EnvironmentUnfit when keys or certificates cannot be read or kept, or do not fit together.
     """
-    rotation = None
-    lifetimes = Lifetimes(settings.default_workload_cert_ttl, settings.max_workload_cert_ttl)
+    made = partial(
+        Authority,
+        clock=clock,
+        lifetimes=Lifetimes(settings.default_workload_cert_ttl, settings.max_workload_cert_ttl),
+        key_type=settings.workload_key_type,
+    )
+    rotation = reload = None
     if settings.root_ca_dir is not None:
         found = plugged.load(settings.root_ca_dir, clock.wall())
-        authority = Authority(found.signer, found.roots, clock=clock, lifetimes=lifetimes)
+        authority = made(found.signer, found.roots)
+        reload = Reload(settings.root_ca_dir, authority, clock, partial(_publish, settings.data_dir))
     else:
-        keeper: Keeper = MemoryKeeper() if settings.data_dir is None else DirectoryKeeper(settings.data_dir)
-        if settings.data_dir is None and settings.secure_grpc_addr:
-            _log.warning(
-                "the root's key is in memory only: after a restart every proxy has to be told of another "
-                "root; give a place that stays with --data-dir, or a CA of yours with --root-ca-dir"
-            )
+        keeper = _keeper(settings)
         roots = opened(keeper, clock, settings.self_signed_ca_cert_ttl)
-        authority = Authority(roots.signer, roots.trusted, clock=clock, lifetimes=lifetimes)
+        authority = made(roots.signer, roots.trusted)
         pace = Pace(pause=settings.root_rotation_pause, root_lifetime=settings.self_signed_ca_cert_ttl)
         rotation = Rotation(roots, keeper, authority, clock, pace)
+    _publish(settings.data_dir, authority.bundle)
+    serving = Serving(authority, serving_names(settings.tls_name), clock)
+    return Trust(authority, serving, rotation, reload)
+
+
+def _keeper(settings: Settings) -> Keeper:
     if settings.data_dir is not None:
-        write_bundle(settings.data_dir, authority.bundle)
-    return Trust(authority, Serving(authority, serving_names(settings.tls_name), clock), rotation)
+        return DirectoryKeeper(settings.data_dir)
+    if settings.secure_grpc_addr or settings.mtls_grpc_addr:
+        _log.warning(
+            "the root's key is in memory only: after a restart every proxy has to be told of another root; "
+            "give a place that stays with --data-dir, or a CA of yours with --root-ca-dir"
+        )
+    return MemoryKeeper()
+
+
+def _publish(data_dir: Path | None, bundle: TrustBundle) -> None:
+    if data_dir is not None:
+        write_bundle(data_dir, bundle)
 
 
 def supply_certificates(trust: Trust, views: GraphViews, xds: XdsServer, clock: Clock) -> Certificates:
     """Give every proxy with an identity a certificate, and let a rotation wait until all have the newest."""
     supply = trust.certificates = Certificates(trust.authority, views.settler.commit, clock=clock)
     views.holders = supply
-    if trust.rotation is not None:
-        trust.rotation.behind = lambda: tuple(sorted({*supply.waiting, *behind(xds.streams, views)}))
+
+    def lagging() -> tuple[str, ...]:
+        return tuple(sorted({*supply.waiting, *behind(xds.streams, views)}))
+
+    for changes in (trust.rotation, trust.reload):
+        if changes is not None:
+            changes.behind = lagging
     return supply

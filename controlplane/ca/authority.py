@@ -55,7 +55,7 @@ class Signed(NamedTuple):
 class Authority:
     """Issues and signs with `signer`; trusts the roots in `roots`, which has the signer's.
 
-    It is used from one thread.
+    `key_type` is what keys are made of unless asked otherwise.  It is used from one thread.
     """
 
     def __init__(
@@ -65,9 +65,11 @@ class Authority:
         *,
         clock: Clock,
         lifetimes: Lifetimes = Lifetimes(),
+        key_type: KeyType = "ec",
     ) -> None:
         self._clock = clock
         self._lifetimes = lifetimes
+        self._key_type = key_type
         self._listeners: list[Callable[[Change], None]] = []
         self._signer = signer
         self._roots = _with(signer, roots)
@@ -130,14 +132,14 @@ class Authority:
         dns: Sequence[str] = (),
         ips: Sequence[str] = (),
         lifetime: float = 0.0,
-        key_type: KeyType = "ec",
+        key_type: KeyType | None = None,
     ) -> Certified:
         """A new key and its certificate for these names.  `lifetime` in seconds, 0 for the default.
 
         Raises `Refused`: the lifetime is above the maximum, a name cannot be written, the signer is at
         its end.
         """
-        key = new_key(key_type)
+        key = new_key(key_type or self._key_type)
         names = Names(tuple(uris), tuple(dns), tuple(ips))
         signed = self.sign(key.public_key(), names, lifetime)
         return Certified(

@@ -119,3 +119,15 @@ def signer_pem(signer: Signer) -> dict[str, str]:
 def fingerprint(certificate: x509.Certificate) -> str:
     """SHA-256 over the certificate in hexadecimal, as `openssl x509 -fingerprint -sha256` without colons."""
     return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def describe(certificate: x509.Certificate) -> dict[str, str]:
+    """What an operator compares: names, times and fingerprint as text."""
+    return {
+        "subject": certificate.subject.rfc4514_string(),
+        "issuer": certificate.issuer.rfc4514_string(),
+        "serial": f"{certificate.serial_number:x}",
+        "not_before": certificate.not_valid_before_utc.isoformat(),
+        "not_after": certificate.not_valid_after_utc.isoformat(),
+        "sha256": fingerprint(certificate),
+    }

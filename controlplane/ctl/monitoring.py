@@ -22,16 +22,16 @@ class NoAnswerError(MiniIstiodError):
     """The control plane did not answer, or not with what was asked for; the message says what happened."""
 
 
-def fetch(base: str, path: str, kind: type[T], timeout: float) -> T:
+def fetch(base: str, path: str, kind: type[T], timeout: float, *, post: bool = False) -> T:
     """The JSON that `path` answers, which must be a `kind`: list or dict.
 
-    `base` is a URL or HOST:PORT; `timeout` is the seconds for each wait.
+    `base` is a URL or HOST:PORT; `timeout` is the seconds for each wait.  `post` asks for a change.
     """
     url = (base if "://" in base else f"http://{base}").rstrip("/") + path
     if not url.startswith(("http://", "https://")):
         raise NoAnswerError(f"{base}: give http://HOST:PORT or HOST:PORT of the monitoring port")
     try:
-        with _direct.open(url, timeout=timeout) as answer:
+        with _direct.open(url, data=b"" if post else None, timeout=timeout) as answer:
             found = json.load(answer)
     except HTTPError as error:
         with error:

@@ -1,6 +1,6 @@
 """What the operator decides: read once, from flags and environment, into one frozen value.
 
-Every setting is one row of `OPTIONS`, which are in `rows` and `trust_rows`: the flag, the environment
+Every setting is one row of `OPTIONS`, which are in `rows` and in others beside it: the flag, the environment
 variable that Istio has for it (flags win, an empty variable counts as unset), the default as one would
 type it, and what is allowed.  The argument parser, the reader and the table in the documentation all
 come from these rows.  Durations are written as in Go ("100ms", "1m30s") and held as seconds.
@@ -17,14 +17,16 @@ from typing import Any
 
 from controlplane.base import parse
 from controlplane.base.errors import SettingsError
+from controlplane.base.networks import Network
 from controlplane.base.parse import Address
 from controlplane.settings.option import Option
+from controlplane.settings.request_rows import REQUESTS
 from controlplane.settings.rows import PLACES, PUSHES, RUNNING
 from controlplane.settings.trust_rows import TRUST
 
 __all__ = ["OPTIONS", "Option", "Settings", "add_arguments", "from_args", "ignored_variables", "markdown"]
 
-OPTIONS: tuple[Option, ...] = (*PLACES, *PUSHES, *TRUST, *RUNNING)
+OPTIONS: tuple[Option, ...] = (*PLACES, *PUSHES, *TRUST, *REQUESTS, *RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,9 @@ class Settings:
     token_audience: str
     trust_loopback_identities: bool
     max_streams_per_identity: int
+    jwt_pub_key_refresh_interval: float
+    blocked_cidrs_in_jwks_uris: tuple[Network, ...]
+    jwks_root_file: Path | None
     drain_duration: float
     paranoid: bool
     log_level: str

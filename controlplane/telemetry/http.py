@@ -5,7 +5,8 @@ that JSON can hold, an iterator of such items, or a `Response`.  Long lists are 
 a turn of the event loop between them, because the same loop reads the proxies' ACKs.
 
 Debug paths answer loopback peers only, unless they are allowed for all: they show the whole
-configuration.  Readiness, metrics and version are open.
+configuration.  Readiness, metrics and version are open.  What changes something is a POST, which only
+this machine may send, whatever else is allowed, and no web page that is open on it.
 """
 
 from __future__ import annotations
@@ -44,11 +45,12 @@ Handler = Callable[[Mapping[str, str]], Any]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A path, what it shows in one line, and its function."""
+    """A path, what it shows in one line, and its function; `act` is what a POST does, if anything."""
 
     path: str
     about: str
     handler: Handler
+    act: Handler | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +127,20 @@ class Monitoring:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         path = request.path
-        if request.method not in ("GET", "HEAD"):
-            return _error(405, f"{request.method} is not answered here, only GET and HEAD are")
+        if request.method == "POST" and not _is_own(request):
+            return _error(403, "only a command on this machine may change something")
+        if request.method not in ("GET", "HEAD", "POST"):
+            return _error(405, f"{request.method} is not answered here, only GET, HEAD and POST are")
         if _is_debug(path) and not self._remote_debug and not _is_loopback(request.remote):
             return _error(403, "debug paths answer only clients on this machine")
         route = self._routes.get(path)
         if route is None:
             return _error(404, f"there is nothing at {path}: see {DEBUG} for what there is")
+        handler = route.act if request.method == "POST" else route.handler
+        if handler is None:
+            return _error(405, f"{path} can only be read")
         try:
-            answer = route.handler({name: request.query[name] for name in request.query})
+            answer = handler({name: request.query[name] for name in request.query})
             if not isinstance(answer, Response):
                 answer = Response(content_type="application/json", body=_json_pieces(answer))
             # A view that fails does so now, or with the first piece, while a 500 can still be said.
@@ -203,6 +210,11 @@ def _json_texts(value: Any, depth: int = 2) -> Iterator[str]:
 
 def _is_debug(path: str) -> bool:
     return path == DEBUG or path.startswith(f"{DEBUG}/")
+
+
+def _is_own(request: web.Request) -> bool:
+    """Whether a command on this machine asks; a browser's page would say where it is from."""
+    return _is_loopback(request.remote) and "Origin" not in request.headers
 
 
 def _is_loopback(peer: str | None) -> bool:

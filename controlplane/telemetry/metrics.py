@@ -122,6 +122,12 @@ class Metrics:
         self.inbound_updates = self._count(
             "pilot_inbound_updates", "Changes received: config, eds, svc, svcdelete.", "type"
         )
+        self.jwks_fetched = self._count(
+            "pilot_jwks_resolver_network_fetch_success_total", "Key sets fetched from their issuers."
+        )
+        self.jwks_failed = self._count(
+            "pilot_jwks_resolver_network_fetch_fail_total", "Fetches of key sets that brought none."
+        )
         self.services = self._gauge("pilot_services", "Services known.")
         self.virt_services = self._gauge("pilot_virt_services", "VirtualServices known.")
         self.problems = self._gauge(

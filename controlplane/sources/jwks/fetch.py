@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from pathlib import Path
 from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from controlplane.base.errors import MiniIstiodError
+from controlplane.base.errors import EnvironmentUnfit, MiniIstiodError
 from controlplane.sources.jwks.reach import Reach
 
 MOST_BYTES = 1 << 20
@@ -66,13 +67,19 @@ class _Blocked(OSError):
 
 
 class HttpFetcher:
-    """Fetches over HTTP and HTTPS; `roots` (PEM file) are trusted beside those of the system."""
+    """Fetches over HTTP and HTTPS; `roots` (PEM file) are trusted beside those of the system.
 
-    def __init__(self, reach: Reach | None = None, roots: str | None = None) -> None:
+    EnvironmentUnfit when they cannot be read.
+    """
+
+    def __init__(self, reach: Reach | None = None, roots: Path | None = None) -> None:
         self._reach = reach or Reach()
         self._tls = ssl.create_default_context()
-        if roots:
-            self._tls.load_verify_locations(roots)
+        if roots is not None:
+            try:
+                self._tls.load_verify_locations(roots)
+            except OSError as error:
+                raise EnvironmentUnfit(f"{roots} holds no certificates that can be read: {error}") from error
 
     async def fetch(self, uri: str, within: float) -> Fetched:
         """See `Fetcher`; a connection of its own, for once in twenty minutes."""

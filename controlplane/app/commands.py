@@ -51,7 +51,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    from controlplane.app import bootstrap_command, replay_command, token_command
+    from controlplane.app import bootstrap_command, ca_command, replay_command, token_command
     from controlplane.lab import bench, demo, relay_command
 
     parser = _Parser(prog="mini-istiod", description="An Envoy xDS control plane that speaks Istio's API.")
@@ -72,6 +72,12 @@ def _parser() -> argparse.ArgumentParser:
 
     tokens = commands.add_parser("token", help="create, revoke and list the tokens of service accounts")
     token_command.add_arguments(tokens)
+
+    authority = commands.add_parser(
+        "ca", help="who signs, and the change of root, of a running control plane"
+    )
+    ca_command.add_arguments(authority)
+    authority.set_defaults(command=ca_command.run)
 
     shown = commands.add_parser("demo", help="a bookstore behind real Envoys follows a canary (needs root)")
     demo.add_arguments(shown)

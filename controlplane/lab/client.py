@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import grpc
 from google.protobuf import json_format
@@ -234,13 +234,31 @@ class Client:
         return data
 
 
-def channel(address: str, *, window: int | None = None) -> grpc.aio.Channel:
-    """A connection of its own to "unix:/path" or "host:port".
+class Proof(NamedTuple):
+    """What a client shows, and whom it believes; PEM.  `name` is what the server's certificate must have."""
+
+    roots: bytes
+    token: str = ""
+    certificate: bytes = b""
+    key: bytes = b""
+    name: str = "istiod.istio-system.svc"
+
+
+def channel(address: str, *, window: int | None = None, proof: Proof | None = None) -> grpc.aio.Channel:
+    """A connection of its own to "unix:/path" or "host:port"; with TLS if there is a `proof`.
 
     `window` bounds the bytes that are on their way to a client which reads nothing; gRPC tunes it otherwise.
     """
     bounded = () if window is None else (("grpc.http2.lookahead_bytes", window), ("grpc.http2.bdp_probe", 0))
-    return grpc.aio.insecure_channel(address, options=(*_OPTIONS, *bounded))
+    options = (*_OPTIONS, *bounded)
+    if proof is None:
+        return grpc.aio.insecure_channel(address, options=options)
+    credentials = grpc.ssl_channel_credentials(proof.roots, proof.key or None, proof.certificate or None)
+    if proof.token:
+        bearer = grpc.access_token_call_credentials(proof.token)
+        credentials = grpc.composite_channel_credentials(credentials, bearer)
+    named = (*options, ("grpc.ssl_target_name_override", proof.name))
+    return grpc.aio.secure_channel(address, credentials, options=named)
 
 
 def short(url: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,9 +11,14 @@ import grpc
 
 from controlplane.envoy import pb
 from controlplane.envoy.types import CLUSTER
-from controlplane.lab.client import channel
+from controlplane.lab.client import Proof, channel
 
+DISCOVERY = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 METHODS = {"GRPC": "StreamAggregatedResources", "DELTA_GRPC": "DeltaAggregatedResources"}
+SECRETS = {
+    "GRPC": "/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets",
+    "DELTA_GRPC": "/envoy.service.secret.v3.SecretDiscoveryService/DeltaSecrets",
+}
 GOOD_ID = "sidecar~10.0.0.9~web-1.default~default.svc.cluster.local"
 
 
@@ -39,11 +44,18 @@ def answer(protocol: str, data: bytes) -> Any:
 
 
 @asynccontextmanager
-async def raw(address: str, protocol: str) -> AsyncIterator[Any]:
-    """A stream of bytes, ended when it is left."""
-    async with channel(address) as connection:
-        method = f"/envoy.service.discovery.v3.AggregatedDiscoveryService/{METHODS[protocol]}"
-        call = connection.stream_stream(method)()
+async def raw(
+    address: str,
+    protocol: str,
+    *,
+    proof: Proof | None = None,
+    headers: Sequence[tuple[str, str]] = (),
+    secrets: bool = False,
+) -> AsyncIterator[Any]:
+    """A stream of bytes, ended when it is left; `secrets`: of the service that is for secrets alone."""
+    async with channel(address, proof=proof) as connection:
+        method = SECRETS[protocol] if secrets else f"/{DISCOVERY}/{METHODS[protocol]}"
+        call = connection.stream_stream(method)(metadata=tuple(headers) or None)
         try:
             yield call
         finally:

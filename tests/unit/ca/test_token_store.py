@@ -1,0 +1,119 @@
+"""The tokens' folder: what is in it, who may read it, and how revocations become known."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from controlplane.base.errors import EnvironmentUnfit
+from controlplane.ca.revoked import Revoked
+from controlplane.ca.token_store import TokenStore
+from controlplane.ca.tokens import AUDIENCE, Wish
+
+NOW = 1_700_000_000.5
+WEB = Wish("default", "web", 3600.0)
+
+
+def test_the_key_outlives_a_restart(tmp_path: Path) -> None:
+    token, account = TokenStore(tmp_path).issue(WEB, NOW)
+    assert TokenStore(tmp_path).issuer.judge(token, AUDIENCE, NOW) == account
+
+
+def test_the_folder_is_its_owners_alone_and_holds_no_token(tmp_path: Path) -> None:
+    token, _ = TokenStore(tmp_path).issue(WEB, NOW)
+    folder = tmp_path / "tokens"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    files = sorted(folder.iterdir())
+    assert [file.name for file in files] == [".lock", "issued.json", "key.pem"]
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    signature = token.rpartition(".")[2]
+    assert all(signature not in file.read_text() for file in files)
+
+
+def test_a_revocation_is_seen_by_who_has_it_open(tmp_path: Path) -> None:
+    here, there = TokenStore(tmp_path), TokenStore(tmp_path)
+    _, account = there.issue(WEB, NOW)
+    _, other = there.issue(WEB, NOW)
+    assert here.revoked().reason(account.id, account.path, account.issued) == ""
+    assert there.revoke(account.id, NOW)
+    assert here.revoked().reason(account.id, account.path, account.issued) == "the token is revoked"
+    assert here.revoked().reason(other.id, other.path, other.issued) == ""
+
+
+def test_an_account_loses_what_it_was_given_and_can_be_given_more(tmp_path: Path) -> None:
+    store = TokenStore(tmp_path)
+    _, before = store.issue(WEB, NOW)
+    store.revoke_account("default/web", NOW + 0.3)
+    _, after = store.issue(WEB, NOW + 0.4)  # within the same second
+    _, another = store.issue(WEB._replace(name="db"), NOW)
+    found = store.revoked()
+    assert found.reason(before.id, before.path, before.issued) != ""
+    assert found.reason(after.id, after.path, after.issued) == ""
+    assert found.reason(another.id, another.path, another.issued) == ""
+    assert after.issued == 1_700_000_001
+
+
+def test_only_what_was_issued_here_can_be_revoked_by_its_id(tmp_path: Path) -> None:
+    store = TokenStore(tmp_path)
+    assert not store.revoke("nothing", NOW)
+    _, account = store.issue(WEB, NOW)
+    assert not store.revoke(account.id, account.expires)
+    assert store.revoke(account.id, account.expires - 1)
+
+
+def test_lists_do_not_grow_with_what_has_expired(tmp_path: Path) -> None:
+    store = TokenStore(tmp_path)
+    _, old = store.issue(WEB, NOW)
+    store.revoke(old.id, NOW)
+    later = old.expires + 1
+    _, new = store.issue(WEB, later)
+    assert [one.id for one in store.issued(later)] == [new.id]
+    store.revoke(new.id, later)
+    assert list(store.revoked().tokens) == [new.id]
+
+
+def test_many_writers_lose_nothing(tmp_path: Path) -> None:
+    def work(_: int) -> str:
+        store = TokenStore(tmp_path)
+        _, account = store.issue(WEB, NOW)
+        store.revoke(account.id, NOW)
+        return account.id
+
+    with ThreadPoolExecutor(8) as pool:
+        ids = set(pool.map(work, range(24)))
+    assert len(ids) == 24
+    assert {one.id for one in TokenStore(tmp_path).issued(NOW)} == ids
+    assert set(TokenStore(tmp_path).revoked().tokens) == ids
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"tokens": 1, "accounts": {}}', "\xff"])
+def test_a_damaged_list_is_not_taken_for_an_empty_one(tmp_path: Path, text: str) -> None:
+    store = TokenStore(tmp_path)
+    assert store.revoked() == Revoked()
+    (tmp_path / "tokens" / "revoked.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(EnvironmentUnfit, match="damaged"):
+        store.revoked()
+
+
+def test_a_list_that_vanishes_is_noticed(tmp_path: Path) -> None:
+    store = TokenStore(tmp_path)
+    store.revoke_account("default/web", NOW)
+    assert store.revoked().accounts
+    (tmp_path / "tokens" / "revoked.json").unlink()
+    with pytest.raises(EnvironmentUnfit, match="is gone"):
+        store.revoked()
+
+
+def test_a_damaged_key_is_not_replaced(tmp_path: Path) -> None:
+    TokenStore(tmp_path)
+    (tmp_path / "tokens" / "key.pem").write_text("nothing")
+    with pytest.raises(EnvironmentUnfit, match="no private key"):
+        TokenStore(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EnvironmentUnfit, match="tokens: cannot be made"):
+        TokenStore(tmp_path / "file")

@@ -13,6 +13,9 @@ MUTUAL_HTTP = ("istio-http/1.0", "istio-http/1.1", "istio-h2")
 MUTUAL = ("istio", "istio-peer-exchange")
 """Mutual TLS with anything inside."""
 
+SNIFFED_TCP = ("istio",)
+"""What a connection offers that turned out to be no HTTP, in place of what its cluster would."""
+
 
 def offered(protocol: str, *, http2: bool) -> tuple[str, ...]:
     """What a cluster for a service port of this protocol offers.

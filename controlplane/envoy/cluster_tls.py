@@ -12,17 +12,15 @@ from typing import Any, NamedTuple
 from controlplane.envoy import pb
 from controlplane.envoy.cluster_mutual import Mutual, match_endpoints, san_type, upstream_tls
 from controlplane.model.kinds.destination_rule import TrafficPolicy
-from controlplane.model.kinds.tls import ClientTLSSettings
+from controlplane.model.kinds.tls import ORIGINATED, ClientTLSSettings
 
 SYSTEM_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
 """Where Debian and Ubuntu, and so Envoy's own images, keep the public authorities."""
 
-_ORIGINATED = ("SIMPLE", "MUTUAL")
-
 
 def names_by_request(tls: ClientTLSSettings | None) -> bool:
     """Whether server name and certificate are checked against each request's host: nothing else is said."""
-    return tls is not None and tls.mode in _ORIGINATED and not tls.sni
+    return tls is not None and tls.mode in ORIGINATED and not tls.sni
 
 
 class Security(NamedTuple):
@@ -53,7 +51,7 @@ def apply_security(cluster: Any, policy: TrafficPolicy, security: Security, *, h
 
 
 def _tls(tls: ClientTLSSettings | None, names: tuple[str, ...], *, http2: bool) -> Any | None:
-    if tls is None or tls.mode not in _ORIGINATED:
+    if tls is None or tls.mode not in ORIGINATED:
         return None
     context = pb.tls.UpstreamTlsContext(sni=tls.sni or "")
     common = context.common_tls_context

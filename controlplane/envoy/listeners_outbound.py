@@ -17,6 +17,7 @@ from typing import Any
 
 from controlplane.envoy import names, pb
 from controlplane.envoy.accesslog import AccessLog, access_log, refusal_logs
+from controlplane.envoy.alpn import SNIFFED_TCP
 from controlplane.envoy.filters.chain import Chain
 from controlplane.envoy.listeners_claims import WILDCARD, Bind, Claim
 from controlplane.envoy.listeners_parts import (
@@ -26,6 +27,7 @@ from controlplane.envoy.listeners_parts import (
     http_inspector,
     http_manager,
     http_match,
+    offer_alpn,
     port_match,
     socket,
     tcp_proxy,
@@ -43,6 +45,8 @@ from controlplane.mesh.routing_ir import Destination, Target, TcpRoute
 from controlplane.mesh.routing_l4 import l4_routes
 from controlplane.mesh.rules import effective_policy, merged_rule
 from controlplane.mesh.settings import mesh_config
+from controlplane.model.kinds.destination_rule import TrafficPolicy
+from controlplane.model.kinds.tls import ORIGINATED
 
 _CONNECTIONS = frozenset({"TLS", "TCP", AUTO})
 PASSTHROUGH_CHAIN = "PassthroughFilterChain"
@@ -50,11 +54,15 @@ PASSTHROUGH_CHAIN = "PassthroughFilterChain"
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """Where some connections go, under which name in the statistics."""
+    """Where some connections go, under which name in the statistics.
+
+    `sniffed`: they turned out to be no HTTP, which their cluster takes them for.
+    """
 
     route: TcpRoute
     stat_prefix: str
     tcp: Tcp = NOTHING_SAID
+    sniffed: bool = False
 
     def pairs(self, name: str) -> set[tuple[str, str]]:
         """The conditions under which it takes connections that ask for a name; "" is any or none."""
@@ -102,7 +110,7 @@ def outbound_listener(
     final = next((way for way in ways if not way.route.sni and not way.route.subnets), None)
     message.filter_chains.extend(_chain(way, log) for way in ways if way is not final)
     if final is not None:
-        message.default_filter_chain.CopyFrom(chain(final.stat_prefix, [_proxy(final, log)]))
+        message.default_filter_chain.CopyFrom(chain(final.stat_prefix, _filters(final, log)))
     elif bind.address == WILDCARD:
         stranger = fallback_cluster(rest)
         proxy = tcp_proxy(stranger, stranger, log)
@@ -179,18 +187,23 @@ def _own(claim: Claim, port: int) -> tuple[Destination, ...]:
 
 
 def _way(q: Q, claim: Claim, bind: Bind, route: TcpRoute) -> _Way:
+    own = [_policy(q, claim, bind.port, d.target) for d in route.destinations if d.target.host == claim.host]
+    # Servers outside the mesh, to whom the proxy speaks TLS of its own, know nothing of Istio's names.
+    mesh = not any(policy.tls is not None and policy.tls.mode in ORIGINATED for policy in own)
+    sniffed = claim.protocol == AUTO and mesh
     if len(route.destinations) > 1 and route.source is not None:
-        return _Way(route, f"{route.source.name}.{route.source.namespace}")
-    target = route.destinations[0].target
-    tcp = _tcp_settings(q, claim, bind.port, target) if target.host == claim.host else NOTHING_SAID
-    return _Way(route, cluster_of(target), tcp)
+        return _Way(route, f"{route.source.name}.{route.source.namespace}", sniffed=sniffed)
+    tcp = _tcp_settings(own[0]) if own else NOTHING_SAID
+    return _Way(route, cluster_of(route.destinations[0].target), tcp, sniffed)
 
 
-def _tcp_settings(q: Q, claim: Claim, port: int, target: Target) -> Tcp:
+def _policy(q: Q, claim: Claim, port: int, target: Target) -> TrafficPolicy:
     """What the service's own DestinationRules say about connections to it."""
-    if not claim.policy:
-        return NOTHING_SAID
-    policy = effective_policy(q(merged_rule, claim.policy), port, target.subset)
+    rule = q(merged_rule, claim.policy) if claim.policy else None
+    return effective_policy(rule, port, target.subset)
+
+
+def _tcp_settings(policy: TrafficPolicy) -> Tcp:
     pool = policy.connection_pool.tcp if policy.connection_pool is not None else None
     balancer = policy.load_balancer.consistent_hash if policy.load_balancer is not None else None
     return Tcp(
@@ -205,11 +218,12 @@ def _chain(way: _Way, log: AccessLog | None) -> Any:
     for subnet in way.route.subnets:
         address, _, length = subnet.partition("/")
         match.prefix_ranges.add(address_prefix=address).prefix_len.value = int(length)
-    return chain(way.stat_prefix, [_proxy(way, log)], match)
+    return chain(way.stat_prefix, _filters(way, log), match)
 
 
-def _proxy(way: _Way, log: AccessLog | None) -> Any:
-    return tcp_proxy(way.stat_prefix, way.route.destinations, log, way.tcp)
+def _filters(way: _Way, log: AccessLog | None) -> list[Any]:
+    proxy = tcp_proxy(way.stat_prefix, way.route.destinations, log, way.tcp)
+    return [offer_alpn(SNIFFED_TCP), proxy] if way.sniffed else [proxy]
 
 
 @query

@@ -122,6 +122,14 @@ def tcp_proxy(
     return _network_filter("envoy.filters.network.tcp_proxy", message)
 
 
+def offer_alpn(protocols: Iterable[str]) -> Any:
+    """The filter that writes what the connection's upstream TLS, if there is any, offers by ALPN."""
+    message = pb.set_filter_state.Config()
+    value = message.on_new_connection.add(object_key="envoy.network.application_protocols")
+    value.format_string.text_format_source.inline_string = ",".join(protocols)
+    return _network_filter("envoy.filters.network.set_filter_state", message)
+
+
 def http_manager(stat_prefix: str, routes: Any, where: Chain, log: AccessLog | None) -> Any:
     """The filter that speaks HTTP; `routes` is the name of an RDS resource or a RouteConfiguration."""
     message = pb.hcm.HttpConnectionManager(

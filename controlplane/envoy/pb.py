@@ -18,6 +18,7 @@ from envoy.config.core.v3 import address_pb2 as address
 from envoy.config.core.v3 import base_pb2 as base
 from envoy.config.core.v3 import config_source_pb2 as config_source
 from envoy.config.core.v3 import extension_pb2 as extension
+from envoy.config.core.v3 import grpc_service_pb2 as grpc_service
 from envoy.config.core.v3 import health_check_pb2 as health_check
 from envoy.config.core.v3 import protocol_pb2 as protocol
 from envoy.config.core.v3 import proxy_protocol_pb2 as proxy_protocol
@@ -26,24 +27,31 @@ from envoy.config.endpoint.v3 import endpoint_components_pb2 as endpoint_compone
 from envoy.config.endpoint.v3 import endpoint_pb2 as endpoint
 from envoy.config.listener.v3 import listener_components_pb2 as listener_components
 from envoy.config.listener.v3 import listener_pb2 as listener
+from envoy.config.rbac.v3 import rbac_pb2 as rbac
 from envoy.config.route.v3 import route_components_pb2 as route_components
 from envoy.config.route.v3 import route_pb2 as route
 from envoy.extensions.access_loggers.file.v3 import file_pb2 as file_access_log
 from envoy.extensions.filters.common.fault.v3 import fault_pb2 as fault_common
 from envoy.extensions.filters.http.cors.v3 import cors_pb2 as cors
+from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2 as http_ext_authz
 from envoy.extensions.filters.http.fault.v3 import fault_pb2 as fault
 from envoy.extensions.filters.http.grpc_stats.v3 import config_pb2 as grpc_stats
 from envoy.extensions.filters.http.grpc_web.v3 import grpc_web_pb2 as grpc_web
 from envoy.extensions.filters.http.health_check.v3 import health_check_pb2 as health_check_filter
 from envoy.extensions.filters.http.jwt_authn.v3 import config_pb2 as jwt_authn
 from envoy.extensions.filters.http.on_demand.v3 import on_demand_pb2 as on_demand
+from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as http_rbac
 from envoy.extensions.filters.http.router.v3 import router_pb2 as router
 from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2 as http_inspector
 from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2 as original_dst
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2 as tls_inspector
+from envoy.extensions.filters.network.ext_authz.v3 import ext_authz_pb2 as network_ext_authz
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm
+from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_rbac
+from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_state_pb2 as set_filter_state
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2 as tcp_proxy
 from envoy.extensions.load_balancing_policies.least_request.v3 import least_request_pb2 as least_request
+from envoy.extensions.path.match.uri_template.v3 import uri_template_match_pb2 as uri_template
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2 as previous_hosts
 from envoy.extensions.retry.priority.previous_priorities.v3 import (
     previous_priorities_config_pb2 as previous_priorities,
@@ -89,19 +97,24 @@ __all__ = [
     "fault_common",
     "file_access_log",
     "format_string",
+    "grpc_service",
     "grpc_stats",
     "grpc_web",
     "hcm",
     "health_check",
     "health_check_filter",
+    "http_ext_authz",
     "http_inspector",
     "http_protocol_options",
+    "http_rbac",
     "jwt_authn",
     "least_request",
     "listener",
     "listener_components",
     "match_predicate",
     "metadata_matcher",
+    "network_ext_authz",
+    "network_rbac",
     "on_demand",
     "original_dst",
     "outlier_detection",
@@ -114,11 +127,13 @@ __all__ = [
     "proxy_protocol",
     "ranges",
     "raw_buffer",
+    "rbac",
     "regex",
     "route",
     "route_components",
     "router",
     "secret",
+    "set_filter_state",
     "string_matcher",
     "struct_pb2",
     "tcp_proxy",
@@ -126,6 +141,7 @@ __all__ = [
     "tls_common",
     "tls_inspector",
     "upstream_proxy_protocol",
+    "uri_template",
     "value_matcher",
     "wrappers_pb2",
 ]

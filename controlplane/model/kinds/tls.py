@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from controlplane.model.reader import Reader
 
+ORIGINATED = ("SIMPLE", "MUTUAL")
+"""The modes in which a client speaks TLS with certificates that are not the mesh's."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClientTLSSettings:

@@ -33,9 +33,19 @@ def manager(chain: Any) -> Any:
 
 def proxy(chain: Any) -> Any:
     """The TCP proxy of a chain."""
-    (only,) = chain.filters
-    assert only.name == "envoy.filters.network.tcp_proxy"
-    return pb.tcp_proxy.TcpProxy.FromString(only.typed_config.value)
+    last = chain.filters[-1]
+    assert last.name == "envoy.filters.network.tcp_proxy"
+    return pb.tcp_proxy.TcpProxy.FromString(last.typed_config.value)
+
+
+def offers(chain: Any) -> str:
+    """What the connections of a chain offer by ALPN, if it is not what their cluster says."""
+    *before, _ = chain.filters
+    if not before:
+        return ""
+    (value,) = pb.set_filter_state.Config.FromString(before[0].typed_config.value).on_new_connection
+    assert value.object_key == "envoy.network.application_protocols"
+    return str(value.format_string.text_format_source.inline_string)
 
 
 def to(chain: Any) -> Any:
@@ -310,8 +320,26 @@ class TestSniffed:
         assert [to(chain) for chain in found.filter_chains] == [f"rds {name}"]
         assert manager(found.filter_chains[0]).stat_prefix == "outbound_10.96.0.1_84"
         assert to(found.default_filter_chain) == "outbound|84||a.default.svc.cluster.local"
+        assert offers(found.default_filter_chain) == "istio"
         assert world.listener_resources()["10.96.0.1_84"].refs == (name,)
         assert name in world.routes()
+
+    @pytest.mark.parametrize(
+        ("mode", "expected"), [("SIMPLE", ""), ("ISTIO_MUTUAL", "istio"), ("DISABLE", "istio")]
+    )
+    def test_servers_outside_the_mesh_are_not_told_of_it(self, mode: str, expected: str) -> None:
+        policy = f"""
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: d, namespace: default}}
+spec: {{host: a, trafficPolicy: {{tls: {{mode: {mode}}}}}}}
+"""
+        world = Traffic(service("a", "web=84", ip="10.96.0.1") + policy)
+        assert offers(world.listeners()["10.96.0.1_84"].default_filter_chain) == expected
+
+    def test_a_declared_port_offers_what_its_cluster_says(self) -> None:
+        found = Traffic(service("a", "tcp=84", ip="10.96.0.1")).listeners()["10.96.0.1_84"]
+        assert offers(found.default_filter_chain) == ""
 
     def test_without_an_address_it_joins_its_port(self) -> None:
         world = Traffic(entry("e", "[a.example.com]", "[{number: 84, name: web}]", resolution="DNS"))

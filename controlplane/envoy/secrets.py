@@ -18,11 +18,19 @@ from controlplane.envoy.types import SECRET
 from controlplane.graph import Keyed, Plan, Q, Table, flat, keyed, query
 from controlplane.model.certificate import Certified, TrustBundle
 from controlplane.model.identity import Holder
+from controlplane.model.keys import Key
+from controlplane.model.kinds import secrets
+from controlplane.model.kinds.secret import Secret
 
 DEFAULT = "default"
 """The name under which a proxy asks for its own certificate."""
 ROOT_CA = "ROOTCA"
 """The name under which it asks for the roots that it is to trust; also the key of the only row of `roots`."""
+
+KUBERNETES = "kubernetes://"
+"""Before the name of a Kubernetes Secret of the gateway's namespace."""
+CA = "-cacert"
+"""After it, where the authorities in that Secret are meant."""
 
 certificates = Table("certificates", indexes={"holder": lambda key, value: (key,)})
 """Holder -> Certified: one key for each proxy."""
@@ -32,8 +40,8 @@ roots = Table("roots")
 
 def secret_maps(holder: Holder, *, gateway: bool) -> tuple[tuple[Keyed[...], tuple[Any, ...]], ...]:
     """The maps of one proxy's secrets; its own certificate is in a map that no other proxy has."""
-    del gateway
-    return ((workload_secrets, (holder,)), (root_secrets, ()))
+    own = ((workload_secrets, (holder,)), (root_secrets, ()))
+    return (*own, (gateway_secrets, (holder.identity.namespace,))) if gateway else own
 
 
 @keyed
@@ -63,6 +71,34 @@ def _roots(q: Q, name: str) -> tuple[tuple[str, Resource], ...]:
     if bundle is None:
         return ()
     return ((name, trusted(name, b"".join(bundle.roots))),)
+
+
+@keyed
+def gateway_secrets(q: Q, namespace: str) -> Plan:
+    """`kubernetes://<name>` (a certificate and its key) and `kubernetes://<name>-cacert` (authorities) ->
+    Resource, for the Secrets of one namespace: no gateway gets those of another one.
+    """
+    return flat(q.bucket(secrets, "namespace", namespace), _of_kubernetes)
+
+
+@query
+def _of_kubernetes(q: Q, key: Key) -> tuple[tuple[str, Resource], ...]:
+    secret: Secret | None = q.get(secrets, key)
+    if secret is None:
+        return ()
+    found = []
+    name = KUBERNETES + key.name
+    if secret.key:
+        found.append((name, key_pair(name, secret.chain, secret.key, secret.version)))
+    if secret.authorities:
+        # A Secret of authorities only may have the ending in its own name, and comes before what
+        # belongs to another one.
+        by_itself = name.endswith(CA) and not secret.key
+        rival: Secret | None = None if by_itself else q.get(secrets, Key(key.namespace, key.name + CA))
+        if rival is None or not rival.authorities:
+            name = name if by_itself else name + CA
+            found.append((name, trusted(name, secret.authorities)))
+    return tuple(found)
 
 
 def key_pair(name: str, chain: bytes, key: bytes, version: str) -> Resource:

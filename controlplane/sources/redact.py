@@ -25,7 +25,9 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-MARKER = "redacted:"
+from controlplane.model.kinds.secret import REDACTED
+
+MARKER = REDACTED
 
 _SECRET = frozenset(
     {

@@ -22,7 +22,7 @@ def _kinds(names: str) -> frozenset[str]:
 IGNORED: Mapping[str, frozenset[str]] = {
     "": _kinds(
         "Binding ComponentStatus ConfigMap Event LimitRange PersistentVolume PersistentVolumeClaim "
-        "PodTemplate ReplicationController ResourceQuota Secret"
+        "PodTemplate ReplicationController ResourceQuota"
     ),
     "admissionregistration.k8s.io": _kinds(
         "MutatingAdmissionPolicy MutatingAdmissionPolicyBinding MutatingWebhookConfiguration "

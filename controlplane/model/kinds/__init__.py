@@ -25,6 +25,7 @@ from controlplane.model.kinds.request_authentication import (
     REQUEST_AUTHENTICATION,
     request_authentications,
 )
+from controlplane.model.kinds.secret import SECRET, secrets
 from controlplane.model.kinds.service import SERVICE, services
 from controlplane.model.kinds.service_entry import (
     SERVICE_ENTRY,
@@ -53,6 +54,7 @@ KINDS: tuple[Kind, ...] = (
     PEER_AUTHENTICATION,
     REQUEST_AUTHENTICATION,
     AUTHORIZATION_POLICY,
+    SECRET,
 )
 """Every kind that is read; what others refer to comes first."""
 
@@ -77,6 +79,7 @@ __all__ = [
     "peer_authentications",
     "pods",
     "request_authentications",
+    "secrets",
     "service_accounts",
     "service_entries",
     "services",

@@ -11,6 +11,7 @@ from controlplane.envoy.secrets import (
     DEFAULT,
     ROOT_CA,
     certificates,
+    gateway_secrets,
     root_secrets,
     roots,
     secret_maps,
@@ -21,6 +22,10 @@ from controlplane.graph import Delta, Graph, Lease
 from controlplane.mesh.projections import Inbound, ProxyView, Scope
 from controlplane.model.certificate import Certified, TrustBundle
 from controlplane.model.identity import Holder, Identity
+from controlplane.model.keys import Key
+from controlplane.model.kinds import secrets
+from controlplane.model.kinds.secret import Secret
+from controlplane.model.meta import Meta
 
 SLEEP = Identity("cluster.local", "foo", "sleep")
 ONE, TWO = Holder(SLEEP, "sleep-1.foo"), Holder(SLEEP, "sleep-2.foo")
@@ -131,3 +136,57 @@ def test_a_key_is_in_no_repr() -> None:
     world.put(ONE, certified())
     assert "the key" not in repr(world.graph.tables()[certificates].values)
     assert "the key" not in repr(only(world.one))
+
+
+# -- gateways -------------------------------------------------------------------------------------
+
+
+class Shop:
+    """A graph with Kubernetes Secrets, and what gateways of a namespace are served of them."""
+
+    def __init__(self) -> None:
+        self.graph = Graph()
+
+    def put(self, name: str, namespace: str = "edge", **values: Any) -> None:
+        value = Secret(Meta(namespace, name), **values) if values else None
+        self.graph.commit([(secrets, Key(namespace, name), value)])
+        self.graph.settle()
+
+    def served(self, namespace: str = "edge") -> dict[str, Resource]:
+        lease = self.graph.lease(gateway_secrets, namespace)
+        self.graph.settle()
+        found = {name: lease.get(name) for name in lease.keys()}
+        lease.release()
+        return found
+
+
+def test_a_gateway_is_served_the_secrets_of_its_namespace_by_istios_names() -> None:
+    shop = Shop()
+    shop.put("shop", chain=CHAIN, key=KEY, version="0a-2000", authorities=b"clients\n")
+    shop.put("other", namespace="far", chain=CHAIN, key=KEY, version="0b-2000")
+    shop.put("opaque", authorities=b"")
+    served = shop.served()
+    assert sorted(served) == ["kubernetes://shop", "kubernetes://shop-cacert"]
+    pair = message(served["kubernetes://shop"]).tls_certificate
+    assert (pair.certificate_chain.inline_bytes, pair.private_key.inline_bytes) == (CHAIN, KEY)
+    assert served["kubernetes://shop"].version == "0a-2000"
+    clients = message(served["kubernetes://shop-cacert"]).validation_context
+    assert clients.trusted_ca.inline_bytes == b"clients\n"
+
+
+def test_authorities_in_a_secret_of_their_own_come_first() -> None:
+    shop = Shop()
+    shop.put("shop", chain=CHAIN, key=KEY, version="0a-2000", authorities=b"inner\n")
+    shop.put("shop-cacert", authorities=b"own\n")
+    served = shop.served()
+    assert sorted(served) == ["kubernetes://shop", "kubernetes://shop-cacert"]
+    assert b"own" in served["kubernetes://shop-cacert"].body
+    shop.put("shop-cacert")
+    assert b"inner" in shop.served()["kubernetes://shop-cacert"].body
+
+
+def test_only_gateways_are_served_secrets_of_kubernetes() -> None:
+    view = ProxyView(Scope("foo"), None, mutual=True, holder=ONE)
+    assert feeds(view)[SECRET] == secret_maps(ONE, gateway=True)
+    assert (gateway_secrets, ("foo",)) in secret_maps(ONE, gateway=True)
+    assert (gateway_secrets, ("foo",)) not in secret_maps(ONE, gateway=False)

@@ -10,6 +10,8 @@ from typing import Any, get_args
 
 from controlplane import __version__
 from controlplane.app import debug
+from controlplane.app.authority import serving_requests, show_expiry
+from controlplane.app.ca_routes import ca_routes
 from controlplane.app.deferred import Deferred
 from controlplane.app.entrance import Entrance, build_entrance
 from controlplane.app.findings import Findings
@@ -142,7 +144,7 @@ def build(settings: Settings) -> App:
         _xds_options(settings),
         observer=observer,
         clock=clock,
-        access=entrance.access,
+        access=serving_requests(entrance.access, trust.authority, metrics),
     )
     supply_certificates(trust, core.views, xds, clock)
     wanted = WantedKeySets(core.graph.lease(wanted_key_sets), key_sets)
@@ -170,9 +172,14 @@ def build(settings: Settings) -> App:
         recorder=recorder,
     )
     _count_when_asked(metrics, mesh)
+    show_expiry(metrics, trust.authority, clock)
     if trust.rotation is not None:
         trust.rotation.held = app.unready
-    routes = (*debug.routes(mesh, lambda query: traces(trace, query)), *debug.xds_routes(xds, trace.epoch))
+    routes = (
+        *debug.routes(mesh, lambda query: traces(trace, query)),
+        *debug.xds_routes(xds, trace.epoch),
+        *ca_routes(trust),
+    )
     base = Base(app.unready, metrics.text, _version)
     app.monitoring = Monitoring(base, routes, remote_debug=settings.debug_allow_remote)
     return app

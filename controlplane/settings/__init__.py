@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from controlplane.base import parse
 from controlplane.base.errors import SettingsError
@@ -58,7 +58,7 @@ class Settings:
     self_signed_ca_cert_ttl: float
     default_workload_cert_ttl: float
     max_workload_cert_ttl: float
-    workload_key_type: str
+    workload_key_type: Literal["ec", "rsa"]
     root_rotation_pause: float
     tls_name: tuple[str, ...]
     token_review: str

@@ -68,6 +68,7 @@ class Metrics:
         self._declare_inputs()
         self._declare_faults()
         self._declare_engine()
+        self._declare_authority()
         self._largest = 0
         self._versions: dict[str, None] = {}
         self._rejecting: dict[str, set[tuple[str, str]]] = {}
@@ -176,6 +177,26 @@ class Metrics:
         self.queries_run = self._count(
             "mini_istiod_queries_run_total", "Queries run, not served from memory."
         )
+
+    def _declare_authority(self) -> None:
+        name = "citadel_server"
+        self.csr = self._count(f"{name}_csr_count", "Signing requests received.")
+        self.csr_issued = self._count(f"{name}_success_cert_issuance_count", "Signing requests granted.")
+        self.csr_unparsable = self._count(f"{name}_csr_parsing_err_count", "Requests that were unreadable.")
+        self.csr_unsigned = self._count(f"{name}_csr_sign_err_count", "Requests refused.", "error")
+        self.csr_unauthenticated = self._count(
+            f"{name}_authentication_failure_count", "Signing requests whose sender proved no identity."
+        )
+        self.csr_nobody = self._count(
+            f"{name}_id_extraction_err_count", "Signing requests of senders without an identity."
+        )
+        self.ca_expiry = {
+            what: (
+                self._gauge(f"{name}_{what}_expiry_timestamp", "When it expires, in Unix seconds."),
+                self._gauge(f"{name}_{what}_expiry_seconds", "Seconds until it expires."),
+            )
+            for what in ("root_cert", "cert_chain")
+        }
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(name, text, labels, registry=self.registry)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from controlplane.envoy.inbound_tls import InboundTls, inbound_tls
 from controlplane.graph import Q, query
-from controlplane.mesh.authorization import ExtAuthz, TcpGuard
+from controlplane.mesh.authorization import ExtAuthz, TcpGuard, authorization_providers, tcp_guard
 from controlplane.mesh.peer_authentication import peer_modes
 from controlplane.mesh.projections import Security
 from controlplane.mesh.request_authentication import JwtRules, jwt_rules
@@ -19,20 +19,21 @@ from controlplane.mesh.settings import mesh_tls
 
 
 class Guard(NamedTuple):
-    """How connections are taken, how tokens are checked, what TCP is allowed and whom requests are put to.
-
-    `requests`: requests are authorized, by what their route configuration says.
-    """
+    """How connections are taken, how tokens are checked, what TCP is allowed and whom requests are put to."""
 
     tls: InboundTls = InboundTls()
     jwt: JwtRules = JwtRules()
     tcp: TcpGuard = TcpGuard()
     providers: tuple[ExtAuthz, ...] = ()
-    requests: bool = False
 
 
 @query
 def guard(q: Q, namespace: str, security: Security) -> Guard:
     """The guard of the workloads of a namespace that these policies hold for."""
     tls = inbound_tls(q(peer_modes, security.peer), q(mesh_tls), identified=security.identified)
-    return Guard(tls, jwt=q(jwt_rules, namespace, security), requests=security.guarded)
+    return Guard(
+        tls,
+        jwt=q(jwt_rules, namespace, security),
+        tcp=tcp_guard(q, namespace, security),
+        providers=authorization_providers(q, namespace, security),
+    )

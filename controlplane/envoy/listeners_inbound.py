@@ -14,6 +14,7 @@ from typing import Any
 
 from controlplane.envoy import names, pb
 from controlplane.envoy.accesslog import AccessLog, access_log, refusal_logs
+from controlplane.envoy.authorization_network import network_guards
 from controlplane.envoy.filters.chain import Chain
 from controlplane.envoy.guard import Guard, guard
 from controlplane.envoy.inbound_chains import Door, Ends, chains
@@ -81,7 +82,7 @@ def virtual_inbound(q: Q, ports: tuple[tuple[int, str], ...], guarded: Guard) ->
         message.filter_chains.extend(chains(Door(name, target, modes.at(target)), ends, tls, [loop]))
     _take_the_rest(message, guarded, tls, log)
     routes = [names.inbound_cluster(target) for target, protocol in ports if _is_http(protocol)]
-    return resource(LISTENER, message.name, message, routes)
+    return resource(LISTENER, message.name, message, (*routes, names.INBOUND_PASSTHROUGH))
 
 
 def _is_http(protocol: str) -> bool:
@@ -93,22 +94,22 @@ def _ends(name: str, target: int, protocol: str, guarded: Guard, log: AccessLog 
     if not protocol:
         return _passthrough(guarded, log)
     cluster = names.inbound_cluster(target)
-    proxy = tcp_proxy(cluster, cluster, log)
+    proxy = (*network_guards(guarded.tcp), tcp_proxy(cluster, cluster, log))
     if not _is_http(protocol):
-        return Ends(tcp=(proxy,))
+        return Ends(tcp=proxy)
     where = _where(guarded, grpc_web=protocol == "GRPC-Web")
     manager = http_manager(f"inbound_{name}", cluster, where, log)
-    return Ends((manager,), (proxy,) if protocol == AUTO else ())
+    return Ends((manager,), proxy if protocol == AUTO else ())
 
 
 def _where(guarded: Guard, *, grpc_web: bool = False) -> Chain:
-    return Chain("inbound", grpc_web, guarded=guarded.requests, jwt=guarded.jwt, providers=guarded.providers)
+    return Chain("inbound", grpc_web, guarded=True, jwt=guarded.jwt, providers=guarded.providers)
 
 
 def _passthrough(guarded: Guard, log: AccessLog | None) -> Ends:
     name = names.INBOUND_PASSTHROUGH
-    web = http_manager(name, _passthrough_routes(), _where(guarded), log)
-    return Ends((web,), (tcp_proxy(name, name, log),))
+    web = http_manager(name, name, _where(guarded), log)
+    return Ends((web,), (*network_guards(guarded.tcp), tcp_proxy(name, name, log)))
 
 
 def _take_the_rest(message: Any, guarded: Guard, tls: Any | None, log: AccessLog | None) -> None:
@@ -125,16 +126,3 @@ def _take_the_rest(message: Any, guarded: Guard, tls: Any | None, log: AccessLog
         return
     message.filter_chains.append(chain(f"{message.name}-catchall-http", ends.http, http_match()))
     message.default_filter_chain.CopyFrom(chain(message.name, ends.tcp))
-
-
-def _passthrough_routes() -> Any:
-    """Routes of ports that no service names; inline, for nothing about them can change."""
-    message = pb.route.RouteConfiguration(name=names.INBOUND_PASSTHROUGH)
-    message.validate_clusters.value = False
-    host = message.virtual_hosts.add(name="inbound|http|0", domains=["*"])
-    route = host.routes.add(name="default")
-    route.match.prefix = "/"
-    route.route.cluster = names.INBOUND_PASSTHROUGH
-    route.route.timeout.SetInParent()
-    route.decorator.operation = f"{names.INBOUND_PASSTHROUGH}:80/*"
-    return message

@@ -5,8 +5,8 @@ its own address ("reviews.default.svc.cluster.local:9080").  A port may have a t
 and a mesh a hundred scopes, so a configuration is never built: virtual hosts are serialized once per
 projection, shared, and joined as bytes.  An edit of one VirtualService serializes one virtual host.
 
-Inbound there is one per port of the workload ("inbound|9080||"), so that what guards it can change
-without touching the listener, which would drain connections.
+Inbound there is one per port of the workload ("inbound|9080||") and one for all others, so that what
+guards them can change without touching the listener, which would drain connections.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 
 from controlplane.base import wire
 from controlplane.envoy import names, pb
+from controlplane.envoy.authorization_routes import route_guard
 from controlplane.envoy.listeners_claims import Bind, l4_scope, shared_binds, shared_claims
 from controlplane.envoy.resource import Resource
 from controlplane.envoy.routes_actions import cluster_of
 from controlplane.envoy.routes_hosts import virtual_host_message
 from controlplane.envoy.types import ROUTE
 from controlplane.graph import Keyed, Plan, Q, each, flat, keyed, query
-from controlplane.mesh.projections import Binding, Inbound, ProxyView, RouteScope
+from controlplane.mesh.projections import Binding, Inbound, ProxyView, RouteScope, Security
 from controlplane.mesh.protocols import AUTO, HTTP_LIKE
 from controlplane.mesh.routing_fallback import Fallback, fallback
 from controlplane.mesh.routing_hosts import (
@@ -68,9 +69,15 @@ def route_maps(
     `shared` makes those of the ports of the wildcard address, in place of whole ones.
     """
     common = ((common_routes, ()),) if view.scope.sidecar is None else ()
-    inbound = () if view.inbound is None else ((inbound_routes, (view.inbound,)),)
+    inbound = () if view.inbound is None else _inbound_maps(view.inbound)
     ports = ((shared or shared_routes, (view.routes,)),)
     return (*common, *ports, (particular_routes, (view.routes,)), *inbound)
+
+
+def _inbound_maps(inbound: Inbound) -> tuple[tuple[Keyed[...], tuple[object, ...]], ...]:
+    # Of all that guards a workload the routes hold what authorizes its requests.
+    policies = Security(authorization=inbound.security.authorization)
+    return (inbound_routes, (inbound,)), (passthrough_routes, (inbound.namespace, policies))
 
 
 @keyed
@@ -208,19 +215,42 @@ def fallback_message(rest: Fallback) -> Any:
 @keyed
 def inbound_routes(q: Q, inbound: Inbound) -> Plan:
     """Route configuration name -> Resource, one per port of the workload that may carry HTTP."""
-    return flat(q.fixed(*inbound.bindings), _inbound_routes)
+    return flat(q.fixed(*inbound.bindings), _inbound_routes, inbound.namespace, inbound.security)
 
 
 @query
-def _inbound_routes(_q: Q, binding: Binding) -> tuple[tuple[str, Resource], ...]:
+def _inbound_routes(
+    q: Q, namespace: str, security: Security, binding: Binding
+) -> tuple[tuple[str, Resource], ...]:
     if binding.protocol != AUTO and binding.protocol not in HTTP_LIKE:
         return ()
     name = names.inbound_cluster(binding.target)
     message = virtual_host_message(inbound_virtual_host(binding))
     frame = wire.length_delimited(_VIRTUAL_HOSTS, pb.deterministic(message))
-    return ((name, _join(name, [frame])),)
+    return ((name, _join(name, [frame], q(route_guard, namespace, security))),)
 
 
-def _join(name: str, frames: list[bytes]) -> Resource:
-    """A route configuration from parts, byte by byte what serializing it whole would give."""
-    return Resource(ROUTE, name, b"".join((wire.string(1, name), *frames, _TAIL_BYTES)))
+@keyed
+def passthrough_routes(q: Q, namespace: str, security: Security) -> Plan:
+    """Route configuration name -> Resource: HTTP to ports that no service names, under the same guard."""
+    return each(q.fixed(names.INBOUND_PASSTHROUGH), _passthrough_route, namespace, security)
+
+
+@query
+def _passthrough_route(q: Q, namespace: str, security: Security, name: str) -> Resource:
+    message = pb.route_components.VirtualHost(name="inbound|http|0", domains=["*"])
+    route = message.routes.add(name="default")
+    route.match.prefix = "/"
+    route.route.cluster = name
+    route.route.timeout.SetInParent()
+    route.decorator.operation = f"{name}:80/*"
+    frame = wire.length_delimited(_VIRTUAL_HOSTS, pb.deterministic(message))
+    return _join(name, [frame], q(route_guard, namespace, security))
+
+
+def _join(name: str, frames: list[bytes], guard: bytes = b"") -> Resource:
+    """A route configuration from parts, byte by byte what serializing it whole would give.
+
+    `guard` is what authorizes its requests; the fields of it come last.
+    """
+    return Resource(ROUTE, name, b"".join((wire.string(1, name), *frames, _TAIL_BYTES, guard)))

@@ -52,11 +52,6 @@ class Security(NamedTuple):
     requests: tuple[Key, ...] = ()
     authorization: tuple[Key, ...] = ()
 
-    @property
-    def guarded(self) -> bool:
-        """Whether requests are authorized; always with an identity, lest a first policy move the listener."""
-        return self.identified or bool(self.authorization)
-
 
 class Inbound(NamedTuple):
     """What inbound configuration depends on: the workload's ports, sorted by target, one per target.

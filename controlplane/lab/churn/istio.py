@@ -32,7 +32,7 @@ UNSERVED: Mapping[str, str] = {
     "istio-secrets": f"10 or 1000 gateway certificates: {_GATEWAY}",
     "istio-telemetry": "100 services with telemetry filters: EnvoyFilter is not served yet",
     "istio-telemetry-api": "100 services: Telemetry is not served yet",
-    "istio-authorizationpolicy": "100 services: AuthorizationPolicy is not served yet",
+    "istio-authorizationpolicy": "100 services: policies change inbound routes, where no client looks",
     "istio-peerauthentication": "100 services: proxies without an identity take no part in it",
     "istio-strict": "mutual TLS for everybody: proxies without an identity take no part in it",
     "istio-disabled": "mutual TLS for nobody: proxies without an identity take no part in it",

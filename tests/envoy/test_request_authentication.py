@@ -1,0 +1,339 @@
+"""Real Envoys check tokens: on a sidecar, and on a gateway as in the seeds' exercise."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controlplane.lab.fetch import Answer, Target, fetch
+from controlplane.lab.plane import Plane, start_plane
+from controlplane.lab.pods import App, Lab, Pod, PodSpec, Sidecar
+from controlplane.lab.waiting import wait_until
+from tests.support.envoys import MARKS, laboratory
+from tests.support.issuer import Issuer, KeyServer
+
+pytestmark = MARKS
+
+ECHO = Path(__file__).parents[1] / "support" / "echo.py"
+WEB, GATEWAY = "10.244.0.10", "10.244.0.11"
+
+MESH = f"""
+apiVersion: v1
+kind: Pod
+metadata: {{name: web, namespace: foo, labels: {{app: web}}}}
+spec: {{serviceAccountName: web, containers: [{{name: web}}]}}
+status: {{podIP: {WEB}, phase: Running, conditions: [{{type: Ready, status: "True"}}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: web, namespace: foo}}
+spec: {{clusterIP: 10.96.0.10, selector: {{app: web}}, ports: [{{name: http, port: 8080}}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: web-a, namespace: foo, labels: {{kubernetes.io/service-name: web}}}}
+addressType: IPv4
+ports: [{{name: http, port: 8080}}]
+endpoints:
+- {{addresses: [{WEB}], conditions: {{ready: true}}, targetRef: {{kind: Pod, name: web, namespace: foo}}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: gw, namespace: istio-system, labels: {{istio: ingressgateway}}}}
+spec: {{serviceAccountName: ingress, containers: [{{name: proxy}}]}}
+status: {{podIP: {GATEWAY}, phase: Running, conditions: [{{type: Ready, status: "True"}}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: istio-ingressgateway, namespace: istio-system}}
+spec:
+  clusterIP: 10.96.0.20
+  selector: {{istio: ingressgateway}}
+  ports: [{{name: http, port: 80, targetPort: 8080}}]
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: front, namespace: foo}}
+spec:
+  selector: {{istio: ingressgateway}}
+  servers: [{{port: {{number: 80, name: http, protocol: HTTP}}, hosts: ["*"]}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: web, namespace: foo}}
+spec:
+  hosts: ["*"]
+  gateways: [front]
+  http: [{{route: [{{destination: {{host: web, port: {{number: 8080}}}}}}]}}]
+"""
+
+
+def policy(*rules: Mapping[str, Any], where: str = "foo", selector: str = "app: web") -> str:
+    spec = {"jwtRules": list(rules)}
+    return (
+        "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\n"
+        f"metadata: {{name: it, namespace: {where}}}\n"
+        f"spec: {{selector: {{matchLabels: {{{selector}}}}}, {json.dumps(spec)[1:-1]}}}\n"
+    )
+
+
+def rule(issuer: Issuer, **more: Any) -> dict[str, Any]:
+    keys = {} if "jwksUri" in more else {"jwks": issuer.jwks}
+    return {"issuer": issuer.name, **keys, **more}
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+class Scene:
+    """A sidecar, a gateway before it, a client without either, and the folder that says what holds."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.plane: Plane = start_plane(
+            lab.site,
+            ("--trust-loopback-identities", "true", "--jwt-pub-key-refresh-interval", "300ms"),
+        )
+        self.write("mesh", MESH)
+        self.plane.wait_ready()
+        sidecar = Sidecar(self.plane.address, stats=("listener", "cluster_manager"))
+        app = App(ECHO, ("8080",), port=8080)
+        web = PodSpec("web", "foo", WEB, {"app": "web"}, "web", app=app)
+        gateway = PodSpec(
+            "gw", "istio-system", GATEWAY, {"istio": "ingressgateway"}, "ingress", kind="router"
+        )
+        self.web: Pod = lab.start(web, sidecar)
+        self.gateway: Pod = lab.start(gateway, sidecar)
+        self.client: Pod = lab.start(PodSpec("client", "outside", "10.244.0.12"), None)
+        lab.wait_ready()
+        self.address = WEB
+
+    def write(self, name: str, text: str) -> None:
+        """Put a file of objects into the watched folder, or replace it at once."""
+        new = self.lab.directory / f"{name}.new"
+        new.write_text(text)
+        new.rename(self.plane.config / f"{name}.yaml")
+
+    def get(self, headers: Mapping[str, str] = {}, path: str = "/", method: str = "GET") -> Answer:
+        target = Target(self.client.netns, self.address, 8080)
+        return fetch(target, path, method=method, headers={"Host": "web.example.com", **headers})
+
+    def status(self, headers: Mapping[str, str] = {}, path: str = "/") -> int | None:
+        try:
+            return self.get(headers, path).status
+        except ConnectionError:
+            return None
+
+    def becomes(self, status: int, headers: Mapping[str, str] = {}, path: str = "/") -> bool:
+        """Whether a request is answered so, soon."""
+        return wait_until(lambda: self.status(headers, path) == status, 10)
+
+    def heard(self, headers: Mapping[str, str] = {}, path: str = "/") -> dict[str, str]:
+        """The headers that reached the application."""
+        answer = self.get(headers, path)
+        assert answer.status == 200
+        found: dict[str, str] = answer.json()["headers"]
+        return found
+
+    def problems(self) -> list[str]:
+        return [
+            f"{one['level']} {one['field']}: {one['message']}"
+            for one in self.plane.get("/debug/problems")
+            if one["kind"] == "RequestAuthentication"
+        ]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    with laboratory(tmp_path_factory.mktemp("tokens")) as lab:
+        yield Scene(lab)
+
+
+@pytest.fixture
+def scene(world: Scene) -> Iterator[Scene]:
+    """Each test has the folder to itself, and no Envoy may have refused anything."""
+    assert world.becomes(200)
+    yield world
+    assert world.web.admin.rejected() == {}
+    assert world.gateway.admin.rejected() == {}
+    for file in world.plane.config.glob("*.yaml"):
+        if file.name != "mesh.yaml":
+            file.unlink()
+    for world.address in (GATEWAY, WEB):
+        assert world.becomes(200, bearer("nonsense"))
+
+
+@pytest.fixture(scope="module")
+def rsa() -> Issuer:
+    return Issuer("testing@secure.istio.io", "RS256")
+
+
+@pytest.fixture(scope="module")
+def elliptic() -> Issuer:
+    return Issuer("https://accounts.example", "ES256")
+
+
+PLACES = {"sidecar": (WEB, "foo", "app: web"), "gateway": (GATEWAY, "istio-system", "istio: ingressgateway")}
+
+REQUIRE = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: require, namespace: {where}}}
+spec:
+  selector: {{matchLabels: {{{selector}}}}}
+  action: DENY
+  rules: [{{from: [{{source: {{notRequestPrincipals: ["*"]}}}}]}}]
+"""
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
+@pytest.mark.parametrize("place", PLACES)
+def test_the_exercise_of_the_seeds(scene: Scene, place: str, algorithm: str) -> None:
+    scene.address, where, selector = PLACES[place]
+    issuer = Issuer("testing@secure.istio.io", algorithm)
+    scene.write("policy", policy(rule(issuer), where=where, selector=selector))
+    # A bad token is refused, a good one is not, and none is asked for.
+    assert scene.becomes(401, bearer("deadbeef"))
+    assert scene.status() == 200
+    assert scene.status(bearer(issuer.token())) == 200
+    assert scene.status(bearer(issuer.token(lifetime=-120))) == 401
+    assert scene.status(bearer(Issuer(issuer.name, algorithm).token())) == 401
+    assert scene.status(bearer(Issuer("another", algorithm).token())) == 401
+    scene.write("require", REQUIRE.format(where=where, selector=selector))
+    assert scene.becomes(403)
+    assert scene.status(bearer(issuer.token())) == 200
+    assert scene.status(bearer("deadbeef")) == 401
+
+
+def test_audiences(scene: Scene, rsa: Issuer) -> None:
+    scene.write("policy", policy(rule(rsa, audiences=["web", "web.foo"])))
+    assert scene.becomes(401, bearer("deadbeef"))
+    assert scene.status(bearer(rsa.token(aud="web.foo"))) == 200
+    assert scene.status(bearer(rsa.token(aud=["other", "web"]))) == 200
+    assert scene.status(bearer(rsa.token(aud="other"))) == 403
+    assert scene.status(bearer(rsa.token())) == 403
+    assert scene.status() == 200
+
+
+def test_several_issuers(scene: Scene, rsa: Issuer, elliptic: Issuer) -> None:
+    scene.write("policy", policy(rule(rsa), rule(elliptic)))
+    assert scene.becomes(401, bearer("deadbeef"))
+    assert scene.status() == 200
+    assert scene.status(bearer(rsa.token())) == 200
+    assert scene.status(bearer(elliptic.token())) == 200
+    # The right name and the other one's key.
+    assert scene.status(bearer(rsa.token(iss=elliptic.name))) == 401
+    assert scene.status(bearer(elliptic.token(iss="third"))) == 401
+
+
+def test_a_token_from_a_header_a_parameter_and_a_cookie(scene: Scene, rsa: Issuer) -> None:
+    places = {
+        "fromHeaders": [{"name": "x-token"}, {"name": "x-other", "prefix": "JWT "}],
+        "fromParams": ["t"],
+        "fromCookies": ["session"],
+    }
+    scene.write("policy", policy(rule(rsa, presence="REQUIRED", **places)))
+    assert scene.becomes(401)
+    good, bad = rsa.token(), rsa.token(lifetime=-120)
+    for token, status in ((good, 200), (bad, 401)):
+        assert scene.status({"x-token": token}) == status
+        assert scene.status({"x-other": f"JWT {token}"}) == status
+        assert scene.status(path=f"/?t={token}") == status
+        assert scene.status({"Cookie": f"a=b; session={token}"}) == status
+    # Not where Envoy looks by itself, once other places are named.
+    assert scene.status(bearer(good)) == 401
+
+
+def test_the_usual_parameter(scene: Scene, rsa: Issuer) -> None:
+    scene.write("policy", policy(rule(rsa)))
+    assert scene.becomes(401, path="/?access_token=deadbeef")
+    assert scene.status(path=f"/?access_token={rsa.token()}") == 200
+
+
+def test_what_the_application_is_told(scene: Scene, rsa: Issuer) -> None:
+    outputs = {
+        "outputPayloadToHeader": "x-payload",
+        "outputClaimToHeaders": [
+            {"header": "x-user", "claim": "sub"},
+            {"header": "x-team", "claim": "of.team"},
+        ],
+    }
+    scene.write("policy", policy(rule(rsa, **outputs)))
+    assert scene.becomes(401, bearer("deadbeef"))
+    token = rsa.token(of={"team": "red"})
+    heard = scene.heard({**bearer(token), "x-user": "mallory"})
+    assert heard["x-user"] == "alice"
+    assert heard["x-team"] == "red"
+    assert "authorization" not in heard
+    payload = heard["x-payload"]
+    assert json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["sub"] == "alice"
+    # Nobody speaks for a token that is not there.
+    unsigned = scene.heard({"x-user": "mallory", "x-team": "red", "x-payload": "e30"})
+    assert not {"x-user", "x-team", "x-payload"} & unsigned.keys()
+    scene.write("policy", policy(rule(rsa, forwardOriginalToken=True)))
+    assert wait_until(lambda: scene.heard(bearer(token)).get("authorization") == f"Bearer {token}", 10)
+
+
+def test_a_preflight_needs_no_token(scene: Scene, rsa: Issuer) -> None:
+    scene.write("policy", policy(rule(rsa, presence="REQUIRED")))
+    assert scene.becomes(401)
+    preflight = {"Origin": "https://a.example", "Access-Control-Request-Method": "GET"}
+    assert scene.get(preflight, method="OPTIONS").status == 200
+    assert scene.get(method="OPTIONS").status == 401
+
+
+def test_presence(scene: Scene, rsa: Issuer, elliptic: Issuer) -> None:
+    scene.write("policy", policy(rule(rsa, presence="REQUIRED"), rule(elliptic)))
+    assert scene.becomes(401)
+    assert scene.status(bearer(rsa.token())) == 200
+    assert scene.status(bearer(elliptic.token())) == 401
+
+
+def test_keys_by_uri(scene: Scene) -> None:
+    before, after = Issuer("https://idp.example", kid="1"), Issuer("https://idp.example", kid="2")
+    inline = Issuer("inline", "RS256")
+    with KeyServer() as server:
+        scene.write("policy", policy(rule(before, jwksUri=server.uri("/keys")), rule(inline)))
+        # Never fetched: this issuer's tokens are refused, others are not, and none is asked for.
+        assert scene.becomes(401, bearer(before.token()))
+        assert scene.status() == 200
+        assert scene.status(bearer(inline.token())) == 200
+        (told,) = scene.problems()
+        assert "answers 404; tokens of issuer 'https://idp.example' are refused" in told
+        server.answers["/keys"] = (200, before.jwks)
+        assert scene.becomes(200, bearer(before.token()))
+        assert wait_until(lambda: scene.problems() == [], 5)
+        assert scene.status(bearer(after.token())) == 401
+        # Rotation: both, then the new one alone.
+        server.answers["/keys"] = (200, json.dumps({"keys": [before.public, after.public]}))
+        assert scene.becomes(200, bearer(after.token()))
+        assert scene.status(bearer(before.token())) == 200
+        server.answers["/keys"] = (200, after.jwks)
+        assert scene.becomes(401, bearer(before.token()))
+        # The provider fails, and then is gone: what was fetched last holds.
+        asked = len(server.asked)
+        server.answers["/keys"] = (500, "a secret of the provider")
+        assert wait_until(lambda: len(server.asked) >= asked + 2, 5)
+        assert scene.status(bearer(after.token())) == 200
+    assert wait_until(lambda: any("cannot be connected to" in one for one in scene.problems()), 10)
+    (told,) = scene.problems()
+    assert "the one that was fetched last stays in use" in told
+    assert scene.status(bearer(after.token())) == 200
+    assert scene.status(bearer(before.token())) == 401
+
+
+def test_keys_by_discovery(scene: Scene) -> None:
+    with KeyServer() as server:
+        issuer = Issuer(server.uri("/realm"))
+        metadata = {"issuer": issuer.name, "jwks_uri": server.uri("/certs")}
+        server.answers["/realm/.well-known/openid-configuration"] = (200, json.dumps(metadata))
+        server.answers["/certs"] = (200, issuer.jwks)
+        scene.write("policy", policy({"issuer": issuer.name}))
+        assert scene.becomes(401, bearer("deadbeef"))
+        assert scene.becomes(200, bearer(issuer.token()))

@@ -25,6 +25,7 @@ _NOT_FOR_THE_MESH = ("Deployment",)
 
 
 _INJECTION, _INJECT = "istio-injection", "sidecar.istio.io/inject"
+_TEMPLATES = "inject.istio.io/templates"
 # What injection writes on a pod: connections to it may be mutual TLS.
 _CAPABLE = {"security.istio.io/tlsMode": "istio"}
 
@@ -55,12 +56,16 @@ class Cluster:
                 return workload
         raise KeyError(prefix)
 
-    def service_address(self, name: str) -> str:
-        """The virtual address of the Service called `name`; KeyError when there is none."""
+    def service(self, name: str) -> Object:
+        """The Service called `name`; KeyError when there is none."""
         for manifest in self.manifests:
             if manifest["kind"] == "Service" and manifest["metadata"]["name"] == name:
-                return str(manifest["spec"]["clusterIP"])
+                return manifest
         raise KeyError(name)
+
+    def service_address(self, name: str) -> str:
+        """The virtual address of the Service called `name`; KeyError when there is none."""
+        return str(self.service(name)["spec"]["clusterIP"])
 
 
 def load(path: Path) -> tuple[Object, ...]:
@@ -78,6 +83,7 @@ def complete(objects: Sequence[Object], programs: Path) -> Cluster:
     """Hand out addresses and pods.  Scripts that containers run are looked up by name in `programs`.
 
     Pods with a sidecar are labelled as able to do mutual TLS, which takes sidecars with an identity.
+    Those that are injected with the template for gateways are gateways.
     """
     services = [found for found in objects if found["kind"] == "Service"]
     addressed = tuple(
@@ -175,7 +181,8 @@ def _workload(deployment: Object, replica: int, address: str, kubelet: _Kubelet)
     generation = _suffix(name)
     labels = {**template["metadata"]["labels"], "pod-template-hash": generation}
     meshed = kubelet.meshes(namespace, labels)
-    if meshed:
+    gateway = template["metadata"].get("annotations", {}).get(_TEMPLATES) == "gateway"
+    if meshed and not gateway:
         labels.update(_CAPABLE)
     spec = PodSpec(
         name=f"{name}-{generation}-{_suffix(f'{name}/{replica}')}",
@@ -185,6 +192,7 @@ def _workload(deployment: Object, replica: int, address: str, kubelet: _Kubelet)
         service_account=template["spec"].get("serviceAccountName", "default"),
         workload=name,
         app=_app(template["spec"]["containers"][0], kubelet),
+        kind="router" if gateway else "sidecar",
     )
     manifest = {
         "apiVersion": "v1",
@@ -202,10 +210,10 @@ def _workload(deployment: Object, replica: int, address: str, kubelet: _Kubelet)
 
 
 def _app(container: Object, kubelet: _Kubelet) -> App | None:
-    command = container["command"]
+    command = container.get("command", ())
     script = next((part for part in command if part.endswith(".py")), None)
     if script is None:
-        return None  # `sleep infinity`: a pod to run commands in
+        return None  # `sleep infinity`: a pod to run commands in; or a gateway, which is an Envoy alone
     arguments = tuple(command[command.index(script) + 1 :])
     port = container["ports"][0]["containerPort"]
     return App(kubelet.programs / Path(script).name, arguments, kubelet.variables, port)

@@ -19,7 +19,7 @@ from types import FrameType
 from controlplane.base.errors import MiniIstiodError
 from controlplane.lab import pushes
 from controlplane.lab.forward import Forward
-from controlplane.lab.pods import Lab, Sidecar
+from controlplane.lab.pods import Lab
 from controlplane.lab.screen import Screen
 from controlplane.lab.shop import Shop
 from controlplane.lab.steps import STEPS, Step, failures
@@ -95,6 +95,11 @@ def _in_lab(options: argparse.Namespace, steps: Sequence[Step], screen: Screen) 
             screen.heading(f"{number}/{len(steps)} {step.name}: {step.tells}")
             problems += _play(shop, step, options.requests, screen)
         screen.heading(f"{len(steps)} steps in {time.monotonic() - started:.0f} s")
+        made, failed, refused = shop.handshakes()
+        screen.line(
+            f"at the doors of all workloads: {made} mutual TLS handshakes, {failed} failed,"
+            f" {refused} plaintext connections refused"
+        )
         if options.keep:
             _keep(shop, screen)
         passed = not problems
@@ -111,17 +116,21 @@ def _open(lab: Lab, protocol: str, screen: Screen) -> Shop:
     started = time.monotonic()
     shop = Shop(lab)
     delta = protocol == "DELTA_GRPC"
-    pushed = shop.open(Sidecar(shop.plane.address, "DELTA_GRPC" if delta else "GRPC"))
+    pushed = shop.open("DELTA_GRPC" if delta else "GRPC")
     style = "delta" if delta else "state of the world"
     took = time.monotonic() - started
-    screen.line(f"control plane and {len(lab.pods)} pods with Envoys ({style}) are ready after {took:.1f} s")
+    envoys = sum(pod.sidecar is not None for pod in lab.pods.values())
+    screen.line(
+        f"control plane, {len(lab.pods)} pods and {envoys} Envoys ({style}, TLS, tokens) are ready"
+        f" after {took:.1f} s"
+    )
     for push in pushed:
         screen.push(push)
     return shop
 
 
 def _play(shop: Shop, step: Step, requests: int, screen: Screen) -> list[str]:
-    pushed = shop.route(step)
+    pushed = shop.arrange(step)
     for push in pushed:
         screen.push(push)
     problems = list(pushes.wrong(pushed))
@@ -139,14 +148,15 @@ def _keep(shop: Shop, screen: Screen) -> None:
     with ExitStack() as ports:
         page = ports.enter_context(Forward(shop.page))
         screen.heading("running until Ctrl-C")
-        screen.line(f"shop, as the client sees it: http://127.0.0.1:{page.port}/productpage")
-        screen.line(
-            f"control plane: http://127.0.0.1:{plane.monitoring.port}/debug/traces, xDS {plane.address}"
-        )
+        screen.line(f"shop, at its gateway: http://127.0.0.1:{page.port}/productpage")
+        monitoring = ports.enter_context(Forward(plane.monitoring))
+        screen.line(f"control plane: http://127.0.0.1:{monitoring.port}/debug/traces, xDS {plane.secure}")
         screen.line(f"watched directory: {plane.config}")
         for name, pod in sorted(shop.lab.pods.items()):
-            admin = ports.enter_context(Forward(pod.admin.target))
-            screen.line(f"{name} {pod.spec.ip}: Envoy http://127.0.0.1:{admin.port}, logs {pod.directory}")
+            envoy = "no Envoy"
+            if pod.sidecar is not None:
+                envoy = f"Envoy http://127.0.0.1:{ports.enter_context(Forward(pod.admin.target)).port}"
+            screen.line(f"{name} {pod.spec.ip}: {envoy}, logs {pod.directory}")
             screen.line(f"    inside: nsenter --net=/run/netns/{pod.netns}")
         try:
             while True:

@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from controlplane.lab.hops import hops, told
 from controlplane.lab.pushes import Push
 from controlplane.lab.steps import Result, Visit
 
@@ -50,6 +51,8 @@ class Screen:
         if not self._console.is_terminal:
             seen.extend(results)
             self.line(summary(visit, seen))
+            for line in told(hops(seen, visit.asker)):
+                self.line("    " + line)
             return seen
         with Live(console=self._console, refresh_per_second=_FRAMES) as live:
             for result in results:
@@ -80,4 +83,11 @@ def _table(visit: Visit, results: Sequence[Result]) -> Table:
         who = visit.who if number == 0 else ""
         cells = (who, outcome, str(count), f"{share:.1%}", wanted)
         table.add_row(*map(escape, cells), f"[{colour}]{bar:<{_BAR}}[/{colour}]")
+    for hop, count in sorted(hops(results, visit.asker).items()):
+        colour = "green" if hop.caller == hop.expected else "red"
+        how = "mutual TLS" if hop.caller else "plaintext"
+        cells = ("", f"{hop.asker} → {hop.service}", str(count), "", how)
+        # As policies write it.
+        seen_as = escape(hop.caller.removeprefix("spiffe://") or "nobody known")
+        table.add_row(*(f"[dim]{escape(cell)}[/dim]" for cell in cells), f"[dim {colour}]{seen_as}[/]")
     return table

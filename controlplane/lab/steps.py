@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from controlplane.lab.hops import INGRESS, OUTSIDER, hops, unexpected
+
 Result = Mapping[str, Any]
 """One line of controlplane.lab.traffic."""
 
@@ -27,7 +29,8 @@ class Visit:
 
     `expect` gives the probability of each outcome; None stands for "some, but not all".  `part` is the
     fraction of the demo's number of requests, `at_least` the seconds that every answer must take, `pause`
-    the seconds that a visitor rests before the next request.
+    the seconds that a visitor rests before the next request.  Visitors come from the workload `client` and
+    ask the service `asks`.
     """
 
     who: str
@@ -38,6 +41,13 @@ class Visit:
     workers: int = 4
     at_least: float = 0.0
     pause: float = 0.0
+    client: str = "client"
+    asks: str = "productpage"
+
+    @property
+    def asker(self) -> str:
+        """Who asks the first service: gateways ask in their own name."""
+        return INGRESS if self.asks == INGRESS else self.client
 
     def requests(self, total: int) -> int:
         """How many requests this visit makes; never fewer than one per worker."""
@@ -46,12 +56,15 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One routing and the visits that prove it; `file` is under steps/ in the sample."""
+    """One state of the mesh and the visits that prove it: `file` (routing) is under steps/ in the sample,
+    `security` under security/.
+    """
 
     name: str
     file: str
     tells: str
     visits: tuple[Visit, ...]
+    security: str = "strict.yaml"
 
 
 def failures(visit: Visit, results: Sequence[Result]) -> tuple[str, ...]:
@@ -71,6 +84,7 @@ def failures(visit: Visit, results: Sequence[Result]) -> tuple[str, ...]:
     early = [result["seconds"] for result in results if result["seconds"] < visit.at_least]
     if early:
         found.append(f"{visit.who}: answered after {min(early):.3f} s, expected {visit.at_least} s or more")
+    found += [f"{visit.who}: {strange}" for strange in unexpected(hops(results, visit.asker))]
     return tuple(found)
 
 
@@ -118,6 +132,15 @@ def admission(result: Result) -> str:
     return f"{result['status']} overloaded" if result["overloaded"] else str(result["status"])
 
 
+def access(result: Result) -> str:
+    """How far a visitor came: "served", "403", or "refused" by a connection that was broken off."""
+    if result["error"] is not None:
+        # The second is how http.client calls an end without an answer.
+        broken = str(result["error"]).startswith(("ConnectionResetError", "RemoteDisconnected"))
+        return "refused" if broken else str(result["error"])
+    return "served" if result["status"] == 200 else str(result["status"])
+
+
 def whole(result: Result) -> str:
     """Everything at once: "reviews v1" only if details answered as well."""
     details, reviews = details_fate(result), reviews_version(result)
@@ -133,12 +156,38 @@ def _hop(result: Result, name: str) -> Mapping[str, Any] | str:
 
 _JASON = {"end-user": "jason"}
 
+_EVERYBODY = Visit("everybody", whole, {"reviews v1": 1.0}, part=0.5)
+
 STEPS = (
     Step(
-        "all-v1",
+        "strict",
         "all-v1.yaml",
-        "everybody reads reviews v1",
-        (Visit("everybody", whole, {"reviews v1": 1.0}),),
+        "mutual TLS everywhere: who is outside has to use the gateway",
+        (
+            _EVERYBODY,
+            Visit("an outsider", access, {"refused": 1.0}, part=0.1, client=OUTSIDER),
+            Visit("at the gateway", whole, {"reviews v1": 1.0}, part=0.1, client=OUTSIDER, asks=INGRESS),
+        ),
+    ),
+    Step(
+        "permissive",
+        "all-v1.yaml",
+        "plaintext is served too; the mesh goes on with mutual TLS",
+        (
+            Visit("an outsider", access, {"served": 1.0}, part=0.1, client=OUTSIDER),
+            _EVERYBODY,
+        ),
+        security="permissive.yaml",
+    ),
+    Step(
+        "authorization",
+        "all-v1.yaml",
+        "details answers the product page and not the client, by their certificates",
+        (
+            Visit("the client", access, {"403": 1.0}, part=0.1, asks="details"),
+            Visit("everybody", whole, {"reviews v1": 1.0}, part=0.25),
+        ),
+        security="authorization.yaml",
     ),
     Step(
         "canary-90-10",
@@ -185,6 +234,9 @@ STEPS = (
         "back",
         "all-v1.yaml",
         "back to v1, without faults and limits",
-        (Visit("a crowd", whole, {"reviews v1": 1.0}, part=0.5, workers=8),),
+        (
+            Visit("a crowd", whole, {"reviews v1": 1.0}, part=0.5, workers=8),
+            Visit("an outsider", access, {"refused": 1.0}, part=0.1, client=OUTSIDER),
+        ),
     ),
 )

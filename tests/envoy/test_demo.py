@@ -63,6 +63,16 @@ def test_all_steps_with_delta() -> None:
     assert out.splitlines()[-1] == "demo: PASS"
     for number, step in enumerate(STEPS, 1):
         assert f"{number}/{len(STEPS)} {step.name}" in out
+    # Outcomes are the demo's own judgement; here, that it was looked at: who was known to whom.
+    assert "  an outsider: refused 12 (100.0%)" in out
+    assert "  an outsider: served 12 (100.0%)" in out
+    assert "mutual TLS: ingress → productpage 12, productpage → details 12" in out
+    assert re.search(r"plaintext: outsider → productpage 12$", out, re.MULTILINE)
+    assert re.search(
+        r"mutual TLS: client → productpage 60, productpage → details 60, .* 60$", out, re.MULTILINE
+    )
+    doors = re.search(r"(\d+) mutual TLS handshakes, 0 failed, (\d+) plaintext connections refused", out)
+    assert doors is not None and int(doors[1]) >= 4 and int(doors[2]) >= 24
     pushes = re.findall(
         r"pushed VirtualService bookstore/reviews: (\d+) of (\d+) proxies in ([\d.]+) ms +\((.*)\)", out
     )
@@ -76,11 +86,11 @@ def test_all_steps_with_delta() -> None:
 
 def test_routing_steps_with_state_of_the_world() -> None:
     with demo(
-        "--sotw", "--requests", "100", "--steps", "canary-50-50,header-match,circuit-breaking"
+        "--sotw", "--requests", "100", "--steps", "permissive,canary-50-50,circuit-breaking"
     ) as process:
         out = finish(process)
     assert process.returncode == 0, out
-    assert "(state of the world)" in out
+    assert "(state of the world, TLS, tokens)" in out
     assert out.splitlines()[-1] == "demo: PASS"
 
 
@@ -96,7 +106,7 @@ def test_kept_running_it_can_be_visited_and_ends_with_ctrl_c() -> None:
         assert [hop["name"] for hop in page["hops"]] == ["details", "reviews"]
         directory = Path(lines["watched directory"]).parent
         prefix = f"mini-istiod-{directory.name}-"
-        assert len(netns.names(prefix)) == 8
+        assert len(netns.names(prefix)) == 11
         process.send_signal(signal.SIGINT)
         rest = finish(process)
         assert process.returncode == 0, rest
@@ -109,7 +119,7 @@ def test_interrupted_half_way_it_leaves_nothing_running() -> None:
     with demo() as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if "1/7" in line:
+            if "1/9" in line:
                 break
         process.send_signal(signal.SIGTERM)
         out = finish(process)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from controlplane.lab.client import Protocol
-from controlplane.lab.pods import Pod, Sidecar
+from controlplane.lab.pods import Pod
 from controlplane.lab.shop import Shop
 from controlplane.lab.steps import STEPS
 from tests.support.envoys import MARKS, laboratory
@@ -21,6 +21,7 @@ KINDS = {
     r"listener_manager\.lds\.": "lds",
     r"\.rds\.": "rds",
     r"^cluster\.outbound\|": "eds",
+    r"^sds\.": "sds",
 }
 
 
@@ -38,11 +39,13 @@ def totals(pod: Pod, suffix: str) -> Counter[str]:
 def test_nothing_is_rejected(tmp_path: Path, protocol: Protocol) -> None:
     with laboratory(tmp_path) as lab:
         shop = Shop(lab)
-        shop.open(Sidecar(shop.plane.address, protocol))
+        shop.open(protocol)
         for step in STEPS:
-            for push in shop.route(step):
+            for push in shop.arrange(step):
                 assert push.acked == push.touched > 0, (step.name, push)
-        for name, pod in lab.pods.items():
+        meshed = {name: pod for name, pod in lab.pods.items() if pod.sidecar is not None}
+        assert len(meshed) == len(lab.pods) - 1 == 8
+        for name, pod in meshed.items():
             rejected, taken = totals(pod, "update_rejected"), totals(pod, "update_success")
             # Each type has been there: a statistic that does not exist rejects nothing.
             assert rejected == dict.fromkeys(KINDS.values(), 0), name

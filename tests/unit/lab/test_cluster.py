@@ -10,14 +10,16 @@ from controlplane.lab import cluster
 from controlplane.lab.shop import SAMPLE
 from controlplane.lab.steps import STEPS
 
-OBJECTS = cluster.load(SAMPLE / "kube" / "bookstore.yaml")
+OBJECTS = tuple(
+    found for name in ("bookstore", "ingress") for found in cluster.load(SAMPLE / "kube" / f"{name}.yaml")
+)
 SHOP = cluster.complete(OBJECTS, SAMPLE)
 
 
 def test_every_service_has_an_address_of_its_own() -> None:
     names = [found["metadata"]["name"] for found in OBJECTS if found["kind"] == "Service"]
     addresses = {SHOP.service_address(name) for name in names}
-    assert len(addresses) == len(names) == 4
+    assert len(addresses) == len(names) == 5
     assert all(address.startswith("10.96.") for address in addresses)
 
 
@@ -27,8 +29,8 @@ def test_every_replica_is_a_pod_with_an_address_of_its_own() -> None:
         for found in OBJECTS
     ]
     pods = cluster.complete(twice, SAMPLE).workloads
-    assert len(pods) == 14
-    assert len({pod.spec.ip for pod in pods}) == len({pod.spec.name for pod in pods}) == 14
+    assert len(pods) == 18
+    assert len({pod.spec.ip for pod in pods}) == len({pod.spec.name for pod in pods}) == 18
 
 
 def test_a_pod_says_the_same_as_the_envoy_in_it() -> None:
@@ -42,10 +44,15 @@ def test_a_pod_says_the_same_as_the_envoy_in_it() -> None:
 
 def test_what_is_injected_can_do_mutual_tls() -> None:
     capable = {"security.istio.io/tlsMode": "istio"}
-    assert all(pod.meshed and capable.items() <= pod.spec.labels.items() for pod in SHOP.workloads)
+    meshed = {pod.spec.workload: pod.meshed for pod in SHOP.workloads}
+    assert [name for name, inside in meshed.items() if not inside] == ["outsider"]
+    for pod in SHOP.workloads:
+        inside = pod.meshed and pod.spec.kind == "sidecar"
+        assert inside == (capable.items() <= pod.spec.labels.items())
     unlabelled = [found for found in OBJECTS if found["kind"] != "Namespace"]
     for pod in cluster.complete(unlabelled, SAMPLE).workloads:
-        assert not pod.meshed
+        # A gateway says so itself.
+        assert pod.meshed == (pod.spec.kind == "router") == (pod.spec.workload == "ingress")
         assert not capable.items() & pod.spec.labels.items()
 
 
@@ -64,7 +71,10 @@ def test_a_pods_own_label_decides_whether_it_is_injected() -> None:
 
 
 def test_deployments_stay_with_their_controller() -> None:
-    assert {found["kind"] for found in SHOP.manifests} == {"Namespace", "ServiceAccount", "Service"}
+    assert {found["kind"] for found in SHOP.manifests} == {
+        *("Namespace", "ServiceAccount", "Service"),
+        *("Gateway", "VirtualService"),
+    }
 
 
 def test_endpoints_are_the_pods_that_the_selector_picks() -> None:
@@ -102,3 +112,8 @@ def test_every_step_has_its_file_and_every_file_its_step() -> None:
     for name in files:
         kinds = [found["kind"] for found in yaml.safe_load_all((SAMPLE / "steps" / name).read_text())]
         assert "VirtualService" in kinds and "DestinationRule" in kinds
+    policies = {path.name for path in (SAMPLE / "security").iterdir()}
+    assert policies == {step.security for step in STEPS}
+    for name in policies:
+        kinds = [found["kind"] for found in yaml.safe_load_all((SAMPLE / "security" / name).read_text())]
+        assert kinds[0] == "PeerAuthentication"

@@ -38,9 +38,9 @@ def test_nonsense_is_refused(words: tuple[str, ...], capsys: pytest.CaptureFixtu
 
 def test_steps_are_chosen_by_name_and_in_the_order_given() -> None:
     assert demo.choose(None) == STEPS
-    assert [step.name for step in demo.choose("back, all-v1")] == ["back", "all-v1"]
-    for wrong in ("all-v1,nonsense", "", ","):
-        with pytest.raises(demo.DemoError, match="there are all-v1, canary-90-10"):
+    assert [step.name for step in demo.choose("back, strict")] == ["back", "strict"]
+    for wrong in ("strict,nonsense", "", ","):
+        with pytest.raises(demo.DemoError, match="there are strict, permissive"):
             demo.choose(wrong)
 
 
@@ -80,12 +80,27 @@ def test_off_a_terminal_there_is_one_line_per_visit() -> None:
     assert out.getvalue() == "  a [bold] crowd: 200 2 (66.7%), 503 overloaded 1 (33.3%)\n"
 
 
+SPIFFE = "spiffe://cluster.local/ns/bookstore/sa/bookstore-client"
+REACHED = {"name": "productpage", "version": "v1", "caller": SPIFFE, "hops": []}
+
+
+def test_below_it_stands_who_was_known_to_whom() -> None:
+    out = io.StringIO()
+    reached = [{**result(200), "body": {**REACHED, "caller": who}} for who in (SPIFFE, "", SPIFFE)]
+    Screen(Console(file=out, width=40)).watch(CROWD, iter(reached))
+    assert out.getvalue().splitlines()[1:] == [
+        "      mutual TLS: client → productpage 2",
+        "      plaintext: client → productpage 1",
+    ]
+
+
 def test_on_a_terminal_there_is_a_table() -> None:
     out = io.StringIO()
     screen = Screen(Console(file=out, width=120, force_terminal=True))
-    screen.watch(CROWD, iter([result(200), result(404)]))
+    screen.watch(CROWD, iter([{**result(200), "body": REACHED}, result(404)]))
     last = out.getvalue()
     assert "a [bold] crowd" in last and "404" in last and "50.0%" in last and "some" in last
+    assert "client → productpage" in last and "mutual TLS" in last and "cluster.local/ns/" in last
 
 
 def test_a_push_is_told_with_its_stages() -> None:

@@ -7,15 +7,29 @@ from typing import Any
 
 import pytest
 
-from controlplane.lab.steps import Visit, admission, bounds, details_fate, failures, reviews_version, whole
+from controlplane.lab.steps import (
+    Visit,
+    access,
+    admission,
+    bounds,
+    details_fate,
+    failures,
+    reviews_version,
+    whole,
+)
+
+
+def known(name: str) -> str:
+    return f"spiffe://cluster.local/ns/bookstore/sa/bookstore-{name}"
 
 
 def answer(*, reviews: str = "v1", details: object = None, seconds: float = 0.01) -> dict[str, Any]:
-    about: dict[str, object] = {"name": "details", "version": "v1", "hops": []}
+    page = known("productpage")
+    about: dict[str, object] = {"name": "details", "version": "v1", "caller": page, "hops": []}
     if details is not None:
         about = {"name": "details", "error": details}
-    hops = [about, {"name": "reviews", "version": reviews, "hops": []}]
-    body = {"name": "productpage", "version": "v1", "hops": hops}
+    hops = [about, {"name": "reviews", "version": reviews, "caller": page, "hops": []}]
+    body = {"name": "productpage", "version": "v1", "caller": known("client"), "hops": hops}
     return {"status": 200, "seconds": seconds, "overloaded": False, "body": body, "error": None}
 
 
@@ -40,6 +54,25 @@ def test_outcomes() -> None:
     assert reviews_version(BROKEN) == "productpage TimeoutError: timed out"
     assert whole(answer()) == "reviews v1"
     assert whole(answer(details=503)) == "reviews v1, details 503"
+
+
+@pytest.mark.parametrize(
+    "error",
+    ["ConnectionResetError: [Errno 104] Connection reset by peer", "RemoteDisconnected: Remote end …"],
+)
+def test_a_connection_that_is_broken_off_is_a_refusal(error: str) -> None:
+    assert access({**BROKEN, "error": error}) == "refused"
+    assert access(BROKEN) == "TimeoutError: timed out"
+    assert access(answer()) == "served"
+    assert access({**REFUSED, "status": 403}) == "403"
+
+
+def test_who_is_not_known_is_a_failure() -> None:
+    everybody = Visit("everybody", whole, {"reviews v1": 1.0})
+    plain = answer()
+    plain["body"]["hops"][1]["caller"] = ""
+    (found,) = failures(everybody, [answer(), plain])
+    assert found.startswith("everybody: 1 x reviews was asked by nobody known")
 
 
 SPLIT = Visit("everybody", whole, {"reviews v1": 0.9, "reviews v2": 0.1})

@@ -6,8 +6,9 @@
 Usage: server.py NAME VERSION PORT
 
 Every answer is JSON: {"name", "version", "seconds", "hops": [the answers of the services it asked]},
-plus what the service is about; a failed hop reads {"name", "error": status or text}.  Services are
-found as Kubernetes tells them to containers, through NAME_SERVICE_HOST and NAME_SERVICE_PORT, else by
+plus what the service is about, and "caller", the SPIFFE ID of whoever asked, as a sidecar found it in a
+certificate ("" without one); a failed hop reads {"name", "error": status or text}.  Services are found as
+Kubernetes tells them to containers, through NAME_SERVICE_HOST and NAME_SERVICE_PORT, else by
 their name on port 9080.  The standard library suffices; nothing of the control plane is imported.
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -92,7 +94,10 @@ class Handler(BaseHTTPRequestHandler):
         key = (self.name, self.version)
         hops = [ask(service, headers) for service in CALLS.get(key, ())]
         seconds = round(time.monotonic() - started, 4)
-        identity = {"name": self.name, "version": self.version, "seconds": seconds, "hops": hops}
+        found = re.findall(r"URI=([^;,]+)", self.headers.get("x-forwarded-client-cert", ""))
+        # The sidecar adds to the end what it has seen itself.
+        identity = {"name": self.name, "version": self.version, "caller": found[-1] if found else ""}
+        identity |= {"seconds": seconds, "hops": hops}
         self.reply({**identity, **FACTS.get(key, {})})
 
     def reply(self, content: dict[str, object]) -> None:

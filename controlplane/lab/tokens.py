@@ -1,0 +1,23 @@
+"""Tokens for the lab's pods: of the control plane's own issuer, as `mini-istiod token create` makes them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from controlplane.ca.token_store import TokenStore
+from controlplane.ca.tokens import Wish
+from controlplane.lab.volumes import Mint
+
+LIFETIME = 24 * 3600.0
+
+
+def minter(data_dir: Path, lifetime: float = LIFETIME) -> Mint:
+    """Makes tokens that are valid for so many seconds, with the key in a control plane's data directory."""
+    store = TokenStore(data_dir)
+
+    def mint(namespace: str, service_account: str) -> str:
+        token, _ = store.issue(Wish(namespace, service_account, lifetime), time.time())
+        return token
+
+    return mint

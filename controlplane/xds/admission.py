@@ -7,6 +7,8 @@ come again with Envoy's back-off.
 
 from __future__ import annotations
 
+_ROUNDING = 1e-6
+
 
 class Admission:
     """An even rate without bursts; `rate` is per second, 0 is no limit; `patience` in seconds."""
@@ -36,4 +38,5 @@ class Bucket:
     def delay(self, now: float) -> float:
         """Seconds that what comes now has to wait."""
         self._next = max(self._next, now) + self._interval
-        return max(self._next - self._interval - self._ahead - now, 0.0)
+        wait = self._next - self._interval - self._ahead - now
+        return wait if wait > _ROUNDING else 0.0

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import grpc
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from controlplane.base.clock import SystemClock
@@ -17,10 +21,15 @@ from controlplane.ca.leaf import Names, leaf
 from controlplane.ca.signer import Signer, pem, self_signed
 from controlplane.ca.token_store import TokenStore
 from controlplane.ca.tokens import Account, Wish
+from controlplane.envoy.types import CLUSTER
 from controlplane.lab.client import Proof
 from controlplane.model.caller import Door
+from controlplane.xds.stream import Stream
 from tests.support.plane import Served, serving
+from tests.support.raw import answer, raw, request, status
 
+ID = "sidecar~10.0.0.1~web-1.default~default.svc.cluster.local"
+DELTA = "DELTA_GRPC"
 SPIFFE = "spiffe://cluster.local/ns/default/sa/web"
 
 
@@ -87,3 +96,35 @@ def past(signer: Signer, uri: str = SPIFFE) -> tuple[bytes, bytes]:
     now = time.time()
     made = leaf(signer, key.public_key(), Names((uri,)), now - 100, now - 10)
     return pem(made), key_pem(key)
+
+
+def run(directory: Path, test: Callable[[Trusting], Coroutine[Any, Any, None]], *flags: str) -> None:
+    """Run an asynchronous test with such a control plane."""
+
+    async def main() -> None:
+        async with trusting(directory, *flags) as trust:
+            await test(trust)
+
+    asyncio.run(main())
+
+
+async def told(
+    trust: Trusting, door: Door, proof: Proof | None, *, headers: Iterable[tuple[str, str]] = (), **node: Any
+) -> tuple[grpc.StatusCode, str]:
+    """How a stream that is opened like this ends."""
+    async with raw(trust.address(door), DELTA, proof=proof, headers=tuple(headers)) as call:
+        # It may have ended already; how is what reading tells.
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            await call.write(request(DELTA, **node))
+        return await status(call)
+
+
+async def let_in(trust: Trusting, door: Door, proof: Proof | None, **node: Any) -> Stream:
+    """The stream of a caller that is served, as the server has it; it is closed again."""
+    async with raw(trust.address(door), DELTA, proof=proof) as call:
+        await call.write(request(DELTA, id=ID, **node))
+        async with asyncio.timeout(10):
+            response = answer(DELTA, await call.read())
+        assert response.type_url == CLUSTER
+        (stream,) = trust.served.app.xds.streams
+        return stream

@@ -140,26 +140,26 @@ def _addresses(field: str) -> Callable[[Any, Test], None]:
 
 def _claim(message: Any, test: Test) -> None:
     """A string, or a list that holds it."""
-    _locate(message.metadata, JWT, (_PAYLOAD, *test.path))
-    ways = message.metadata.value.or_match.value_matchers
+    ways = _located(message, JWT, (_PAYLOAD, *test.path)).or_match.value_matchers
     ways.add(string_match=text(test))
     ways.add().list_match.one_of.string_match.CopyFrom(text(test))
 
 
 def _metadata(message: Any, test: Test) -> None:
-    _locate(message.metadata, test.path[0], test.path[1:])
-    message.metadata.value.string_match.CopyFrom(text(test))
+    _located(message, test.path[0], test.path[1:]).string_match.CopyFrom(text(test))
 
 
 def _listed(message: Any, test: Test) -> None:
-    _locate(message.metadata, test.path[0], test.path[1:])
-    message.metadata.value.list_match.one_of.string_match.CopyFrom(text(test))
+    _located(message, test.path[0], test.path[1:]).list_match.one_of.string_match.CopyFrom(text(test))
 
 
-def _locate(metadata: Any, name: str, path: Iterable[str]) -> None:
-    metadata.filter = name
+def _located(message: Any, name: str, path: Iterable[str]) -> Any:
+    """The matcher of a value that a filter noted about the request."""
+    matcher = message.sourced_metadata.metadata_matcher
+    matcher.filter = name
     for key in path:
-        metadata.path.add(key=key)
+        matcher.path.add(key=key)
+    return matcher.value
 
 
 _PERMISSIONS: dict[str, Callable[[Any, Test], None]] = {

@@ -59,8 +59,9 @@ def load(folder: Path, now: float) -> Plugged:
         raise EnvironmentUnfit(f"{folder / layout.key}: the key does not belong to {layout.certificate}")
     roots_place = folder / layout.roots
     roots = tuple(dict.fromkeys(certificates(_read(roots_place), str(roots_place))))
-    if layout.chain and (folder / layout.chain).exists():
-        more += certificates(_read(folder / layout.chain), str(folder / layout.chain))
+    chain = _read(folder / layout.chain) if layout.chain and (folder / layout.chain).exists() else b""
+    if chain.strip():
+        more += certificates(chain, str(folder / layout.chain))
     for one in roots:
         _check(one, str(roots_place), now)
     _check(certificate, place, now)

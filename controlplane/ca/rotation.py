@@ -123,7 +123,7 @@ class Rotation:
             if self._roots.stage == "idle" and not self._is_old(self._roots.current):
                 await self._wait(self._pace.age_look)
                 continue
-            if not self._take_step():
+            if not self.step():
                 await self._wait(self._pace.look)
 
     async def _wait(self, seconds: float) -> None:
@@ -136,7 +136,7 @@ class Rotation:
             sleeping.cancel()
             asked.cancel()
 
-    def _take_step(self) -> bool:
+    def step(self) -> bool:
         """One stage further, if that may be."""
         try:
             if self._roots.stage == "idle":

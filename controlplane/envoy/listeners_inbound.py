@@ -66,17 +66,18 @@ def virtual_inbound(q: Q, ports: tuple[tuple[int, str], ...], guarded: Guard) ->
     )
     modes = guarded.tls
     protocols = dict(ports)
+    # Ports that only a policy names are served as those that nobody names, in their own mode.
+    targets = sorted({*protocols, *dict(modes.ports)})
     message.listener_filters.append(original_dst())
     if modes.encrypted:
-        message.listener_filters.append(tls_inspector(t for t in protocols if modes.at(t) not in ENCRYPTED))
+        message.listener_filters.append(tls_inspector(t for t in targets if modes.at(t) not in ENCRYPTED))
     message.listener_filters.append(http_inspector(t for t, protocol in ports if protocol != AUTO))
     wait_for_inspection(message, q(detection_timeout))
     # Whoever dials the port itself would be sent back to it for ever.
     loop = tcp_proxy(names.BLACK_HOLE, names.BLACK_HOLE, log)
     message.filter_chains.append(chain(f"{message.name}-blackhole", [loop], port_match(port)))
     tls = None if modes.settings is None else downstream_tls(modes.settings)
-    # Ports that only a policy names are served as those that nobody names, in their own mode.
-    for target in sorted({*protocols, *dict(modes.ports)}):
+    for target in targets:
         name = f"{WILDCARD}_{target}"
         ends = _ends(name, target, protocols.get(target, ""), guarded, log)
         message.filter_chains.extend(chains(Door(name, target, modes.at(target)), ends, tls, [loop]))

@@ -1,6 +1,6 @@
-"""A real Envoy accepts every listener and route that is made for the golden inputs.
+"""A real Envoy accepts every listener, route and cluster that is made for the golden inputs.
 
-The listeners become static ones, with their routes written into them instead of fetched; Envoy checks
+They become static ones, the listeners with their routes written into them instead of fetched; Envoy checks
 the whole configuration and exits.  It knows rules that no protobuf check does: domains that occur
 twice, filter chains that overlap, regular expressions, header names.
 """
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,8 @@ pytestmark = pytest.mark.envoy
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = sorted(path.name for path in GOLDEN.iterdir() if (path / "proxy.yaml").is_file())
+# How names are resolved is to be an extension one day; older Envoys know these fields alone.
+_RESOLVING = re.compile(r"Cluster\.(dns_jitter|dns_refresh_rate|respect_dns_ttl|dns_lookup_family)'")
 HCM = "envoy.filters.network.http_connection_manager"
 
 
@@ -65,26 +69,36 @@ def check(envoy: Path, config: dict[str, Any], folder: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-4000:]
     complaints = [line for line in done.stderr.splitlines() if "deprecated" in line.lower()]
-    assert not complaints
+    assert [line for line in complaints if not _RESOLVING.search(line)] == []
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_listeners_and_routes(envoy: Path, case: str, tmp_path: Path) -> None:
     world = Traffic((GOLDEN / case / "in.yaml").read_text())
     proxy = yaml.safe_load((GOLDEN / case / "proxy.yaml").read_text())
-    view = world.view(proxy["id"], proxy["metadata"])
+    view = world.view(proxy["id"], proxy["metadata"], proxy.get("identity", ""))
     routes = world.routes(view)
     listeners = [inline(one, routes) for one in world.listeners(view).values()]
     assert len(listeners) > 1
-    config = {
-        "node": {"id": "test", "cluster": "test"},
-        "static_resources": {
-            "listeners": [
-                json_format.MessageToDict(one, preserving_proto_field_name=True) for one in listeners
-            ]
-        },
-    }
+    # The bootstrap is there for what endpoints and secrets are fetched from.
+    config = bootstrap(Node("10.0.0.1", "a-1", "default"), ControlPlane("127.0.0.1:15010"))
+    config["static_resources"]["listeners"] = plain(listeners)
+    clusters = plain(world.clusters(view).values())
+    config["static_resources"]["clusters"] += [one for one in clusters if can_be_static(one)]
     check(envoy, config, tmp_path)
+
+
+def can_be_static(cluster: dict[str, Any]) -> bool:
+    """Certificates in files are not here but at the proxy; and none come before there is a stream for them.
+
+    Over the latter Envoy ends itself, but for clusters by EDS, which it loads after the stream is made.
+    """
+    text = json.dumps(cluster)
+    return "/etc/certs" not in text and ("sds_config" not in text or cluster["type"] == "EDS")
+
+
+def plain(messages: Iterable[Any]) -> list[dict[str, Any]]:
+    return [json_format.MessageToDict(one, preserving_proto_field_name=True) for one in messages]
 
 
 @pytest.mark.parametrize(

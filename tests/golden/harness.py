@@ -1,6 +1,7 @@
 """Golden cases: `<case>/in.yaml` (objects) and `proxy.yaml` (who asks) give `<case>/out/*.yaml`.
 
-A proxy with `asks` has its virtual hosts on demand, and asks for these.
+A proxy with `asks` has its virtual hosts on demand, and asks for these; one with `identity`, a SPIFFE ID,
+has a certificate for it.
 
 `python -m tests.golden.harness` writes the outputs of all cases anew; read the difference before
 committing it.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import itertools
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from controlplane.envoy.snapshot import snapshot
 from controlplane.envoy.types import BY_URL
 from controlplane.graph import Graph
 from controlplane.mesh.checks import checks
+from controlplane.model.identity import parse_spiffe
 from controlplane.model.kinds import BY_NAME, TABLES
 from controlplane.model.problem import Origin
 from controlplane.model.proxy import parse_node
@@ -41,6 +44,8 @@ class Case:
         self._load()
         node = yaml.safe_load((self.folder / "proxy.yaml").read_text())
         proxy = parse_node(node["id"], node.get("metadata", {}), node.get("locality"))
+        if "identity" in node:
+            proxy = replace(proxy, identity=parse_spiffe(node["identity"]))
         self.resources: dict[str, dict[str, Resource]] = snapshot(self.graph, proxy, node.get("asks"))
         lease = self.graph.lease(checks)
         self.graph.settle()

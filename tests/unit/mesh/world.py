@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -16,6 +17,7 @@ from controlplane.envoy.resource import Resource
 from controlplane.graph import Failure, Graph
 from controlplane.mesh.proxies import proxy_view
 from controlplane.mesh.scope import ProxyView, Scope
+from controlplane.model.identity import parse_spiffe
 from controlplane.model.keys import Key
 from controlplane.model.kinds import BY_NAME
 from controlplane.model.proxy import parse_node
@@ -76,9 +78,13 @@ class World:
 
     # Envoy's side.
 
-    def view(self, id: str, metadata: Mapping[str, Any] | None = None) -> ProxyView:
-        """The view of a proxy by node id, e.g. sidecar~10.0.0.1~a.default~default.svc.cluster.local."""
-        return self.read(proxy_view, parse_node(id, metadata))  # type: ignore[no-any-return]
+    def view(self, id: str, metadata: Mapping[str, Any] | None = None, identity: str = "") -> ProxyView:
+        """The view of a proxy by node id, e.g. sidecar~10.0.0.1~a.default~default.svc.cluster.local.
+
+        `identity` is the SPIFFE ID that it is known to have, if any.
+        """
+        proxy = replace(parse_node(id, metadata), identity=parse_spiffe(identity))
+        return self.read(proxy_view, proxy)  # type: ignore[no-any-return]
 
     def resources(self, maps: Any) -> dict[str, Resource]:
         """The union of keyed maps of resources; their names must be disjoint."""

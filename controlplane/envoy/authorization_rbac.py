@@ -16,6 +16,8 @@ ACTIONS = {
 JWT = "envoy.filters.http.jwt_authn"
 _PAYLOAD = "payload"
 _SOMETHING = ".+"
+_STRINGS = (("iss",), ("sub",), ("azp",))
+"""Claims that are never a list (https://www.rfc-editor.org/rfc/rfc7519#section-4.1)."""
 _AUTHORITY = ":authority"
 _TEMPLATES = "envoy.path.match.uri_template.uri_template_matcher"
 
@@ -139,8 +141,12 @@ def _addresses(field: str) -> Callable[[Any, Test], None]:
 
 
 def _claim(message: Any, test: Test) -> None:
-    """A string, or a list that holds it."""
-    ways = _located(message, JWT, (_PAYLOAD, *test.path)).or_match.value_matchers
+    """A string; where the token may have a list, an element of it too."""
+    value = _located(message, JWT, (_PAYLOAD, *test.path))
+    if test.path in _STRINGS:
+        value.string_match.CopyFrom(text(test))
+        return
+    ways = value.or_match.value_matchers
     ways.add(string_match=text(test))
     ways.add().list_match.one_of.string_match.CopyFrom(text(test))
 

@@ -29,7 +29,8 @@ def text(subject: Subject, value: str, path: tuple[str, ...] = ()) -> Test:
 
 def any_of(matches: Iterable[Match]) -> Match:
     """At least one of these (there is one)."""
-    found = tuple(dict.fromkeys(matches))
+    flat = (one for match in matches for one in (match.of if isinstance(match, AnyOf) else (match,)))
+    found = tuple(dict.fromkeys(flat))
     return found[0] if len(found) == 1 else AnyOf(found)
 
 

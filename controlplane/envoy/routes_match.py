@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from controlplane.envoy import pb
-from controlplane.mesh.routing_ir import HeaderMatch, Match, PathMatch, QueryMatch, TextMatch
+from controlplane.envoy.filters import jwt_authn
+from controlplane.mesh.routing_ir import ClaimMatch, HeaderMatch, Match, PathMatch, QueryMatch, TextMatch
 
 _components = pb.route_components
 
@@ -15,6 +16,7 @@ def route_match(match: Match) -> Any:
     message = _components.RouteMatch()
     _path(message, match.path)
     message.headers.extend(_header(header) for header in match.headers)
+    message.dynamic_metadata.extend(_claim(claim) for claim in match.claims)
     message.query_parameters.extend(_query(parameter) for parameter in match.query)
     return message
 
@@ -52,6 +54,21 @@ def _header(header: HeaderMatch) -> Any:
         message.string_match.CopyFrom(string_matcher(header.text))
         # "Not this value" holds for a request without the header as well.
         message.treat_missing_header_as_empty = header.invert
+    return message
+
+
+def _claim(claim: ClaimMatch) -> Any:
+    message = pb.metadata_matcher.MetadataMatcher(filter=jwt_authn.NAME, invert=claim.invert)
+    for name in (jwt_authn.PAYLOAD, *claim.path):
+        message.path.add(key=name)
+    if claim.text.kind == "present":
+        message.value.present_match = True
+        return message
+    text = string_matcher(claim.text)
+    # A claim is a text or a list of texts; the token decides.
+    either = message.value.or_match.value_matchers
+    either.add().string_match.CopyFrom(text)
+    either.add().list_match.one_of.string_match.CopyFrom(text)
     return message
 
 

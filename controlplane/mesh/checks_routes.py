@@ -13,9 +13,11 @@ from controlplane.mesh.routing import Layer, attachment, virtual_service
 from controlplane.mesh.routing_unsupported import unsupported
 from controlplane.mesh.rules import destination_rule
 from controlplane.mesh.service import alias_target, service_ports
+from controlplane.model.claims import is_claim
 from controlplane.model.hosts import fqdn
 from controlplane.model.keys import Key
 from controlplane.model.kinds import virtual_services
+from controlplane.model.kinds.gateway import MESH
 from controlplane.model.kinds.http_route import Destination
 from controlplane.model.kinds.virtual_service import VirtualService
 from controlplane.model.problem import Problem
@@ -36,6 +38,7 @@ def virtual_service_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     ]
     findings += _hosts(q, route)
     findings += _delegates(q, route)
+    findings += _claims(route)
     # What is wrong with a delegate is told better by itself.
     findings += (without_effect(path) for path in unsupported(route) if not path.endswith(".delegate"))
     return tuple(warning("VirtualService", key, finding) for finding in findings)
@@ -107,6 +110,27 @@ def _hosts(q: Q, route: VirtualService) -> Iterator[Finding]:
                 f"in namespace {key.namespace} this one is not used",
                 "merge the two",
             )
+
+
+def _claims(route: VirtualService) -> Iterator[Finding]:
+    """Claims are known where tokens are checked before routes are chosen: on gateways."""
+    if route.gateways and MESH not in route.gateways:
+        return
+    for n, rule in enumerate(route.http):
+        for m, match in enumerate(rule.match):
+            if match.gateways and MESH not in match.gateways:
+                continue
+            for field, tests in (("headers", match.headers), ("withoutHeaders", match.without_headers)):
+                outcome = "this match never holds" if field == "headers" else "this always holds"
+                yield from (
+                    Finding(
+                        f"spec.http[{n}].match[{m}].{field}[{name}]",
+                        f"sidecars know no claims, so that there {outcome}",
+                        "bind the VirtualService, or this match, to gateways alone",
+                    )
+                    for name, _ in tests
+                    if is_claim(name)
+                )
 
 
 def _delegates(q: Q, route: VirtualService) -> Iterator[Finding]:

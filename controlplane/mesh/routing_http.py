@@ -86,7 +86,7 @@ def http_routes(q: Q, key: Key, port: int, client: Client) -> tuple[Route, ...]:
 def _route(
     q: Q, place: Place, rule: model.HTTPRoute, match: HTTPMatchRequest | None, source: Ref
 ) -> Route | None:
-    translated = Match() if match is None else translate_match(match)
+    translated = Match() if match is None else translate_match(match, claims=place.client.gateway is not None)
     action = _action(q, place, rule, translated)
     if action is None:
         return None

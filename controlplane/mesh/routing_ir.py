@@ -58,17 +58,30 @@ class QueryMatch:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimMatch:
+    """A test of a claim of the request's token, or of one of its elements where it is a list.
+
+    `path` leads to it, outermost first.  `invert`: it must not match; that holds without a token, too.
+    """
+
+    path: tuple[str, ...]
+    text: TextMatch
+    invert: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """All parts must hold."""
 
     path: PathMatch = PathMatch()
     headers: tuple[HeaderMatch, ...] = ()
     query: tuple[QueryMatch, ...] = ()
+    claims: tuple[ClaimMatch, ...] = ()
 
     @property
     def catches_all(self) -> bool:
         """Whether no request can pass it by, so that what follows is never reached."""
-        if self.headers or self.query:
+        if self.headers or self.query or self.claims:
             return False
         return (self.path.kind, self.path.value) in {("prefix", "/"), ("segments", "/"), ("regex", ".*")}
 

@@ -6,17 +6,15 @@ kind of client; conditions on the request become a `Match`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple, TypeAlias
 
-from controlplane.mesh.routing_ir import HeaderMatch, Match, PathMatch, QueryMatch, TextMatch
+from controlplane.mesh.routing_ir import ClaimMatch, HeaderMatch, Match, PathMatch, QueryMatch, TextMatch
+from controlplane.model.claims import claim_path, is_claim
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds.gateway import gateway_key
 from controlplane.model.kinds.http_match import HTTPMatchRequest, StringMatch
 from controlplane.model.kinds.virtual_service import L4MatchAttributes, TLSMatchAttributes
-
-CLAIMS_PREFIX = "@request.auth.claims"
-"""Header names that mean a claim of a validated token; no sidecar translates them."""
-
 
 Affinity: TypeAlias = tuple[tuple[str, tuple[Key, ...]], ...]
 """(destination host, the DestinationRules in force for it), sorted, where those may ask for affinity."""
@@ -51,7 +49,8 @@ def admits(
     """
     if match.port is not None and match.port != port:
         return False
-    if isinstance(match, HTTPMatchRequest) and any(_is_claim(name) for name, _ in match.headers):
+    of_claims = isinstance(match, HTTPMatchRequest) and any(is_claim(name) for name, _ in match.headers)
+    if of_claims and client.gateway is None:
         return False
     if match.gateways:
         return client.gateway in {gateway_key(text, namespace) for text in match.gateways}
@@ -60,22 +59,31 @@ def admits(
     return match.source_namespace in (None, "", client.namespace)
 
 
-def translate_match(match: HTTPMatchRequest) -> Match:
-    """The conditions on the request."""
-    without = ((name, text) for name, text in match.without_headers if not _is_claim(name))
+def translate_match(match: HTTPMatchRequest, *, claims: bool = False) -> Match:
+    """The conditions on the request; `claims`: it comes through a gateway, which knows those of its token.
+
+    On a sidecar no claim is there, so that each holds which must not.
+    """
     headers = [
         *_pseudo_header(":method", match.method),
         *_pseudo_header(":scheme", match.scheme),
         *_pseudo_header(":authority", match.authority),
-        *(HeaderMatch(name, _text(text)) for name, text in match.headers),
-        *(HeaderMatch(name, _text(text), invert=True) for name, text in without),
+        *(HeaderMatch(name, _text(text)) for name, text in match.headers if not is_claim(name)),
+        *(
+            HeaderMatch(name, _text(text), invert=True)
+            for name, text in match.without_headers
+            if not is_claim(name)
+        ),
     ]
     query = tuple(QueryMatch(name, _text(text)) for name, text in match.query_params)
-    return Match(_path(match), tuple(headers), query)
+    return Match(_path(match), tuple(headers), query, tuple(_claims(match)) if claims else ())
 
 
-def _is_claim(name: str) -> bool:
-    return name.startswith(CLAIMS_PREFIX)
+def _claims(match: HTTPMatchRequest) -> Iterator[ClaimMatch]:
+    for tests, invert in ((match.headers, False), (match.without_headers, True)):
+        for name, text in tests:
+            if is_claim(name):
+                yield ClaimMatch(claim_path(name), _text(text), invert)
 
 
 def _path(match: HTTPMatchRequest) -> PathMatch:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.mesh.routing_effects import grpc_status
-from controlplane.mesh.routing_match import CLAIMS_PREFIX
-from controlplane.model.kinds.http_match import HTTPMatchRequest
 from controlplane.model.kinds.http_route import HTTPRoute
 from controlplane.model.kinds.virtual_service import VirtualService
 
@@ -36,12 +34,3 @@ def _of_rule(rule: HTTPRoute) -> Iterator[str]:
             yield "fault.abort.http2Error"
         if abort is not None and abort.grpc_status and grpc_status(abort.grpc_status) is None:
             yield "fault.abort.grpcStatus"
-    for number, match in enumerate(rule.match):
-        yield from (f"match[{number}].{path}" for path in _of_match(match))
-
-
-def _of_match(match: HTTPMatchRequest) -> Iterator[str]:
-    yield from (f"headers[{name}]" for name, _ in match.headers if name.startswith(CLAIMS_PREFIX))
-    yield from (
-        f"withoutHeaders[{name}]" for name, _ in match.without_headers if name.startswith(CLAIMS_PREFIX)
-    )

@@ -337,3 +337,49 @@ def test_keys_by_discovery(scene: Scene) -> None:
         scene.write("policy", policy({"issuer": issuer.name}))
         assert scene.becomes(401, bearer("deadbeef"))
         assert scene.becomes(200, bearer(issuer.token()))
+
+
+BY_CLAIMS = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: by-claims, namespace: foo}
+spec:
+  hosts: [claims.example.com]
+  gateways: [front]
+  http:
+  - match: [{headers: {"@request.auth.claims.group": {exact: admin}}}]
+    directResponse: {status: 211}
+  - match: [{headers: {"@request.auth.claims[realm][roles]": {prefix: shop-}}}]
+    directResponse: {status: 212}
+  - match: [{headers: {"@request.auth.claims.scope": {exact: write}}}]
+    directResponse: {status: 213}
+  - match: [{withoutHeaders: {"@request.auth.claims.sub": {}}}]
+    directResponse: {status: 214}
+  - match: [{withoutHeaders: {"@request.auth.claims.guest": {exact: "yes"}}}]
+    directResponse: {status: 215}
+  - directResponse: {status: 216}
+"""
+
+
+def test_routing_by_claims(scene: Scene, rsa: Issuer) -> None:
+    scene.address, where, selector = PLACES["gateway"]
+    scene.write("policy", policy(rule(rsa), where=where, selector=selector))
+    scene.write("routes", BY_CLAIMS)
+
+    def status(**claims: Any) -> int:
+        return scene.get({**bearer(rsa.token(**claims)), "Host": "claims.example.com"}).status
+
+    assert scene.becomes(401, bearer("deadbeef"))
+    assert scene.becomes(214, {"Host": "claims.example.com"})
+    assert status(group="admin") == 211
+    assert status(group=["staff", "admin"]) == 211
+    assert status(group="administrator") == 215
+    assert status(realm={"roles": ["x", "shop-clerk"]}) == 212
+    assert status(realm={"roles": "shop-owner"}) == 212
+    assert status(realm={"roles": "workshop-"}) == 215
+    assert status(scope="read write") == 213
+    assert status(scope="read writer") == 215
+    assert status(guest="yes") == 216
+    # A header of such a name is only a header.
+    forged = {"@request.auth.claims.group": "admin", "Host": "claims.example.com"}
+    assert scene.status(forged) in (214, 400)

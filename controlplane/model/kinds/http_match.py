@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from controlplane.model.checks import check_gateways, check_namespace, check_regex, check_selector
+from controlplane.model.claims import PREFIX, claim_path, is_claim
 from controlplane.model.describe import shorten
 from controlplane.model.keys import Labels
 from controlplane.model.reader import Reader
@@ -119,7 +120,12 @@ def _read_test(r: Reader, name: str) -> StringMatch | None:
 def _read_header_tests(r: Reader, name: str) -> tuple[tuple[str, StringMatch], ...]:
     tests = r.messages_by_name(name, _read_header_match)
     for header, _ in tests:
-        if not is_header_name(header.removeprefix(":")) and not header.startswith("@request.auth.claims"):
+        if is_claim(header):
+            if not claim_path(header):
+                r.error(
+                    name, f"{shorten(header)} names no claim", f'write "{PREFIX}.name" or "{PREFIX}[a][b]"'
+                )
+        elif not is_header_name(header.removeprefix(":")):
             r.error(name, f"{shorten(header)} cannot be the name of a header", "use the name of a header")
         elif header in _PSEUDO and name == "headers":
             r.warn(

@@ -197,7 +197,6 @@ def test_what_is_not_translated_is_known() -> None:
     cells = world.graph.rows(virtual_services).values
     assert unsupported(cells[Key("default", "a")]) == (
         "http[0].delegate",
-        "http[1].match[0].headers[@request.auth.claims.sub]",
         "tcp[0].match[0].sourceSubnet",
     )
     assert unsupported(cells[Key("default", "b")]) == ()

@@ -17,7 +17,7 @@ from controlplane.envoy import pb
 from controlplane.envoy.accesslog import AccessLog, access_log, refusal_logs
 from controlplane.envoy.filters.chain import Chain
 from controlplane.envoy.gateway_routes import plain_route_name, secure_route_name
-from controlplane.envoy.gateway_tls import downstream_socket
+from controlplane.envoy.gateway_tls import Shown, downstream_socket, shown
 from controlplane.envoy.listeners_parts import (
     chain,
     http_manager,
@@ -69,7 +69,8 @@ def _socket_listener(q: Q, gateway: GatewayScope, socket: Socket) -> tuple[tuple
         route = plain_route_name(socket)
         frames = [q(_plain_chain, name, route, guard)]
         return ((name, _join(q, socket, frames, (route,), secure=False)),)
-    chains = [q(_secure_chain, name, id, guard) for id in found.servers]
+    secrets = ((id, shown(q, gateway, id)) for id in found.servers)
+    chains = [q(_secure_chain, name, id, guard, own) for id, own in secrets if own is not None]
     kept = [one for one in chains if one is not None]
     if not kept:
         return ()
@@ -88,16 +89,16 @@ def _plain_chain(q: Q, name: str, route: str, guard: EdgeGuard) -> bytes:
 
 
 @query
-def _secure_chain(q: Q, name: str, id: ServerId, guard: EdgeGuard) -> _Secure | None:
-    """The chain of a server that ends TLS; None for one that has nothing to show."""
+def _secure_chain(q: Q, name: str, id: ServerId, guard: EdgeGuard, secrets: Shown) -> _Secure | None:
+    """The chain of a server that ends TLS."""
     server = server_of(q, id)
-    if server is None:
+    if server is None or server.tls is None:
         return None
     route = secure_route_name(id, server)
     names = server_names(server)
     match = pb.listener_components.FilterChainMatch(server_names=() if names == ("*",) else names)
     message = chain(route, [_manager(q(access_log), name, route, guard)], match)
-    message.transport_socket.CopyFrom(downstream_socket(server))
+    message.transport_socket.CopyFrom(downstream_socket(server.tls, secrets))
     return _Secure(route, _frame(message))
 
 

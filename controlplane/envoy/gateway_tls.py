@@ -1,22 +1,23 @@
 """The certificates that a gateway shows, and those that it asks for.
 
-A credential is a Secret of the gateway's own namespace, under Istio's names: `kubernetes://name` holds the
-certificate and its key, `kubernetes://name-cacert` the authorities that clients' certificates are checked
-by.  Credentials come by SDS, so that a renewed one moves no listener.
+A credential is a Secret of the gateway's own namespace, under Istio's names (`controlplane.envoy.secrets`).
+It comes by SDS, so that a renewed one moves no listener.  A listener waits for the secrets that it names,
+and its other servers with it; so it names only those that there are.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from controlplane.envoy import pb
-from controlplane.mesh.gateways import credentials_of
+from controlplane.envoy.secrets import CA, KUBERNETES, gateway_secrets
+from controlplane.graph import Q, query
+from controlplane.mesh.gateways import ServerId, credentials_of, server_of
+from controlplane.mesh.projections import GatewayScope
 from controlplane.model.hosts import is_address
 from controlplane.model.kinds.gateway import Server
 from controlplane.model.kinds.tls import ServerTLSSettings
 
-CREDENTIAL = "kubernetes://"
-AUTHORITIES = "-cacert"
 _ALPN = ("h2", "http/1.1")
 _San = pb.tls_common.SubjectAltNameMatcher
 _Parameters = pb.tls_common.TlsParameters
@@ -35,22 +36,56 @@ CIPHERS = frozenset(
 CURVES = frozenset({"X25519", "P-256", "P-384", "P-521", "X25519MLKEM768"})
 
 
-def downstream_socket(server: Server) -> Any:
+class Shown(NamedTuple):
+    """The secrets of a server, by their names in SDS: what it shows, and by what it checks clients, or ""."""
+
+    certificates: tuple[str, ...] = ()
+    authorities: str = ""
+
+
+def shown(q: Q, gateway: GatewayScope, id: ServerId) -> Shown | None:
+    """The secrets of a server; None where it cannot do without one that is missing.
+
+    A gateway without an identity is given no secrets.
+    """
+    return q(_shown, gateway.namespace if gateway.security.identified else "", id)
+
+
+@query
+def _shown(q: Q, namespace: str, id: ServerId) -> Shown | None:
+    server = server_of(q, id)
+    if server is None or server.tls is None:
+        return None
+    names = (KUBERNETES + name for name in credentials_of(server))
+    certificates = tuple(name for name in names if q(_there, namespace, name))
+    authorities = authorities_of(server)
+    if not certificates and not file_certificates(server.tls):
+        return None
+    if authorities is None:
+        return Shown(certificates)
+    name = KUBERNETES + authorities
+    return Shown(certificates, name) if q(_there, namespace, name) else None
+
+
+@query
+def _there(q: Q, namespace: str, name: str) -> bool:
+    return bool(namespace) and q.at(gateway_secrets, (namespace,), name) is not None
+
+
+def downstream_socket(tls: ServerTLSSettings, secrets: Shown) -> Any:
     """The transport socket of a server that ends TLS."""
-    assert server.tls is not None, "a server that ends TLS has settings"
-    tls = server.tls
     context = pb.tls.DownstreamTlsContext()
     common = context.common_tls_context
     common.alpn_protocols.extend(_ALPN)
     _set_parameters(common.tls_params, tls)
-    for name in credentials_of(server):
-        discover_secret(common.tls_certificate_sds_secret_configs.add(), CREDENTIAL + name)
+    for name in secrets.certificates:
+        discover_secret(common.tls_certificate_sds_secret_configs.add(), name)
     for chain, key in file_certificates(tls):
         certificate = common.tls_certificates.add()
         certificate.certificate_chain.filename, certificate.private_key.filename = chain, key
     if tls.mode in _ASKING:
         context.require_client_certificate.value = tls.mode == "MUTUAL"
-        _ask(common, server, tls)
+        _ask(common, tls, secrets.authorities)
     return pb.base.TransportSocket(name="envoy.transport_sockets.tls", typed_config=pb.pack(context))
 
 
@@ -68,7 +103,7 @@ def authorities_of(server: Server) -> str | None:
     if server.tls.ca_cert_credential_name is not None:
         return server.tls.ca_cert_credential_name
     names = credentials_of(server)
-    return names[0] + AUTHORITIES if names else None
+    return names[0] + CA if names else None
 
 
 def file_certificates(tls: ServerTLSSettings) -> tuple[tuple[str, str], ...]:
@@ -78,7 +113,7 @@ def file_certificates(tls: ServerTLSSettings) -> tuple[tuple[str, str], ...]:
     return tuple((chain, key) for chain, key in (single, *pairs) if chain and key)
 
 
-def _ask(common: Any, server: Server, tls: ServerTLSSettings) -> None:
+def _ask(common: Any, tls: ServerTLSSettings, authorities: str) -> None:
     """How a client's certificate is checked."""
     validation = pb.tls_common.CertificateValidationContext(
         verify_certificate_spki=tls.verify_certificate_spki,
@@ -91,15 +126,14 @@ def _ask(common: Any, server: Server, tls: ServerTLSSettings) -> None:
         validation.trust_chain_verification = pb.tls_common.CertificateValidationContext.ACCEPT_UNTRUSTED
     if tls.ca_crl:
         validation.crl.filename = tls.ca_crl
-    credential = authorities_of(server)
-    if credential is None:
+    if not authorities:
         if tls.ca_certificates:
             validation.trusted_ca.filename = tls.ca_certificates
         common.validation_context.CopyFrom(validation)
         return
     combined = common.combined_validation_context
     combined.default_validation_context.CopyFrom(validation)
-    discover_secret(combined.validation_context_sds_secret_config, CREDENTIAL + credential)
+    discover_secret(combined.validation_context_sds_secret_config, authorities)
 
 
 def _san_type(name: str) -> int:

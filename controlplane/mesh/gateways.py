@@ -82,8 +82,6 @@ def without_effect(server: Server) -> tuple[str, str] | None:
         return "port.protocol", f"{protocol} is not served by gateways yet"
     if tls.mode in (*PASSING, "ISTIO_MUTUAL"):
         return "tls.mode", f"{tls.mode} is not served yet"
-    if not credentials_of(server):
-        return "tls", "certificates from files are not served"
     return None
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import http.client
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from controlplane.lab.fetch import Answer, Target, fetch
+from controlplane.lab.fetch import Answer, Target, connect, fetch
 from controlplane.lab.plane import Plane, start_plane
 from controlplane.lab.pods import App, Lab, Pod, PodSpec, Sidecar
 from controlplane.lab.waiting import wait_until
 from tests.support.envoys import MARKS, laboratory
+from tests.support.servers import Issuer, Pair
 
 pytestmark = MARKS
 
@@ -55,6 +59,24 @@ endpoints: [{{addresses: [{address}], conditions: {{ready: true}}}}]
 """
 
 
+class Secure(NamedTuple):
+    """An answer over TLS, and the serial number of the certificate that was shown."""
+
+    status: int
+    body: bytes
+    serial: int
+
+
+def _ask(wrapped: ssl.SSLSocket, host: str, path: str) -> Secure:
+    shown = wrapped.getpeercert()
+    assert shown is not None
+    connection = http.client.HTTPConnection(host, timeout=5)
+    connection.sock = wrapped
+    connection.request("GET", path, headers={"Connection": "close"})
+    response = connection.getresponse()
+    return Secure(response.status, response.read(), int(str(shown["serialNumber"]), 16))
+
+
 class Scene:
     """A gateway, two applications and a client, and the folder that says what they are."""
 
@@ -95,6 +117,16 @@ class Scene:
         answer = self.get(path, host, port)
         return None if answer is None else answer.status
 
+    def secure(self, host: str, issuer: Issuer, path: str = "/", pair: Pair | None = None) -> Secure | None:
+        """One request over TLS that asks for a host and checks its certificate; None where it is refused."""
+        context = ssl.create_default_context(cadata=issuer.certificate.decode())
+        try:
+            raw = connect(Target(self.client.netns, GATEWAY, 8443), 5)
+            with raw, context.wrap_socket(raw, server_hostname=host) as wrapped:
+                return _ask(wrapped, host, path)
+        except (ConnectionError, ssl.SSLEOFError):
+            return None
+
     def becomes(self, status: int | None, path: str, host: str = "anything.example.com") -> bool:
         """Whether a request is answered so, soon."""
         return wait_until(lambda: self.status(path, host) == status, 10)
@@ -115,7 +147,9 @@ def clean(request: pytest.FixtureRequest) -> Iterator[None]:
     for file in scene.plane.config.glob("*.yaml"):
         if file.name != "mesh.yaml":
             file.unlink()
-    assert wait_until(lambda: scene.status("/") is None, 10)
+    active = "listener_manager.total_listeners_active"
+    # Those of readiness and statistics.
+    assert wait_until(lambda: scene.gateway.admin.stats(active)[active] == 2, 10)
 
 
 # What the first of the seeds asks for.
@@ -209,3 +243,98 @@ def test_plaintext_is_sent_to_https(scene: Scene) -> None:
     answer = scene.get("/increment/1?a=b", "shop.example.com")
     assert answer is not None
     assert answer.headers["location"] == "https://shop.example.com/increment/1?a=b"
+
+
+# -- TLS ------------------------------------------------------------------------------------------------
+
+ISSUER = Issuer()
+
+
+def secure_gateway(host: str, credential: str, *, name: str = "", app: str = "shop") -> str:
+    """What the third of the seeds asks for: HTTPS for a host, with a certificate from a Secret."""
+    name = name or host.partition(".")[0]
+    return f"""---
+apiVersion: networking.istio.io/v1alpha3
+kind: Gateway
+metadata: {{name: {name}, namespace: prod}}
+spec:
+  selector: {{istio: ingressgateway}}
+  servers:
+  - port: {{number: 443, name: https-443, protocol: HTTPS}}
+    tls: {{mode: SIMPLE, credentialName: {credential}}}
+    hosts: [{host}]
+---
+apiVersion: networking.istio.io/v1alpha3
+kind: VirtualService
+metadata: {{name: {name}, namespace: prod}}
+spec:
+  hosts: [{host}]
+  gateways: [{name}]
+  http: [{{route: [{{destination: {{host: {app}, port: {{number: 8080}}}}}}]}}]
+"""
+
+
+def test_tls_ends_at_the_gateway_with_the_certificate_of_the_host(scene: Scene) -> None:
+    shop, numbers = ISSUER.issue("shop.example.com"), ISSUER.issue("numbers.example.com")
+    scene.write("secrets", shop.secret("shop-tls") + numbers.secret("numbers-tls"))
+    scene.write(
+        "https",
+        secure_gateway("shop.example.com", "shop-tls")
+        + secure_gateway("numbers.example.com", "numbers-tls", app="numbers"),
+    )
+    assert wait_until(lambda: scene.secure("shop.example.com", ISSUER) is not None, 10)
+    for host, pair in (("shop.example.com", shop), ("numbers.example.com", numbers)):
+        answer = scene.secure(host, ISSUER)
+        assert answer == (200, host.partition(".")[0].encode(), pair.serial)
+    # A name that nobody serves is turned away, and so is who knows another authority.
+    assert scene.secure("other.example.com", ISSUER) is None
+    with pytest.raises(ssl.SSLCertVerificationError):
+        scene.secure("shop.example.com", Issuer())
+    # Who asks for no name finds nobody either.
+    assert scene.secure(GATEWAY, ISSUER) is None
+    assert fetch(Target(scene.client.netns, GATEWAY, 15021), "/healthz/ready").status == 200
+
+
+def test_a_renewed_secret_is_shown_and_drops_no_connection(scene: Scene) -> None:
+    old, new = ISSUER.issue("shop.example.com"), ISSUER.issue("shop.example.com")
+    scene.write("secrets", old.secret("shop-tls"))
+    scene.write("https", secure_gateway("shop.example.com", "shop-tls"))
+    assert wait_until(lambda: scene.secure("shop.example.com", ISSUER) is not None, 10)
+    context = ssl.create_default_context(cadata=ISSUER.certificate.decode())
+    raw = connect(Target(scene.client.netns, GATEWAY, 8443), 5)
+    with raw, context.wrap_socket(raw, server_hostname="shop.example.com") as wrapped:
+        kept = http.client.HTTPConnection("shop.example.com", timeout=5)
+        kept.sock = wrapped
+        kept.request("GET", "/")
+        assert kept.getresponse().read() == b"shop"
+        before = scene.gateway.admin.stats("listener_manager.listener_(modified|in_place_updated|added)")
+        scene.write("secrets", new.secret("shop-tls"))
+
+        def shown() -> int | None:
+            answer = scene.secure("shop.example.com", ISSUER)
+            return None if answer is None else answer.serial
+
+        assert wait_until(lambda: shown() == new.serial, 10)
+        # The connection that was open is open.
+        kept.request("GET", "/")
+        assert kept.getresponse().read() == b"shop"
+    after = scene.gateway.admin.stats("listener_manager.listener_(modified|in_place_updated|added)")
+    assert after == before
+
+
+def test_a_missing_secret_hurts_its_own_server_only(scene: Scene) -> None:
+    shop, numbers = ISSUER.issue("shop.example.com"), ISSUER.issue("numbers.example.com")
+    # The Gateway is of another namespace than the proxy; the Secret must be of the proxy's.
+    scene.write("secrets", shop.secret("shop-tls") + numbers.secret("numbers-tls", namespace="prod"))
+    scene.write(
+        "https",
+        secure_gateway("shop.example.com", "shop-tls")
+        + secure_gateway("numbers.example.com", "numbers-tls", app="numbers"),
+    )
+    assert wait_until(lambda: scene.secure("shop.example.com", ISSUER) is not None, 10)
+    assert scene.secure("numbers.example.com", ISSUER) is None
+    scene.write("more", numbers.secret("numbers-tls"))
+    assert wait_until(lambda: scene.secure("numbers.example.com", ISSUER) is not None, 10)
+    (scene.plane.config / "secrets.yaml").unlink()
+    assert wait_until(lambda: scene.secure("shop.example.com", ISSUER) is None, 10)
+    assert scene.secure("numbers.example.com", ISSUER) == (200, b"numbers", numbers.serial)

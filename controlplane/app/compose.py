@@ -13,7 +13,7 @@ from controlplane.app import debug
 from controlplane.app.authority import serving_requests, show_expiry
 from controlplane.app.ca_routes import ca_routes
 from controlplane.app.deferred import Deferred
-from controlplane.app.entrance import Entrance, build_entrance
+from controlplane.app.entrance import Entrance, build_entrance, visitors
 from controlplane.app.findings import Findings
 from controlplane.app.key_sets import WantedKeySets, key_set_source
 from controlplane.app.observe import Observer
@@ -181,7 +181,12 @@ def build(settings: Settings) -> App:
         *ca_routes(trust),
     )
     base = Base(app.unready, metrics.text, _version)
-    app.monitoring = Monitoring(base, routes, remote_debug=settings.debug_allow_remote)
+    app.monitoring = Monitoring(
+        base,
+        routes,
+        remote_debug=settings.debug_allow_remote,
+        judge=visitors(entrance, core.graph, xds, metrics).judge,
+    )
     return app
 
 

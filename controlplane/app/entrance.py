@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from controlplane.app.trust import Trust
+from controlplane.app.visitors import Visitors
 from controlplane.base.clock import Clock
 from controlplane.ca.identity import Identities, Rules
 from controlplane.ca.token_review import ApiServer, TokenReviews
@@ -16,7 +17,10 @@ from controlplane.model.certificate import Certified, TrustBundle
 from controlplane.model.kinds import mesh_configs
 from controlplane.model.kinds.mesh_config import MeshConfig
 from controlplane.settings import Settings
+from controlplane.telemetry.metrics import Metrics
+from controlplane.xds import status
 from controlplane.xds.doors import Access
+from controlplane.xds.server import XdsServer
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +66,21 @@ def build_entrance(settings: Settings, trust: Trust, graph: Graph, clock: Clock)
     identities = Identities(rules, trust_domains, clock)
     access = Access(identities, settings.secure_grpc_addr, settings.mtls_grpc_addr, serving)
     return Entrance(access, identities, api)
+
+
+def visitors(entrance: Entrance, graph: Graph, xds: XdsServer, metrics: Metrics) -> Visitors:
+    """Who may see the debug paths from elsewhere."""
+
+    def namespace_of(id: str) -> str | None:
+        found = status.find(xds.streams, id)
+        return None if found is None else found.connection.proxy.namespace
+
+    return Visitors(
+        entrance.identities,
+        lambda: mesh_config(graph).root_namespace,
+        namespace_of,
+        metrics.refused_streams.inc,
+    )
 
 
 def mesh_config(graph: Graph) -> MeshConfig:

@@ -26,6 +26,9 @@ from controlplane.model.identity import Identity, parse_spiffe
 
 _log = logging.getLogger(__name__)
 
+DEBUG_AUDIENCE = "debug"
+"""For whom a token is meant that opens the debug paths and no door for proxies."""
+
 _SCHEME = "bearer "
 _LOOK = 0.5
 """Seconds between two looks at what is revoked, as far as those who are in already are concerned."""
@@ -81,9 +84,10 @@ class Identities:
         return Caller(None, None, presented.private, "")
 
     async def holder(self, authorization: str) -> Identity:
-        """Whose bearer token this header's value is; raises `Unauthenticated`."""
-        caller = await self._by_token(_bearer((authorization,)))
-        return caller.identity or _nobody()
+        """Whose bearer token this header's value is, one for us or for `DEBUG_AUDIENCE`; raises
+        `Unauthenticated`."""
+        account = await self._judged(_bearer((authorization,)), DEBUG_AUDIENCE)
+        return Identity(self.trust_domain(), account.namespace, account.name)
 
     def objection(self, caller: Caller) -> str:
         """Why this caller may not stay; "" when it may."""
@@ -119,20 +123,24 @@ class Identities:
     async def _by_token(self, token: str) -> Caller:
         account = await self._judged(token)
         identity = Identity(self.trust_domain(), account.namespace, account.name)
-        self._refuse_revoked(account.id, account.path, account.issued)
         return Caller(identity, account.expires, True, "token", account.id, account.issued, account.pod)
 
-    async def _judged(self, token: str) -> Account:
+    async def _judged(self, token: str, also: str = "") -> Account:
+        """Who holds it; it is meant for us, or for `also`, and it is not revoked."""
         rules = self._rules
         try:
-            ours = jws.unverified(token).get("iss") == ISSUER
+            claims = jws.unverified(token)
         except jws.NotSigned as error:
             raise Unauthenticated("malformed", f"the token is not good: {error}") from None
-        if ours and rules.store is not None:
-            return rules.store.issuer.judge(token, rules.audience, self._clock.wall())
-        if rules.others is None:
+        if claims.get("iss") == ISSUER and rules.store is not None:
+            audience = also if also and claims.get("aud") == [also] else rules.audience
+            account = rules.store.issuer.judge(token, audience, self._clock.wall())
+        elif rules.others is not None:
+            account = await rules.others.judge(token)
+        else:
             raise Unauthenticated("issuer", "the token is of an issuer that is not known here")
-        return await rules.others.judge(token)
+        self._refuse_revoked(account.id, account.path, account.issued)
+        return account
 
     # -- revocation -----------------------------------------------------------------------------
 
@@ -195,7 +203,3 @@ def _named(certificate: x509.Certificate) -> Identity:
 
 def _path(identity: Identity) -> str:
     return f"{identity.namespace}/{identity.service_account}"
-
-
-def _nobody() -> Identity:
-    raise Unauthenticated("missing", "the token is nobody's")

@@ -4,15 +4,14 @@ This server knows paths, not contents.  A route is a plain function of the query
 that JSON can hold, an iterator of such items, or a `Response`.  Long lists are written in pieces, with
 a turn of the event loop between them, because the same loop reads the proxies' ACKs.
 
-Debug paths answer loopback peers only, unless they are allowed for all: they show the whole
-configuration.  Readiness, metrics and version are open.  What changes something is a POST, which only
+Debug paths show the whole configuration: they answer this machine, and others as far as a judge allows
+(see `visitors`).  Readiness, metrics and version are open.  What changes something is a POST, which only
 this machine may send, whatever else is allowed, and no web page that is open on it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,6 +22,7 @@ from typing import Any
 from aiohttp import web
 
 from controlplane.base.errors import EnvironmentUnfit
+from controlplane.telemetry.visitors import Judge, Request, closed, is_here
 
 log = logging.getLogger(__name__)
 
@@ -81,12 +81,20 @@ class Monitoring:
     """The server: `await start(host, port)`, `await stop()`.
 
     `base` answers /ready, /metrics and /version; `routes` are added below them.  With
-    `remote_debug` debug paths answer every peer.
+    `remote_debug` debug paths answer every peer, else those from elsewhere as `judge` says.
     """
 
-    def __init__(self, base: Base, routes: Iterable[Route] = (), *, remote_debug: bool = False) -> None:
+    def __init__(
+        self,
+        base: Base,
+        routes: Iterable[Route] = (),
+        *,
+        remote_debug: bool = False,
+        judge: Judge = closed,
+    ) -> None:
         self._routes = {route.path: route for route in (*base.routes(), *routes)}
         self._remote_debug = remote_debug
+        self._judge = judge
         self._runner: web.AppRunner | None = None
         index = Route(DEBUG, "this list", self._index)
         for path in (DEBUG, f"{DEBUG}/", f"{DEBUG}/list"):
@@ -131,8 +139,12 @@ class Monitoring:
             return _error(403, "only a command on this machine may change something")
         if request.method not in ("GET", "HEAD", "POST"):
             return _error(405, f"{request.method} is not answered here, only GET, HEAD and POST are")
-        if _is_debug(path) and not self._remote_debug and not _is_loopback(request.remote):
-            return _error(403, "debug paths answer only clients on this machine")
+        query = {name: request.query[name] for name in request.query}
+        if _is_debug(path) and not self._remote_debug and not _is_here(request):
+            asked = Request(path, query, request.headers.get("Authorization", ""))
+            refusal = await self._judge(asked)
+            if refusal is not None:
+                return _error(*refusal)
         route = self._routes.get(path)
         if route is None:
             return _error(404, f"there is nothing at {path}: see {DEBUG} for what there is")
@@ -140,7 +152,7 @@ class Monitoring:
         if handler is None:
             return _error(405, f"{path} can only be read")
         try:
-            answer = handler({name: request.query[name] for name in request.query})
+            answer = handler(query)
             if not isinstance(answer, Response):
                 answer = Response(content_type="application/json", body=_json_pieces(answer))
             # A view that fails does so now, or with the first piece, while a 500 can still be said.
@@ -214,17 +226,11 @@ def _is_debug(path: str) -> bool:
 
 def _is_own(request: web.Request) -> bool:
     """Whether a command on this machine asks; a browser's page would say where it is from."""
-    return _is_loopback(request.remote) and "Origin" not in request.headers
+    return _is_here(request) and "Origin" not in request.headers
 
 
-def _is_loopback(peer: str | None) -> bool:
-    """Whether a peer's address is this machine's; an IPv4 one may come dressed as IPv6."""
-    try:
-        address = ipaddress.ip_address((peer or "").partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
+def _is_here(request: web.Request) -> bool:
+    return is_here(request.remote, request.headers)
 
 
 def _error(status: int, message: str) -> web.Response:

@@ -243,6 +243,29 @@ def test_a_token_is_not_looked_at_where_a_certificate_counts(world: World) -> No
     assert world.identify(Presented(Door.CERTIFICATE, REMOTE, (other,), both.certificate)).identity == WEB
 
 
+# -- who looks, but is no proxy ---------------------------------------------------------------------------
+
+
+def test_a_token_for_looking_opens_no_door(world: World) -> None:
+    token = world.token(audience="debug")
+    assert asyncio.run(world.identities.holder(f"Bearer {token}")) == WEB
+    assert world.refused(world.bearer(token)) == "audience"
+    assert asyncio.run(world.identities.holder(f"Bearer {world.token()}")) == WEB
+
+
+@pytest.mark.parametrize("header", ["", "Bearer", "Bearer x", "Basic eA==", "Bearer e30.e30.AAAA"])
+def test_who_looks_needs_a_good_token(world: World, header: str) -> None:
+    with pytest.raises(Unauthenticated):
+        asyncio.run(world.identities.holder(header))
+
+
+def test_who_looks_may_be_revoked(world: World) -> None:
+    token = world.token(audience="debug")
+    world.store.revoke_account("default/web", NOW)
+    with pytest.raises(Unauthenticated, match="revoked"):
+        asyncio.run(world.identities.holder(f"Bearer {token}"))
+
+
 # -- tokens of others -------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,71 @@
+"""Who may see what of the debug paths from elsewhere: Istio's rule.
+
+An identity of the root namespace sees everything.  Others see the configuration of their own namespace's
+proxies, and nothing else: the rest shows the whole mesh.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from controlplane.base.errors import Unauthenticated
+from controlplane.model.identity import Identity
+from controlplane.telemetry.visitors import Refusal, Request
+
+_log = logging.getLogger(__name__)
+
+OWN = "/debug/config_dump"
+"""What shows one proxy, the one of the query's proxyID."""
+
+
+class Holders(Protocol):
+    """Who knows whose token is whose."""
+
+    async def holder(self, authorization: str) -> Identity:
+        """Whose token this header holds; raises `Unauthenticated`."""
+        ...
+
+
+class Visitors:
+    """A Judge (see `controlplane.telemetry.visitors`); `namespace_of` is that of a connected proxy, by its
+    id, or None."""
+
+    def __init__(
+        self,
+        holders: Holders,
+        root_namespace: Callable[[], str],
+        namespace_of: Callable[[str], str | None],
+        count: Callable[[str], None],
+    ) -> None:
+        self._holders = holders
+        self._root_namespace = root_namespace
+        self._namespace_of = namespace_of
+        self._count = count
+
+    async def judge(self, request: Request) -> Refusal | None:
+        """None when this visitor may see this."""
+        if not request.authorization:
+            return Refusal(401, "debug paths answer other machines only with a bearer token")
+        try:
+            identity = await self._holders.holder(request.authorization)
+        except Unauthenticated as error:
+            self._turned_away(error.cause, request, None)
+            return Refusal(401, str(error))
+        if identity.namespace == self._root_namespace():
+            return None
+        if request.path == OWN and identity.namespace == self._namespace_of(request.query.get("proxyID", "")):
+            return None
+        self._turned_away("debug", request, identity)
+        # The same answer whether or not there is such a proxy.
+        return Refusal(
+            403, f"{identity.spiffe} may see {OWN} of its own namespace's proxies, and nothing else"
+        )
+
+    def _turned_away(self, cause: str, request: Request, identity: Identity | None) -> None:
+        self._count(cause)
+        who = "" if identity is None else identity.spiffe
+        _log.warning(
+            "a visitor was turned away", extra={"cause": cause, "path": request.path, "identity": who}
+        )

@@ -76,6 +76,8 @@ def transport_socket(trust: Trust) -> Json | None:
             "sni": trust.name,
             "common_tls_context": {
                 "alpn_protocols": ["h2"],
+                # As a client Envoy stops at 1.2 unless told otherwise.
+                "tls_params": {"tls_maximum_protocol_version": "TLSv1_3"},
                 "validation_context_sds_secret_config": _from_file(_ROOT, trust.directory, ROOT_FILE),
             },
         },

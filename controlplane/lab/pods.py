@@ -260,7 +260,7 @@ class Lab:
         directory = self.directory / "pods" / spec.name
         trust = None
         if sidecar.kubelet is not None:
-            trust = sidecar.kubelet.mount(directory, Account(spec.namespace, spec.service_account))
+            trust = sidecar.kubelet.mount(directory, Account(spec.namespace, spec.service_account, spec.name))
             _write(directory, secret_files(trust))
         plane = ControlPlane(sidecar.address, sidecar.protocol, trust)
         config = directory / "bootstrap.json"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from controlplane.ca.token_store import TokenStore
 from controlplane.ca.tokens import Wish
-from controlplane.lab.volumes import Mint
+from controlplane.lab.volumes import Account, Mint
 
 LIFETIME = 24 * 3600.0
 
@@ -16,8 +16,9 @@ def minter(data_dir: Path, lifetime: float = LIFETIME) -> Mint:
     """Makes tokens that are valid for so many seconds, with the key in a control plane's data directory."""
     store = TokenStore(data_dir)
 
-    def mint(namespace: str, service_account: str) -> str:
-        token, _ = store.issue(Wish(namespace, service_account, lifetime), time.time())
+    def mint(account: Account) -> str:
+        wish = Wish(account.namespace, account.service_account, lifetime, pod=account.pod)
+        token, _ = store.issue(wish, time.time())
         return token
 
     return mint

@@ -18,9 +18,6 @@ from pathlib import Path
 from controlplane.base.errors import MiniIstiodError
 from controlplane.envoy.bootstrap_trust import Trust
 
-Mint = Callable[[str, str], str]
-"""A new token for a namespace and a service account."""
-
 ROOTS, TOKEN = "root-cert.pem", "token"
 _LOOK = 0.2  # seconds between looks at the roots
 
@@ -31,10 +28,15 @@ class VolumeError(MiniIstiodError):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whose token a pod gets."""
+    """Whose token a pod gets: that of a service account, bound to the pod."""
 
     namespace: str
     service_account: str
+    pod: str
+
+
+Mint = Callable[[Account], str]
+"""A new token."""
 
 
 @dataclass(slots=True)
@@ -107,8 +109,7 @@ class Kubelet:
         project(directory / "roots", {ROOTS: mounted.roots}, self._owner)
 
     def _project_token(self, directory: Path, mounted: _Mount) -> None:
-        account = mounted.account
-        token = self._mint(account.namespace, account.service_account)
+        token = self._mint(mounted.account)
         project(directory / "tokens", {TOKEN: token.encode()}, self._owner)
 
 

@@ -47,6 +47,7 @@ def test_the_control_plane_is_checked_against_a_root_that_is_read_again() -> Non
     assert (socket.name, context.sni) == ("envoy.transport_sockets.tls", "istiod.istio-system.svc")
     common = context.common_tls_context
     assert list(common.alpn_protocols) == ["h2"]
+    assert common.tls_params.tls_maximum_protocol_version == pb.tls_common.TlsParameters.TLSv1_3
     named = source(common.validation_context_sds_secret_config)
     assert named == ("xdsroot", f"/etc/mesh/{ROOT_FILE}", "/etc/mesh")
     found = secret(TRUST, ROOT_FILE)

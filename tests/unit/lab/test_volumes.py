@@ -12,7 +12,7 @@ from controlplane.lab.volumes import Account, Kubelet, VolumeError, project
 from controlplane.lab.waiting import wait_until
 
 ME = os.getuid()
-ACCOUNT = Account("prod", "web")
+ACCOUNT = Account("prod", "web", "web-1")
 
 
 def test_files_are_reached_through_one_symlink_that_is_swapped(tmp_path: Path) -> None:
@@ -47,14 +47,14 @@ def roots(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def minted() -> list[tuple[str, str]]:
+def minted() -> list[Account]:
     return []
 
 
 @pytest.fixture
-def kubelet(roots: Path, minted: list[tuple[str, str]]) -> Iterator[Kubelet]:
-    def mint(namespace: str, service_account: str) -> str:
-        minted.append((namespace, service_account))
+def kubelet(roots: Path, minted: list[Account]) -> Iterator[Kubelet]:
+    def mint(account: Account) -> str:
+        minted.append(account)
         return f"token {len(minted)}"
 
     found = Kubelet(roots, mint, ME, renew_after=0.5)
@@ -64,7 +64,7 @@ def kubelet(roots: Path, minted: list[tuple[str, str]]) -> Iterator[Kubelet]:
 
 def test_a_pod_finds_its_token_and_the_roots(tmp_path: Path, kubelet: Kubelet, minted: object) -> None:
     trust = kubelet.mount(tmp_path, ACCOUNT)
-    assert minted == [("prod", "web")]
+    assert minted == [ACCOUNT]
     assert (Path(trust.token).read_text(), Path(trust.root).read_text()) == ("token 1", "old root")
     assert trust.directory == str(tmp_path)
 

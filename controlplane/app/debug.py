@@ -63,15 +63,19 @@ def routes(mesh: Mesh, traces: Callable[[Query], Iterator[Any]]) -> tuple[Route,
 
 
 def plain(value: Any) -> Any:
-    """A model value as JSON can hold it."""
+    """A model value as JSON can hold it; what a repr leaves out is a secret, and is not shown here either."""
     if is_dataclass(value) and not isinstance(value, type):
-        shown = {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        shown = {
+            field.name: plain(found) if field.repr or not found else status.REDACTED
+            for field in fields(value)
+            for found in (getattr(value, field.name),)
+        }
         return {name: item for name, item in shown.items() if item not in (None, [], {}, "")}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return {name: plain(item) for name, item in value._asdict().items()}
     if isinstance(value, tuple | list | set | frozenset):
         return [plain(item) for item in value]
-    return value
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def _objects(mesh: Mesh, query: Query) -> Iterator[dict[str, Any]]:

@@ -23,6 +23,7 @@ from google.protobuf.message import DecodeError
 from controlplane.base import wire
 from controlplane.base.errors import ProtocolError
 from controlplane.envoy import pb
+from controlplane.envoy.types import SECRET
 from controlplane.model.locality import Locality
 from controlplane.xds.names import intern_names
 from controlplane.xds.plan import Body, Plan
@@ -170,8 +171,8 @@ class Codec:
         return body
 
     def _remember(self, key: _Key, body: Body, plan: Plan) -> None:
-        if len(body.data) > self._limit:
-            return
+        if len(body.data) > self._limit or plan.type_url == SECRET:
+            return  # too large, or a key of one proxy, for which nobody else asks
         if key in self._recent:
             self._recent.move_to_end(key)
         else:

@@ -32,7 +32,8 @@ from controlplane.xds.session import Session
 
 _COLUMNS = {"cluster": "cds", "listener": "lds", "route": "rds", "endpoint": "eds"}
 _ADMIN = "type.googleapis.com/envoy.admin.v3."
-_REDACTED = "[redacted]"
+REDACTED = "[redacted]"
+"""What is shown in place of a private key."""
 
 
 class Served(Protocol):
@@ -215,7 +216,7 @@ def decoded(found: Resource) -> dict[str, Any]:
         shown: dict[str, Any] = MessageToDict(packed, preserving_proto_field_name=True)
     except (TypeError, DecodeError):
         if found.type_url == SECRET:
-            return {"@type": found.type_url, "value": _REDACTED}
+            return {"@type": found.type_url, "value": REDACTED}
         return {"@type": found.type_url, "value": base64.b64encode(found.body).decode()}
     return _redact(shown) if found.type_url == SECRET else shown
 
@@ -228,11 +229,11 @@ def _redact(secret: dict[str, Any]) -> dict[str, Any]:
     if certificate is not None:
         shown["tls_certificate"] = {
             "certificate_chain": certificate.get("certificate_chain", {}),
-            "private_key": _REDACTED,
+            "private_key": REDACTED,
         }
     for key in ("session_ticket_keys", "generic_secret"):
         if key in secret:
-            shown[key] = _REDACTED
+            shown[key] = REDACTED
     return shown
 
 

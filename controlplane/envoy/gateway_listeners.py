@@ -18,6 +18,7 @@ from controlplane.envoy.accesslog import AccessLog, access_log, refusal_logs
 from controlplane.envoy.filters.chain import Chain
 from controlplane.envoy.gateway_routes import plain_route_name, secure_route_name
 from controlplane.envoy.gateway_tls import Shown, downstream_socket, shown
+from controlplane.envoy.guard import guard
 from controlplane.envoy.listeners_parts import (
     chain,
     http_manager,
@@ -29,9 +30,10 @@ from controlplane.envoy.listeners_parts import (
 from controlplane.envoy.resource import Resource
 from controlplane.envoy.types import LISTENER
 from controlplane.graph import Plan, Q, flat, keyed, query
+from controlplane.mesh.authorization import ExtAuthz
 from controlplane.mesh.gateways import ServerId, Socket, served, server_names, server_of, sockets
 from controlplane.mesh.projections import GatewayScope, Security
-from controlplane.mesh.request_authentication import JwtRules, jwt_rules
+from controlplane.mesh.request_authentication import JwtRules
 
 _FILTER_CHAINS = 3
 _WILDCARD = "0.0.0.0"
@@ -41,12 +43,14 @@ class EdgeGuard(NamedTuple):
     """What policies make of a gateway's HTTP managers, by content."""
 
     jwt: JwtRules = JwtRules()
+    providers: tuple[ExtAuthz, ...] = ()
 
 
 @query
 def edge_guard(q: Q, namespace: str, security: Security) -> EdgeGuard:
     """The guard of a gateway that these policies hold for."""
-    return EdgeGuard(q(jwt_rules, namespace, security))
+    found = q(guard, namespace, security)
+    return EdgeGuard(found.jwt, found.providers)
 
 
 def listener_name(socket: Socket) -> str:
@@ -63,14 +67,14 @@ def gateway_listeners(q: Q, gateway: GatewayScope) -> Plan:
 @query
 def _socket_listener(q: Q, gateway: GatewayScope, socket: Socket) -> tuple[tuple[str, Resource], ...]:
     found = q(served, gateway.edge, socket)
-    guard = q(edge_guard, gateway.namespace, gateway.security)
+    policies = q(edge_guard, gateway.namespace, gateway.security)
     name = listener_name(socket)
     if found.family == "http":
         route = plain_route_name(socket)
-        frames = [q(_plain_chain, name, route, guard)]
+        frames = [q(_plain_chain, name, route, policies)]
         return ((name, _join(q, socket, frames, (route,), secure=False)),)
     secrets = ((id, shown(q, gateway, id)) for id in found.servers)
-    chains = [q(_secure_chain, name, id, guard, own) for id, own in secrets if own is not None]
+    chains = [q(_secure_chain, name, id, policies, own) for id, own in secrets if own is not None]
     kept = [one for one in chains if one is not None]
     if not kept:
         return ()
@@ -84,12 +88,12 @@ class _Secure(NamedTuple):
 
 
 @query
-def _plain_chain(q: Q, name: str, route: str, guard: EdgeGuard) -> bytes:
-    return _frame(chain(route, [_manager(q(access_log), name, route, guard)]))
+def _plain_chain(q: Q, name: str, route: str, policies: EdgeGuard) -> bytes:
+    return _frame(chain(route, [_manager(q(access_log), name, route, policies)]))
 
 
 @query
-def _secure_chain(q: Q, name: str, id: ServerId, guard: EdgeGuard, secrets: Shown) -> _Secure | None:
+def _secure_chain(q: Q, name: str, id: ServerId, policies: EdgeGuard, secrets: Shown) -> _Secure | None:
     """The chain of a server that ends TLS."""
     server = server_of(q, id)
     if server is None or server.tls is None:
@@ -97,13 +101,13 @@ def _secure_chain(q: Q, name: str, id: ServerId, guard: EdgeGuard, secrets: Show
     route = secure_route_name(id, server)
     names = server_names(server)
     match = pb.listener_components.FilterChainMatch(server_names=() if names == ("*",) else names)
-    message = chain(route, [_manager(q(access_log), name, route, guard)], match)
+    message = chain(route, [_manager(q(access_log), name, route, policies)], match)
     message.transport_socket.CopyFrom(downstream_socket(server.tls, secrets))
     return _Secure(route, _frame(message))
 
 
-def _manager(log: AccessLog | None, name: str, route: str, guard: EdgeGuard) -> Any:
-    where = Chain("gateway", jwt=guard.jwt)
+def _manager(log: AccessLog | None, name: str, route: str, policies: EdgeGuard) -> Any:
+    where = Chain("gateway", guarded=True, jwt=policies.jwt, providers=policies.providers)
     return http_manager(f"outbound_{name}", route, where, log)
 
 

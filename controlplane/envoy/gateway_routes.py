@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from controlplane.base import wire
 from controlplane.envoy import pb
+from controlplane.envoy.authorization_routes import route_guard
 from controlplane.envoy.resource import Resource
 from controlplane.envoy.routes import route_tail
 from controlplane.envoy.routes_hosts import virtual_host_message
@@ -27,7 +28,7 @@ from controlplane.mesh.gateways_hosts import (
     is_answered,
     site_port,
 )
-from controlplane.mesh.projections import GatewayScope
+from controlplane.mesh.projections import GatewayScope, RouteScope, Security
 from controlplane.mesh.routing_ir import VirtualHost
 from controlplane.model.kinds.gateway import Server
 
@@ -68,21 +69,23 @@ def _socket_routes(q: Q, gateway: GatewayScope, socket: Socket) -> tuple[tuple[s
 @query
 def site_routes(q: Q, name: str, site: Site, gateway: GatewayScope) -> Resource:
     """One route configuration."""
-    frames = q.values(_frames, site, gateway)
-    if not is_answered(q, site, gateway, _ANY):
+    frames = q.values(_frames, site, gateway.routes)
+    if not is_answered(q, site, gateway.routes, _ANY):
         frames.append(q(_blackhole, q(site_port, site)))
-    return Resource(ROUTE, name, b"".join((wire.string(1, name), *frames, _TAIL)))
+    # Of all that guards a gateway the routes hold what authorizes its requests.
+    guard = q(route_guard, gateway.namespace, Security(authorization=gateway.security.authorization))
+    return Resource(ROUTE, name, b"".join((wire.string(1, name), *frames, _TAIL, guard)))
 
 
 @keyed
-def _frames(q: Q, site: Site, gateway: GatewayScope) -> Plan:
+def _frames(q: Q, site: Site, scope: RouteScope) -> Plan:
     """GatewayHost -> its virtual host."""
-    return each(q.map(alike, site, gateway), _frame, site, gateway)
+    return each(q.map(alike, site, scope), _frame, site, scope)
 
 
 @query
-def _frame(q: Q, site: Site, gateway: GatewayScope, spec: GatewayHost) -> bytes:
-    return q(gateway_host_frame, spec, q.keys(q.part(alike, (site, gateway), spec)))
+def _frame(q: Q, site: Site, scope: RouteScope, spec: GatewayHost) -> bytes:
+    return q(gateway_host_frame, spec, q.keys(q.part(alike, (site, scope), spec)))
 
 
 @query

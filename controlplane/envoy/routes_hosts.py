@@ -18,15 +18,12 @@ _ALL = 100.0
 
 def virtual_host_message(host: VirtualHost) -> Any:
     """A VirtualHost."""
-    message = _components.VirtualHost(
+    return _components.VirtualHost(
         name=host.name,
         domains=host.domains,
         routes=[route_message(route) for route in host.routes],
         include_request_attempt_count=True,
     )
-    if host.https_only:
-        message.require_tls = _components.VirtualHost.ALL
-    return message
 
 
 def route_message(route: Route) -> Any:

@@ -16,11 +16,19 @@ from typing import NamedTuple
 from controlplane.graph import Plan, Q, group, keyed, query
 from controlplane.mesh.gateways import ServerId, Socket, served, server_of
 from controlplane.mesh.hosts import covers
-from controlplane.mesh.projections import Edge, GatewayScope
+from controlplane.mesh.projections import Edge, RouteScope
 from controlplane.mesh.routing import closeness
 from controlplane.mesh.routing_hosts import client_of
 from controlplane.mesh.routing_http import http_routes
-from controlplane.mesh.routing_ir import DirectResponse, Match, Route, VirtualHost
+from controlplane.mesh.routing_ir import (
+    DirectResponse,
+    HeaderMatch,
+    Match,
+    Redirect,
+    Route,
+    TextMatch,
+    VirtualHost,
+)
 from controlplane.mesh.routing_match import Client
 from controlplane.mesh.settings import exported, resolved_export_to, virtual_service_export_to
 from controlplane.model.hosts import fqdn
@@ -31,6 +39,15 @@ from controlplane.model.kinds.virtual_service import VirtualService
 
 NOT_FOUND = Route("not-found", Match(), DirectResponse(404))
 """The end of every virtual host of a gateway.  A request without a route would meet no policy of its own."""
+
+
+_PLAINTEXT = HeaderMatch("x-forwarded-proto", TextMatch("exact", "https"), invert=True)
+TO_HTTPS = Route("https-redirect", Match(headers=(_PLAINTEXT,)), Redirect(scheme="https"))
+"""The beginning of a virtual host that sends everybody to HTTPS.
+
+Envoy's own way of saying it (`require_tls`) takes a request off its route, and so away from its policies:
+guarded, such a virtual host would refuse everybody.
+"""
 
 
 class Site(NamedTuple):
@@ -164,13 +181,13 @@ def common_names(offered: tuple[ServerHost, ...], asked: tuple[str, ...], namesp
 
 
 @keyed
-def alike(q: Q, site: Site, gateway: GatewayScope) -> Plan:
+def alike(q: Q, site: Site, scope: RouteScope) -> Plan:
     """GatewayHost -> the names that it answers for."""
-    return group(q.map(names, site), _alike, site, gateway)
+    return group(q.map(names, site), _alike, site, scope)
 
 
 @query
-def _alike(q: Q, site: Site, gateway: GatewayScope, name: str) -> tuple[tuple[GatewayHost, str], ...]:
+def _alike(q: Q, site: Site, scope: RouteScope, name: str) -> tuple[tuple[GatewayHost, str], ...]:
     bound: tuple[Bound, ...] = q.keys(q.part(names, (site,), name))
     port = q(site_port, site)
     rules: dict[Key, list[tuple[Key, Client]]] = {}
@@ -178,7 +195,7 @@ def _alike(q: Q, site: Site, gateway: GatewayScope, name: str) -> tuple[tuple[Ga
         found = None if one.rules is None else q(_attachment, one.rules)
         if found is None or one.rules is None or (one.rules in rules and not found.particular):
             continue
-        client = client_of(q, gateway.routes, one.rules)._replace(gateway=one.gateway[1])
+        client = client_of(q, scope, one.rules)._replace(gateway=one.gateway[1])
         if q(http_routes, one.rules, port, client):
             rules.setdefault(one.rules, []).append((one.rules, client))
     redirect = any(one.redirect for one in bound)
@@ -188,9 +205,9 @@ def _alike(q: Q, site: Site, gateway: GatewayScope, name: str) -> tuple[tuple[Ga
     return ((GatewayHost(port, ordered, redirect), name),)
 
 
-def is_answered(q: Q, site: Site, gateway: GatewayScope, name: str) -> bool:
+def is_answered(q: Q, site: Site, scope: RouteScope, name: str) -> bool:
     """Whether there is a virtual host for this very name."""
-    return bool(q(_alike, site, gateway, name))
+    return bool(q(_alike, site, scope, name))
 
 
 @query
@@ -201,6 +218,8 @@ def gateway_virtual_host(q: Q, spec: GatewayHost, domains: tuple[str, ...]) -> V
     routes.sort(key=lambda route: route.match.catches_all)
     last = next((index for index, route in enumerate(routes) if route.match.catches_all), None)
     kept = (*routes, NOT_FOUND) if last is None else tuple(routes[: last + 1])
+    if spec.redirect:
+        kept = (TO_HTTPS, *kept)
     # In a Host header an IPv6 address stands in brackets.
     written = tuple(f"[{name}]" if ":" in name else name for name in domains)
-    return VirtualHost(f"{written[0]}:{spec.port}", written, kept, https_only=spec.redirect)
+    return VirtualHost(f"{written[0]}:{spec.port}", written, kept)

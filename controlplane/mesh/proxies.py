@@ -25,10 +25,14 @@ def proxy_view(q: Q, proxy: Proxy) -> ProxyView:
     holder = None if proxy.identity is None else Holder(proxy.identity, proxy.id)
     if proxy.type == "router":
         # Gateways have no application behind them, and no Sidecar limits what they see.
+        security = security_of(q, proxy.namespace, workload.labels, identified=identified)
         gateway = GatewayScope(
             edge=edge_of(q, workload, privileged=not proxy.metadata.unprivileged_pod),
             routes=RouteScope(Scope(proxy.namespace), matched),
-            security=security_of(q, proxy.namespace, workload.labels, identified=identified),
+            # How a sidecar's ports take connections says nothing about a gateway's.
+            security=security_of(q, proxy.namespace, workload.labels, identified=identified)._replace(
+                peer=()
+            ),
         )
         return ProxyView(Scope(proxy.namespace), None, matched, identified, holder, gateway)
     rules = q.selecting(destination_rules, proxy.namespace, workload.labels)

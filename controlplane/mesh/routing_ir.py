@@ -256,15 +256,11 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class VirtualHost:
-    """Who answers for some names; `domains` are unique within a route configuration.
-
-    `https_only`: plaintext requests are sent to the same place by HTTPS.
-    """
+    """Who answers for some names; `domains` are unique within a route configuration."""
 
     name: str
     domains: tuple[str, ...]
     routes: tuple[Route, ...]
-    https_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

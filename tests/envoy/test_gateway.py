@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import http.client
+import json
 import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
 
 from controlplane.lab.fetch import Answer, Target, connect, fetch
 from controlplane.lab.plane import Plane, start_plane
@@ -338,3 +343,47 @@ def test_a_missing_secret_hurts_its_own_server_only(scene: Scene) -> None:
     (scene.plane.config / "secrets.yaml").unlink()
     assert wait_until(lambda: scene.secure("shop.example.com", ISSUER) is None, 10)
     assert scene.secure("numbers.example.com", ISSUER) == (200, b"numbers", numbers.serial)
+
+
+# -- policies -------------------------------------------------------------------------------------------
+
+
+def test_tokens_are_checked_at_the_edge_and_then_demanded(scene: Scene) -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    keys = {"keys": [{**json.loads(RSAAlgorithm.to_jwk(key.public_key())), "kid": "one"}]}
+    tokens = f"""
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {{name: tokens, namespace: edge}}
+spec:
+  selector: {{matchLabels: {{istio: ingressgateway}}}}
+  jwtRules: [{{issuer: "testing@example.com", jwks: '{json.dumps(keys)}'}}]
+"""
+    demand = """---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: demand, namespace: edge}
+spec:
+  selector: {matchLabels: {istio: ingressgateway}}
+  action: DENY
+  rules: [{from: [{source: {notRequestPrincipals: ["*"]}}]}]
+"""
+    claims = {"iss": "testing@example.com", "sub": "jason", "exp": time.time() + 600}
+    good = jwt.encode(claims, key, "RS256", headers={"kid": "one"})
+
+    def status(token: str = "") -> int:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return fetch(Target(scene.client.netns, GATEWAY, 8080), "/", headers=headers).status
+
+    scene.write("increment", INCREMENT)
+    scene.write("policies", tokens)
+    assert scene.becomes(200, "/")
+    assert wait_until(lambda: status("no.such.token") == 401, 10)
+    assert (status(), status(good), status(good[:-8])) == (200, 200, 401)
+    scene.write("policies", tokens + demand)
+    assert scene.becomes(403, "/")
+    assert (status(good), status("no.such.token")) == (200, 401)
+    # A policy says nothing about pages that are not there to begin with.
+    scene.write("policies", tokens)
+    assert scene.becomes(200, "/")
+    assert scene.status("/elsewhere") == 404

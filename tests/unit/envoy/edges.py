@@ -53,6 +53,8 @@ def short(route: Any) -> str:
     path = route.match.path or (route.match.prefix + "*" if route.match.prefix else "~")
     if route.HasField("direct_response"):
         return f"{path} -> {route.direct_response.status}"
+    if route.HasField("redirect"):
+        return f"{path} -> {route.redirect.scheme_redirect}"
     _, port, subset, host = route.route.cluster.split("|")
     return f"{path} -> {host.partition('.')[0]}{'/' if subset else ''}{subset}:{port}"
 

@@ -209,7 +209,9 @@ def test_certificates_may_be_files_of_the_proxy() -> None:
 
 def refused(world: Edge, port: int) -> dict[str, str]:
     """Gateway -> why its server is refused."""
-    found = world.read(served, world.view_of().gateway.edge, Socket("", port))
+    scope = world.view_of().gateway
+    assert scope is not None
+    found = world.read(served, scope.edge, Socket("", port))
     return {one.server.name: one.why for one in found.refused}
 
 

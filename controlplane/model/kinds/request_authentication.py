@@ -145,7 +145,7 @@ def _read_uri(r: Reader) -> str | None:
 
 
 def _check_keys(r: Reader, rule: JwtRule) -> None:
-    given = [name for name in ("jwks", "jwksUri", "jwks_uri") if r.has(name)]
+    given = [name for name in ("jwks", "jwksUri", "jwks_uri") if r.value(name) not in (None, "")]
     if len(given) > 1:
         r.error(given[1], f"excludes {given[0]}", "keep one of them")
     elif not given and rule.issuer and not rule.keys_from:

@@ -7,7 +7,7 @@ caller's; the request's own are only compared.  It is served at the doors with T
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Literal, TypeAlias
 
 import grpc
@@ -24,6 +24,8 @@ from controlplane.model.identity import Identity
 _log = logging.getLogger(__name__)
 
 SERVICE = "istio.v1.auth.IstioCertificateService"
+
+_Requests: TypeAlias = AsyncIterator[ca_pb2.IstioCertificateRequest]
 
 Event = Literal["asked", "issued", "unauthenticated", "nobody", "unparsable", "unsigned"]
 Count: TypeAlias = Callable[[Event, str], None]
@@ -56,14 +58,16 @@ class CertificateService:
         if door is Door.PLAINTEXT:
             return ()
 
-        async def create(request: ca_pb2.IstioCertificateRequest, call: grpc.aio.ServicerContext) -> object:
+        async def create(requests: _Requests, call: grpc.aio.ServicerContext) -> object:
             try:
-                return await self._create(door, request, call)
+                return await self._create(door, requests, call)
             except _NotIssued as refusal:
                 # Unlike the reason, which the caller gets, the log says who and from where.
                 return await call.abort(refusal.code, str(refusal))
 
-        method = grpc.unary_unary_rpc_method_handler(
+        # On the wire a stream of one request is one request; but so it is read only when we ask for it, and
+        # nobody sends us megabytes before we know who he is.
+        method = grpc.stream_unary_rpc_method_handler(
             create,
             request_deserializer=ca_pb2.IstioCertificateRequest.FromString,
             response_serializer=ca_pb2.IstioCertificateResponse.SerializeToString,
@@ -71,10 +75,11 @@ class CertificateService:
         return (grpc.method_handlers_generic_handler(SERVICE, {"CreateCertificate": method}),)
 
     async def _create(
-        self, door: Door, request: ca_pb2.IstioCertificateRequest, call: CallContext
+        self, door: Door, requests: _Requests, call: CallContext
     ) -> ca_pb2.IstioCertificateResponse:
         self._count("asked", "")
         identity = await self._identity(door, call)
+        request = await anext(requests, ca_pb2.IstioCertificateRequest())
         names = Names((identity.spiffe,))
         try:
             signed = self._authority.sign(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from controlplane.envoy import pb
 from controlplane.envoy.types import CLUSTER, SECRET
-from controlplane.lab.client import Proof
+from controlplane.lab.client import Proof, channel
 from controlplane.model.caller import Door
 from tests.support.raw import answer, raw, request, status
 from tests.support.trust import DELTA, ID, SPIFFE, Trusting, let_in, run, told
@@ -176,3 +177,26 @@ def test_a_slow_handshake_and_a_silent_client_do_not_stop_others(tmp_path: Path)
             writer.close()
 
     run(tmp_path, test)
+
+
+CREATE = "/istio.v1.auth.IstioCertificateService/CreateCertificate"
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["nobody", "somebody"])
+def test_megabytes_are_not_read_before_it_is_known_whose_they_are(tmp_path: Path, known: bool) -> None:
+    """Too large is said only of what was read."""
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED if known else UNKNOWN
+    huge = b"\x0a\x80\x80\x80\x01" + bytes(2**21)  # a signing request of two MiB
+
+    async def test(trust: Trusting) -> None:
+        proof = trust.proof() if known else Proof(trust.roots)
+        async with channel(trust.address(Door.TOKEN), proof=proof) as connection:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await connection.unary_unary(CREATE)(huge, timeout=10)
+            assert caught.value.code() is code
+        async with raw(trust.address(Door.TOKEN), DELTA, proof=proof) as call:
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                await call.write(request(DELTA, id=ID, names=("x" * 2**21,)))
+            assert (await status(call))[0] is code
+
+    run(tmp_path, test, "--max-request-bytes", "64KiB")

@@ -19,6 +19,7 @@ from controlplane.xds.options import XdsOptions
 from controlplane.xds.protocol import Push, Request
 from controlplane.xds.session import Session
 from controlplane.xds.throttle import Priority, Slot, Throttle, Turn
+from controlplane.xds.unserved import Unserved
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class Stream:
         self._writing: Push | None = None
         self._since = 0.0
         self._unknown: set[str] = set()
+        self._unserved = Unserved(connection.id)
         view.on_change(self._changed)
 
     async def run(self, first: Request) -> None:
@@ -90,6 +92,7 @@ class Stream:
             reader.cancel()
             writer.cancel()
             await asyncio.wait([reader, writer])
+            self._unserved.look(self.session, last=True)
         if not writer.cancelled():
             writer.result()
         if not reader.cancelled():
@@ -254,7 +257,8 @@ class Stream:
             slot.release()
 
     def check(self, now: float) -> None:
-        """Report a write that takes too long, once."""
+        """Report a write that takes too long, once, and secrets that are waited for in vain."""
+        self._unserved.look(self.session)
         push = self._writing
         if push is not None and now - self._since >= self._options.write_timeout:
             self._writing = None

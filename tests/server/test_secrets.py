@@ -109,7 +109,9 @@ def test_nobody_is_given_nothing(tmp_path: Path) -> None:
     run(tmp_path, test)
 
 
-def test_what_is_not_its_own_is_never_answered(tmp_path: Path) -> None:
+def test_what_is_not_its_own_is_never_answered_and_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     tempting = (
         *("web-2.default", "spiffe://cluster.local/ns/other/sa/web", "default/../other", "file:/etc/shadow"),
         *("kubernetes://far/shop", "kubernetes://../far/shop", "kubernetes://shop", "*"),
@@ -123,8 +125,13 @@ def test_what_is_not_its_own_is_never_answered(tmp_path: Path) -> None:
             await served(asker, "default")
             # "*" is all that is its own.
             assert asker.has.keys() == {*NAMES} and asker.removed == []
+        await until(lambda: not trust.served.app.xds.streams, "the stream is gone")
 
     run(tmp_path, test)
+    told = [record for record in caplog.records if "secrets that it is not given" in record.message]
+    assert all(record.__dict__["connection"].startswith("web-1.default") for record in told)
+    names = ", ".join(record.__dict__["names"] for record in told)
+    assert sorted(names.split(", ")) == sorted(repr(name) for name in tempting if name != "*")
 
 
 def secret_yaml(trust: Trusting, name: str, namespace: str) -> dict[str, Any]:

@@ -34,11 +34,12 @@ HEADERS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 @dataclass(frozen=True)
 class World:
-    """Where the requests happen: what cannot be chosen freely."""
+    """Where the requests happen: what cannot be chosen freely.  No service has the port `undeclared`."""
 
     server: str
     clients: tuple[str, ...]
     ports: tuple[int, ...]
+    undeclared: int
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,12 @@ class Draws:
         pick = self.random.choice
         principal = pick((*PRINCIPALS, *PRINCIPALS, ""))
         headers = {name: pick(values) for name, values in HEADERS if self.random.random() < 0.6}
+        port = pick(self.world.ports)
         return Asked(
             method=pick(METHODS[:2] if self.random.random() < 0.7 else METHODS),
             path=pick(PATHS),
             host=pick(HOSTS),
-            port=pick(self.world.ports),
+            port=port,
             server=self.world.server,
             client=pick(self.world.clients),
             principal=principal,
@@ -69,6 +71,8 @@ class Draws:
             sni=pick(("outbound_.80_._.server.foo", "other.example.com")) if principal else "",
             headers=headers,
             claims=pick(({}, *CLAIMS)),
+            # Where no service says what is spoken, a client with a certificate says it.
+            raw=bool(principal) and port == self.world.undeclared and self.random.random() < 0.5,
         )
 
     def _policy(self, index: int) -> Json:
@@ -88,7 +92,7 @@ class Draws:
     def _rule(self) -> Json:
         rule: Json = {}
         if self.random.random() < 0.6:
-            rule["from"] = [{"source": self._fields(_SOURCE)} for _ in range(self.random.choice((1, 1, 2)))]
+            rule["from"] = [{"source": self._source()} for _ in range(self.random.choice((1, 1, 2)))]
         if self.random.random() < 0.6:
             rule["to"] = [
                 {"operation": self._fields(_OPERATION)} for _ in range(self.random.choice((1, 1, 2)))
@@ -96,6 +100,12 @@ class Draws:
         if self.random.random() < 0.4:
             rule["when"] = [self._condition() for _ in range(self.random.choice((1, 1, 2)))]
         return rule
+
+    def _source(self) -> Json:
+        if self.random.random() < 0.15:
+            # Not beside other names of the caller: Istio refuses that.
+            return {self.random.choice(("serviceAccounts", "notServiceAccounts")): self._some(_accounts)}
+        return self._fields(_SOURCE)
 
     def _fields(self, vocabulary: dict[str, Callable[[World], Sequence[str]]]) -> Json:
         names = self.random.sample(sorted(vocabulary), self.random.choice((1, 1, 2)))

@@ -23,7 +23,8 @@ Test = Callable[[str, str], bool]
 class Asked:
     """One request as the server sees it; absent things are "" or empty.
 
-    `principal` is "trust-domain/ns/…/sa/…", `claims` are those of a token that was found good.
+    `principal` is "trust-domain/ns/…/sa/…", `claims` are those of a token that was found good.  `raw`: to the
+    server it is a connection and no more, whatever is said over it.
     """
 
     method: str = "GET"
@@ -37,6 +38,7 @@ class Asked:
     sni: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     claims: Mapping[str, Any] = field(default_factory=dict)
+    raw: bool = False
 
     @property
     def namespace(self) -> str:
@@ -58,8 +60,8 @@ class Asked:
 
     @property
     def origin(self) -> str:
-        """The address on whose behalf the request was made, as far as the header says."""
-        return self.forwarded.split(",")[-1].strip() or self.client
+        """The address on whose behalf the request was made, as far as the header says, if it can be read."""
+        return ("" if self.raw else self.forwarded.split(",")[-1].strip()) or self.client
 
 
 def allowed(policies: Sequence[Json], asked: Asked) -> bool:
@@ -74,7 +76,33 @@ def allowed(policies: Sequence[Json], asked: Asked) -> bool:
 def matches(policy: Json, asked: Asked) -> bool:
     """Whether some rule of a policy matches; a policy without rules never does."""
     home = policy["metadata"]["namespace"]
-    return any(_rule(rule, asked, home) for rule in policy["spec"].get("rules", ()))
+    rules = policy["spec"].get("rules", ())
+    if asked.raw and policy["spec"].get("action", "ALLOW") == "ALLOW":
+        # What cannot be checked must not let anybody in ...
+        rules = [rule for rule in rules if _without_http(rule) == rule]
+    elif asked.raw:
+        # ... and must not let anybody off.
+        rules = [_without_http(rule) for rule in rules]
+    return any(_rule(rule, asked, home) for rule in rules)
+
+
+_HTTP = {"requestPrincipals", "notRequestPrincipals", "hosts", "notHosts"} | {
+    *("methods", "notMethods", "paths", "notPaths"),
+}
+
+
+def _without_http(rule: Json) -> Json:
+    """A rule without what only HTTP has."""
+    left: dict[str, Any] = {}
+    for part, inner in (("from", "source"), ("to", "operation")):
+        if part in rule:
+            left[part] = [
+                {inner: {name: said for name, said in one[inner].items() if name not in _HTTP}}
+                for one in rule[part]
+            ]
+    if "when" in rule:
+        left["when"] = [one for one in rule["when"] if not one["key"].startswith("request.")]
+    return left
 
 
 def _rule(rule: Json, asked: Asked, home: str) -> bool:

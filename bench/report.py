@@ -30,6 +30,7 @@ def tables(results: dict[str, Any], quick: bool = False) -> Iterator[str]:
         "fanout": _fanout,
         "memory": _memory,
         "storm": _storm,
+        "certificates": _certificates,
     }
     for name, write in writers.items():
         if name in results["cases"]:
@@ -231,6 +232,22 @@ def _storm(found: dict[str, Any]) -> Iterator[str]:
         for name, one in found["storms"].items()
     )
     yield _title(f"{found['proxies']} proxies connect at once", table(head, rows))
+
+
+def _certificates(found: dict[str, Any]) -> Iterator[str]:
+    head = _head("who, certificate p50 s, p90, p99, last, warm p50 s, last, CPU s, CPU ms per proxy")
+    rows = (
+        (
+            name,
+            *_times(one["secured"] or {}),
+            one["warm"]["p50"],
+            one["warm"]["max"],
+            one["cpu"],
+            one["cpu"] / found["proxies"] * 1000,
+        )
+        for name, one in found["arms"].items()
+    )
+    yield _title(f"{found['proxies']} proxies connect at once and want certificates", table(head, rows))
 
 
 def _sent(sent: dict[str, int]) -> str:

@@ -18,3 +18,16 @@ def test_targets_count_for_the_full_size_only() -> None:
     assert "full size" not in full
     assert "the targets are for the full size and do not count here" in small.splitlines()[0]
     assert "| target at full size |" in small
+
+
+def test_a_proxy_that_wants_no_certificate_has_no_wait_for_one() -> None:
+    wait = {"p50": 1.5, "p90": 2.0, "p99": 2.5, "max": 3.0}
+    arms = {
+        "plaintext": {"warm": wait, "secured": None, "cpu": 2.0},
+        "certificates": {"warm": wait, "secured": wait, "cpu": 4.0},
+    }
+    found = {**RESULTS, "cases": {"certificates": {"proxies": 1000, "arms": arms}}}
+    *_, plain, certified = list(report.tables(found))[-1].splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (plain, certified)]
+    assert cells[0] == ["plaintext", "", "", "", "", "1.5", "3", "2", "2"]
+    assert cells[1] == ["certificates", "1.5", "2", "2.5", "3", "1.5", "3", "4", "4"]

@@ -168,7 +168,7 @@ class Scene:
 
 def expected(**servers: str) -> dict[str, str]:
     """The matrix by server: what sidecars, and what legacy gets from it."""
-    found = {}
+    found: dict[str, str] = {}
     for server in NAMESPACES:
         ours, legacy = servers[server].split(", ")
         found |= {f"{client} -> {server}": ours for client in ("foo", "bar")}

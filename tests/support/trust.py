@@ -121,10 +121,11 @@ async def told(
 
 async def let_in(trust: Trusting, door: Door, proof: Proof | None, **node: Any) -> Stream:
     """The stream of a caller that is served, as the server has it; it is closed again."""
+    before = trust.served.app.xds.streams
     async with raw(trust.address(door), DELTA, proof=proof) as call:
         await call.write(request(DELTA, id=ID, **node))
         async with asyncio.timeout(10):
             response = answer(DELTA, await call.read())
         assert response.type_url == CLUSTER
-        (stream,) = trust.served.app.xds.streams
+        (stream,) = set(trust.served.app.xds.streams) - set(before)
         return stream

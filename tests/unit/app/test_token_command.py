@@ -1,0 +1,110 @@
+"""`mini-istiod token`: what it prints, what it writes, and how it tells mistakes."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controlplane.app.commands import main
+from controlplane.ca.token_store import TokenStore
+from controlplane.ca.tokens import AUDIENCE, Account
+
+
+def judged(data: Path, token: str, audience: str = AUDIENCE) -> Account:
+    return TokenStore(data).issuer.judge(token, audience, time.time())
+
+
+def run(capsys: pytest.CaptureFixture[str], data: Path, *argv: str, status: int = 0) -> str:
+    command, *rest = argv
+    assert main(["token", command, "--data-dir", str(data), *rest]) == status
+    captured = capsys.readouterr()
+    return captured.out if status == 0 else captured.err
+
+
+def listed(capsys: pytest.CaptureFixture[str], data: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in run(capsys, data, "list", "--json").splitlines()]
+
+
+def test_a_token_is_printed_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = run(capsys, tmp_path, "create", "--sa", "prod/web", "--ttl", "1h30m")
+    assert out.count("\n") == 1
+    account = judged(tmp_path, out.strip())
+    assert (account.path, account.expires - account.issued, account.pod) == ("prod/web", 5400.0, "")
+
+
+def test_it_may_be_for_a_pod_and_for_somebody_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = run(capsys, tmp_path, "create", "--sa", "prod/web", "--pod", "web-1", "--audience", "debug")
+    assert judged(tmp_path, out.strip(), "debug").pod == "web-1"
+
+
+def test_a_file_is_its_owners_alone_and_its_token_is_not_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "web.token"
+    assert run(capsys, tmp_path, "create", "--sa", "prod/web", "--out", str(out)) == ""
+    first = out.read_text()
+    assert judged(tmp_path, first).path == "prod/web"
+    assert out.stat().st_mode & 0o777 == 0o600
+    assert not first.endswith("\n")
+    # Another one in its place is for the same readers; whoever watches the folder sees a rename.
+    out.chmod(0o640)
+    inode = out.stat().st_ino
+    run(capsys, tmp_path, "create", "--sa", "prod/web", "--out", str(out))
+    assert (out.stat().st_mode & 0o777, out.stat().st_ino == inode) == (0o640, False)
+    assert out.read_text() != first
+
+
+def test_what_is_revoked_is_listed_as_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("prod/web", "prod/web", "prod/db"):
+        run(capsys, tmp_path, "create", "--sa", name)
+    first, second, third = listed(capsys, tmp_path)
+    assert [one["account"] for one in (first, second, third)] == ["prod/web", "prod/web", "prod/db"]
+    run(capsys, tmp_path, "revoke", first["id"])
+    assert [one["revoked"] for one in listed(capsys, tmp_path)] == [True, False, False]
+    run(capsys, tmp_path, "revoke", "--sa", "prod/web")
+    assert [one["revoked"] for one in listed(capsys, tmp_path)] == [True, True, False]
+    text = run(capsys, tmp_path, "list").splitlines()
+    assert text[1] == f"{second['id']}  prod/web  revoked"
+    assert text[2].startswith(f"{third['id']}  prod/db  until 20")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["create", "--sa", "web"], "NAMESPACE/NAME is wanted"),
+        (["create", "--sa", "a/b/c"], "NAMESPACE/NAME is wanted"),
+        (["create", "--sa", "prod/web", "--ttl", "0"], "above 0"),
+        (["create", "--sa", "prod/web", "--ttl", "soon"], "a number with a unit"),
+        (["create"], "--sa"),
+        (["revoke"], "--sa"),
+        (["revoke", "x", "--sa", "a/b"], "not allowed with"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str], message: str
+) -> None:
+    command, *rest = argv
+    with pytest.raises(SystemExit) as ended:
+        main(["token", command, "--data-dir", str(tmp_path), *rest])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_name_that_is_none_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no service account" in run(capsys, tmp_path, "create", "--sa", "Prod/Web", status=2)
+
+
+def test_a_slip_of_the_hand_is_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for argv in (["list"], ["revoke", "x"], ["revoke", "--sa", "prod/web"]):
+        assert "no token was ever issued" in run(capsys, tmp_path / "typo", *argv, status=2)
+    assert not (tmp_path / "typo").exists()
+    run(capsys, tmp_path, "create", "--sa", "prod/web")
+    assert "no token 'x' was issued here" in run(capsys, tmp_path, "revoke", "x", status=2)

@@ -71,6 +71,13 @@ def http_fields(rule: Rule) -> bool:
     return any(field.http and (field.values or field.not_values) for group in groups for field in group)
 
 
+def token_fields(rule: Rule) -> bool:
+    """Whether the rule asks for anything that only a token says."""
+    return any(source.request_principals or source.not_request_principals for source in rule.sources) or any(
+        condition.key.startswith("request.auth.") for condition in rule.conditions
+    )
+
+
 def _grant(policy: AuthorizationPolicy, index: int, reading: Reading) -> Grant | None:
     rule = policy.rules[index]
     if not reading.http and policy.action == "ALLOW" and http_fields(rule):

@@ -8,6 +8,8 @@ object stands is for the store to add; it knows files and lines.
 from __future__ import annotations
 
 from controlplane.graph import Plan, Q, each, flat, keyed, query
+from controlplane.mesh.checks_authorization import authorization_policy_problems
+from controlplane.mesh.checks_gateways import gateway_problems
 from controlplane.mesh.checks_mesh import mesh_config_problems
 from controlplane.mesh.checks_requests import request_authentication_problems
 from controlplane.mesh.checks_routes import virtual_service_problems
@@ -15,7 +17,9 @@ from controlplane.mesh.checks_rules import destination_rule_problems
 from controlplane.mesh.checks_services import service_entry_problems, service_problems, sidecar_problems
 from controlplane.model.keys import Key, Ref
 from controlplane.model.kinds import (
+    authorization_policies,
     destination_rules,
+    gateways,
     mesh_configs,
     request_authentications,
     service_entries,
@@ -26,7 +30,9 @@ from controlplane.model.kinds import (
 from controlplane.model.problem import Problem
 
 _CHECKED = {
+    "AuthorizationPolicy": (authorization_policies, authorization_policy_problems),
     "DestinationRule": (destination_rules, destination_rule_problems),
+    "Gateway": (gateways, gateway_problems),
     "MeshConfig": (mesh_configs, mesh_config_problems),
     "RequestAuthentication": (request_authentications, request_authentication_problems),
     "Service": (services, service_problems),

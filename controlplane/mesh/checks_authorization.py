@@ -1,0 +1,104 @@
+"""Checks of AuthorizationPolicies: selectors that select nobody, HTTP where none is spoken, who is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from controlplane.graph import Q, contains, query
+from controlplane.mesh.authorization_providers import authorizer, authorizers
+from controlplane.mesh.authorization_rules import http_fields, token_fields
+from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.mesh.hosts import kubernetes_host
+from controlplane.mesh.protocols import AUTO, HTTP_LIKE
+from controlplane.mesh.service import ServiceId, service
+from controlplane.mesh.settings import root_namespace
+from controlplane.model.keys import Key, Labels
+from controlplane.model.kinds import authorization_policies, pods, services, workload_entries
+from controlplane.model.kinds.authorization_policy import AuthorizationPolicy
+from controlplane.model.problem import Problem
+
+
+@query
+def authorization_policy_problems(q: Q, key: Key) -> tuple[Problem, ...]:
+    """The Problems of one AuthorizationPolicy."""
+    policy: AuthorizationPolicy | None = q.get(authorization_policies, key)
+    if policy is None:
+        return ()
+    findings = [*_selector(q, policy), *_provider(q, policy), *_ports(q, policy)]
+    return tuple(warning("AuthorizationPolicy", key, finding) for finding in findings)
+
+
+def _selector(q: Q, policy: AuthorizationPolicy) -> Iterator[Finding]:
+    """Nobody has the labels, though there are workloads."""
+    namespace = policy.meta.namespace
+    # A policy of the root namespace chooses from the whole mesh.
+    where = "" if namespace == q(root_namespace) else namespace
+    known = (pods, workload_entries)
+    if not policy.selector or not any(q.select(table, where, ()) for table in known):
+        return
+    if not any(q.select(table, where, policy.selector) for table in known):
+        labels = ", ".join(f"{name}={value}" for name, value in policy.selector)
+        of = f"of namespace {where} " if where else ""
+        yield Finding(
+            "spec.selector.matchLabels",
+            f"no workload {of}has the labels {labels}: the policy holds for nobody",
+            "correct the labels, or the policy's namespace",
+        )
+
+
+def _provider(q: Q, policy: AuthorizationPolicy) -> Iterator[Finding]:
+    if policy.action != "CUSTOM":
+        return
+    name = policy.provider
+    known = q(authorizers)
+    said = dict(known).get(name)
+    if said is None:
+        yield Finding(
+            "spec.provider.name",
+            f"there is no extensionProvider {name!r} that authorizes: what the rules match is denied",
+            "add it to the MeshConfig as envoyExtAuthzHttp or envoyExtAuthzGrpc",
+        )
+    elif authorizer(q, name) is None:
+        yield Finding(
+            "spec.provider.name",
+            f"there is no service {said.service} with port {said.port}, which {name!r} names: "
+            "what the rules match is denied",
+            "create the service, or correct the extensionProvider",
+        )
+    for index, rule in enumerate(policy.rules):
+        if token_fields(rule):
+            yield Finding(
+                f"spec.rules[{index}]",
+                "asks about tokens, which are checked later: nobody has one when the provider would be asked",
+                "ask about something else, or let the provider check the token",
+            )
+
+
+def _ports(q: Q, policy: AuthorizationPolicy) -> Iterator[Finding]:
+    """Rules that name a port and want something from it that is not spoken there."""
+    for index, rule in enumerate(policy.rules):
+        named = {port for operation in rule.operations for port in operation.ports}
+        if not named or not http_fields(rule):
+            continue
+        for port in sorted(named & set(_opaque(q, policy))):
+            effect = "is left out there" if policy.action == "ALLOW" else "holds for every connection to it"
+            yield Finding(
+                f"spec.rules[{index}]",
+                f"port {port} speaks no HTTP: the rule, which asks about requests, {effect}",
+                "make two rules of it",
+            )
+
+
+def _chosen(selector: Labels, of_service: Labels) -> bool:
+    return not selector or contains(selector, of_service)
+
+
+def _opaque(q: Q, policy: AuthorizationPolicy) -> Iterable[str]:
+    """The workload ports without HTTP of the services whose workloads the policy holds for."""
+    for key in q.index(services, "namespace", policy.meta.namespace):
+        found = q(service, ServiceId(kubernetes_host(key), key.namespace))
+        if found is None or not found.selector or not _chosen(policy.selector, found.selector):
+            continue
+        for port in found.ports:
+            if port.protocol != AUTO and port.protocol not in HTTP_LIKE:
+                yield str(port.target or port.number)

@@ -75,7 +75,7 @@ class Served:
             await client.run(connection)
 
     def _read(self) -> bool:
-        held = {one.name: one.value for one in self.app.ingest.objects() if one.used}
+        held = {one.name: one.value for one in self.app.ingest.objects() if one.used and one.origin}
         return held == self.files.valid
 
     def _unread(self) -> str:

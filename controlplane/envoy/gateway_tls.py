@@ -10,30 +10,17 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from controlplane.envoy import pb
-from controlplane.envoy.secrets import CA, KUBERNETES, gateway_secrets
+from controlplane.envoy.secrets import KUBERNETES, gateway_secrets
 from controlplane.graph import Q, query
-from controlplane.mesh.gateways import ServerId, credentials_of, server_of
+from controlplane.mesh.gateways import ServerId, authorities_of, credentials_of, server_of
 from controlplane.mesh.projections import GatewayScope
 from controlplane.model.hosts import is_address
-from controlplane.model.kinds.gateway import Server
-from controlplane.model.kinds.tls import ServerTLSSettings
+from controlplane.model.kinds.gateway import ASKING
+from controlplane.model.kinds.tls import CIPHER_SUITES, ECDH_CURVES, ServerTLSSettings
 
 _ALPN = ("h2", "http/1.1")
 _San = pb.tls_common.SubjectAltNameMatcher
 _Parameters = pb.tls_common.TlsParameters
-_ASKING = ("MUTUAL", "OPTIONAL_MUTUAL")
-
-CIPHERS = frozenset(
-    {
-        *("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256"),
-        *("ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES256-GCM-SHA384"),
-        *("ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-RSA-CHACHA20-POLY1305"),
-        *("ECDHE-ECDSA-AES128-SHA", "ECDHE-RSA-AES128-SHA", "ECDHE-ECDSA-AES256-SHA", "ECDHE-RSA-AES256-SHA"),
-        *("AES128-GCM-SHA256", "AES256-GCM-SHA384", "AES128-SHA", "AES256-SHA"),
-    }
-)
-"""What Envoy knows for TLS up to 1.2; one that it does not know would make it refuse the listener."""
-CURVES = frozenset({"X25519", "P-256", "P-384", "P-521", "X25519MLKEM768"})
 
 
 class Shown(NamedTuple):
@@ -83,7 +70,7 @@ def downstream_socket(tls: ServerTLSSettings, secrets: Shown) -> Any:
     for chain, key in file_certificates(tls):
         certificate = common.tls_certificates.add()
         certificate.certificate_chain.filename, certificate.private_key.filename = chain, key
-    if tls.mode in _ASKING:
+    if tls.mode in ASKING:
         context.require_client_certificate.value = tls.mode == "MUTUAL"
         _ask(common, tls, secrets.authorities)
     return pb.base.TransportSocket(name="envoy.transport_sockets.tls", typed_config=pb.pack(context))
@@ -94,16 +81,6 @@ def discover_secret(config: Any, name: str) -> None:
     config.name = name
     config.sds_config.ads.SetInParent()
     config.sds_config.resource_api_version = pb.config_source.ApiVersion.V3
-
-
-def authorities_of(server: Server) -> str | None:
-    """The Secret with the authorities of clients' certificates; None where it is no Secret."""
-    if server.tls is None or server.tls.mode not in _ASKING:
-        return None
-    if server.tls.ca_cert_credential_name is not None:
-        return server.tls.ca_cert_credential_name
-    names = credentials_of(server)
-    return names[0] + CA if names else None
 
 
 def file_certificates(tls: ServerTLSSettings) -> tuple[tuple[str, str], ...]:
@@ -145,8 +122,8 @@ def _san_type(name: str) -> int:
 def _set_parameters(params: Any, tls: ServerTLSSettings) -> None:
     params.tls_minimum_protocol_version = _version(tls.min_protocol_version)
     params.tls_maximum_protocol_version = _version(tls.max_protocol_version)
-    params.cipher_suites.extend(name for name in dict.fromkeys(tls.cipher_suites) if name in CIPHERS)
-    params.ecdh_curves.extend(name for name in dict.fromkeys(tls.ecdh_curves) if name in CURVES)
+    params.cipher_suites.extend(name for name in dict.fromkeys(tls.cipher_suites) if name in CIPHER_SUITES)
+    params.ecdh_curves.extend(name for name in dict.fromkeys(tls.ecdh_curves) if name in ECDH_CURVES)
 
 
 def _version(text: str) -> int:

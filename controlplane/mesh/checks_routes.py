@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from controlplane.graph import Q, query
 from controlplane.mesh.checks_finding import Finding, warning, without_effect
+from controlplane.mesh.checks_gateways import bindings
 from controlplane.mesh.checks_rules import unknown_host, unknown_port
 from controlplane.mesh.imports import nearest_service
 from controlplane.mesh.projections import Scope
@@ -38,6 +39,7 @@ def virtual_service_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     ]
     findings += _hosts(q, route)
     findings += _delegates(q, route)
+    findings += bindings(q, route)
     findings += _claims(route)
     # What is wrong with a delegate is told better by itself.
     findings += (without_effect(path) for path in unsupported(route) if not path.endswith(".delegate"))

@@ -10,19 +10,21 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from controlplane.graph import Plan, Q, group, keyed, query
+from controlplane.graph import Plan, Q, contains, group, keyed, query
 from controlplane.mesh.hosts import is_partial
 from controlplane.mesh.inbound import Workload, translated_ports
 from controlplane.mesh.projections import Edge
-from controlplane.model.keys import Key
+from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import gateways
-from controlplane.model.kinds.gateway import ENCRYPTED, HTTP, PASSING, Gateway, Server
+from controlplane.model.kinds.gateway import ASKING, ENCRYPTED, HTTP, PASSING, Gateway, Server
 
 Family = Literal["http", "tls"]
 
 RESERVED = frozenset({15000, 15021, 15090})
 """Ports of every proxy itself: administration, readiness and statistics."""
 _UNPRIVILEGED = 1024
+_AUTHORITIES = "-cacert"
+"""After the name of a Secret, where the authorities in it are meant, or in another of that name."""
 
 
 class Socket(NamedTuple):
@@ -63,8 +65,21 @@ class Served(NamedTuple):
 
 def edge_of(q: Q, workload: Workload, *, privileged: bool) -> Edge:
     """What the listeners of a workload at the edge depend on."""
-    found = q.selecting(gateways, "", workload.labels)
+    every: tuple[Labels, ...] = q.keys(q.part(_selectors, (), True))
+    found = tuple(selector for selector in every if contains(workload.labels, selector))
     return Edge(found, translated_ports(q, workload) if found else (), privileged)
+
+
+@keyed
+def _selectors(q: Q) -> Plan:
+    """True -> the selectors of all Gateways; there are few, however many Gateways there are."""
+    return group(q.members(gateways), _selector)
+
+
+@query
+def _selector(q: Q, key: Key) -> tuple[tuple[bool, Labels], ...]:
+    found: Gateway | None = q.get(gateways, key)
+    return () if found is None else ((True, found.selector),)
 
 
 def server_of(q: Q, id: ServerId) -> Server | None:
@@ -93,6 +108,16 @@ def credentials_of(server: Server) -> tuple[str, ...]:
     return server.tls.credential_names if single is None else (single,)
 
 
+def authorities_of(server: Server) -> str | None:
+    """The name of the Secret with the authorities of clients' certificates; None where it is no Secret."""
+    if server.tls is None or server.tls.mode not in ASKING:
+        return None
+    if server.tls.ca_cert_credential_name is not None:
+        return server.tls.ca_cert_credential_name
+    names = credentials_of(server)
+    return names[0] + _AUTHORITIES if names else None
+
+
 def server_names(server: Server) -> tuple[str, ...]:
     """The names by which clients choose an encrypted server, sorted; ("*",) for one that takes any.
 
@@ -105,7 +130,8 @@ def server_names(server: Server) -> tuple[str, ...]:
 @keyed
 def sockets(q: Q, edge: Edge) -> Plan:
     """Socket -> the servers that want it."""
-    return group(q.fixed(*edge.gateways), _sockets, edge.ports, edge.privileged)
+    selecting = tuple(q.bucket(gateways, "selector", selector) for selector in edge.selectors)
+    return group(selecting, _sockets, edge.ports, edge.privileged)
 
 
 @query

@@ -121,10 +121,15 @@ def site_port(q: Q, site: Site) -> int:
     return next((server.port.number for server in servers if server is not None), site.socket.port)
 
 
+@keyed
+def _by_gateway(q: Q, site: Site) -> Plan:
+    """Gateway -> its servers, so that the coming and going of others matters to nobody else."""
+    return group(q.fixed(*q(site_servers, site)), _gateway_of)
+
+
 @query
-def _servers_of(q: Q, site: Site, gateway: Key) -> tuple[ServerId, ...]:
-    """Those of one Gateway, so that the others' coming and going matters to nobody else."""
-    return tuple(id for id in q(site_servers, site) if id.gateway == gateway)
+def _gateway_of(_q: Q, id: ServerId) -> tuple[tuple[Key, ServerId], ...]:
+    return ((id.gateway, id),)
 
 
 class _Hosts(NamedTuple):
@@ -145,7 +150,9 @@ def _hosts(q: Q, id: ServerId) -> _Hosts:
 def names(q: Q, site: Site) -> Plan:
     """Name -> Bound, for all names that are answered for."""
     servers = q(site_servers, site)
-    bound = (q.bucket(virtual_services, "gateway", key) for key in sorted({id.gateway for id in servers}))
+    bound = (
+        q.bucket(virtual_services, "gateway", key) for key in dict.fromkeys(id.gateway for id in servers)
+    )
     return group((*bound, q.fixed(*servers)), _names, site)
 
 
@@ -165,7 +172,7 @@ def _names_of(q: Q, site: Site, key: Key) -> Iterator[tuple[str, Bound]]:
     close = closeness(site.namespace, key, found.export_to)
     rank = (close, found.created, key.name, key.namespace)
     for gateway in found.gateways:
-        for id in q(_servers_of, site, gateway):
+        for id in q.keys(q.part(_by_gateway, (site,), gateway)):
             hosts, redirect = q(_hosts, id)
             bound = Bound((id.created, gateway), rank, key, redirect)
             for name in common_names(hosts, found.hosts, key.namespace):

@@ -30,7 +30,6 @@ from controlplane.model.kinds.service_entry import ServiceEntry, WorkloadEntry
 from controlplane.model.kinds.sidecar import Sidecar
 from controlplane.model.proxy import Proxy
 
-
 _UNTRANSLATED = "experimental.istio.io/disable-gateway-port-translation"
 """The label of a Service whose target ports do not count for Gateways."""
 

@@ -73,13 +73,13 @@ class RouteScope(NamedTuple):
 
 
 class Edge(NamedTuple):
-    """What the listeners of a proxy at the edge depend on: the Gateways that select it, sorted.
+    """What the listeners of a proxy at the edge depend on: which selectors of Gateways its labels satisfy.
 
     `ports` are the (service port, own port) pairs of the Services in front of it; `privileged`: it may
     listen on ports below 1024.
     """
 
-    gateways: tuple[Key, ...] = ()
+    selectors: tuple[Labels, ...] = ()
     ports: tuple[tuple[int, int], ...] = ()
     privileged: bool = True
 

@@ -34,7 +34,7 @@ class Pair:
         lines = "".join(f"  {field}: {b64encode(value).decode()}\n" for field, value in data.items())
         return (
             f"---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {called}, namespace: {namespace}}}\n"
-            f"type: kubernetes.io/tls\ndata:\n{lines}"
+            f"type: kubernetes.io/tls\ndata:\n{lines}---\n"
         )
 
 

@@ -28,6 +28,8 @@ HTTP = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")
 ENCRYPTED = ("HTTPS", "TLS")
 PASSING = ("PASSTHROUGH", "AUTO_PASSTHROUGH")
 """Modes in which the gateway decrypts nothing."""
+ASKING = ("MUTUAL", "OPTIONAL_MUTUAL")
+"""Modes in which clients are asked for certificates that users issue."""
 
 
 class ServerHost(NamedTuple):
@@ -68,8 +70,7 @@ class Gateway:
 
 gateways = Table(
     "gateways",
-    indexes={"namespace": by_namespace},
-    selector=lambda value: value.selector,
+    indexes={"namespace": by_namespace, "selector": lambda _key, value: (value.selector,)},
     namespace=namespace_of,
 )
 

@@ -9,6 +9,19 @@ from controlplane.model.reader import Reader
 ORIGINATED = ("SIMPLE", "MUTUAL")
 """The modes in which a client speaks TLS with certificates that are not the mesh's."""
 
+CIPHER_SUITES = frozenset(
+    {
+        *("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256"),
+        *("ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES256-GCM-SHA384"),
+        *("ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-RSA-CHACHA20-POLY1305"),
+        *("ECDHE-ECDSA-AES128-SHA", "ECDHE-RSA-AES128-SHA", "ECDHE-ECDSA-AES256-SHA", "ECDHE-RSA-AES256-SHA"),
+        *("AES128-GCM-SHA256", "AES256-GCM-SHA384", "AES128-SHA", "AES256-SHA"),
+    }
+)
+"""What Envoy knows for TLS up to 1.2; it would refuse a listener for a name that it does not know."""
+ECDH_CURVES = frozenset({"X25519", "P-256", "P-384", "P-521", "X25519MLKEM768"})
+"""The same for key agreement."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClientTLSSettings:

@@ -128,7 +128,8 @@ def test_an_older_virtual_service_for_the_same_host() -> None:
     # A private one comes before an older public one.
     assert len(found(World(REVIEWS + old + young.replace("spec:", "spec:\n  exportTo: ['.']")))) == 1
     gateway = young.replace("spec:", "spec:\n  gateways: [ingress]")
-    assert found(World(REVIEWS + old + gateway)) == []
+    missing = "VirtualService/young spec.gateways[0]: there is no Gateway default/ingress"
+    assert found(World(REVIEWS + old + gateway)) == [missing]
 
 
 def test_a_destination_rule_for_nobody() -> None:

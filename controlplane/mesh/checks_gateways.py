@@ -1,0 +1,190 @@
+"""Checks of Gateways, and of the VirtualServices that are bound to them: does everybody find everybody?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controlplane.graph import Q, query
+from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.mesh.gateways import (
+    RESERVED,
+    Refusal,
+    authorities_of,
+    credentials_of,
+    edge_of,
+    served,
+    sockets,
+    without_effect,
+)
+from controlplane.mesh.gateways_hosts import common_names
+from controlplane.mesh.hosts import is_partial
+from controlplane.mesh.inbound import Workload
+from controlplane.mesh.projections import Edge
+from controlplane.mesh.workload import pod_facts, pod_state
+from controlplane.model.hosts import fqdn
+from controlplane.model.keys import Key, Labels
+from controlplane.model.kinds import gateways, pods, secrets, workload_entries
+from controlplane.model.kinds.gateway import ENCRYPTED, Gateway, Server, ServerHost, gateway_key
+from controlplane.model.kinds.secret import Secret
+from controlplane.model.kinds.tls import CIPHER_SUITES, ECDH_CURVES
+from controlplane.model.kinds.virtual_service import VirtualService
+from controlplane.model.problem import Problem
+
+_AUTHORITIES = "-cacert"
+
+
+@query
+def gateway_problems(q: Q, key: Key) -> tuple[Problem, ...]:
+    """The Problems of one Gateway."""
+    found: Gateway | None = q.get(gateways, key)
+    if found is None:
+        return ()
+    findings = list(_selected(q, found))
+    namespaces = q(_namespaces, found.selector)
+    for number, server in enumerate(found.servers):
+        at = f"spec.servers[{number}]"
+        findings += _server(at, server)
+        for namespace in namespaces if without_effect(server) is None else ():
+            findings += _credentials(q, at, server, namespace)
+    for refusal in q(_refusals, key, found.selector):
+        why = f"this server is left out: {refusal.why}"
+        findings.append(
+            Finding(f"spec.servers[{refusal.server.number}]", why, "use another port or other hosts")
+        )
+    return tuple(warning("Gateway", key, finding) for finding in findings)
+
+
+def _selected(q: Q, found: Gateway) -> Iterator[Finding]:
+    """A Gateway speaks for the workloads that it selects, wherever they are."""
+    if found.selector and not any(q.select(table, "", found.selector) for table in (pods, workload_entries)):
+        labels = ", ".join(f"{name}={value}" for name, value in found.selector)
+        why = f"no Pod or WorkloadEntry has the labels {labels}"
+        yield Finding("spec.selector", why, "select the pods of a gateway, as their labels are")
+
+
+def _server(at: str, server: Server) -> Iterator[Finding]:
+    effect = without_effect(server)
+    if effect is not None:
+        field, why = effect
+        yield Finding(f"{at}.{field}", f"{why}: this server has no effect", "remove it, or expect none")
+        return
+    if server.port.number in RESERVED:
+        why = f"port {server.port.number} is the proxy's own, unless a Service leads to another"
+        yield Finding(f"{at}.port.number", why, "use another port")
+    if server.tls is None or server.port.protocol not in ENCRYPTED:
+        return
+    for host in server.hosts:
+        if is_partial(host.host):
+            why = f"{host.host} cannot be told from other names: proxies know wildcards of whole labels only"
+            yield Finding(f"{at}.hosts", why, "write whole labels, like *.example.com")
+    for field, given, known in (
+        ("cipherSuites", server.tls.cipher_suites, CIPHER_SUITES),
+        ("ecdhCurves", server.tls.ecdh_curves, ECDH_CURVES),
+    ):
+        for name in given:
+            if name not in known:
+                why = f"{name} is unknown to proxies and left out"
+                yield Finding(f"{at}.tls.{field}", why, "use " + ", ".join(sorted(known)))
+
+
+def _credentials(q: Q, at: str, server: Server, namespace: str) -> Iterator[Finding]:
+    """A gateway serves the Secrets of its own namespace, whatever that of the Gateway is."""
+    for name in credentials_of(server):
+        if not q(_has_pair, Key(namespace, name)):
+            yield Finding(
+                f"{at}.tls.credentialName",
+                f"there is no Secret {namespace}/{name} with a certificate and its key",
+                f"create it in namespace {namespace}, where the gateway's pods are",
+            )
+    authorities = authorities_of(server)
+    if authorities is not None and not _has_authorities(q, namespace, authorities):
+        yield Finding(
+            f"{at}.tls.credentialName",
+            f"there is no Secret {namespace}/{authorities} with a ca.crt, and clients are checked by it",
+            f"create it in namespace {namespace}, or add ca.crt to the Secret of the certificate",
+        )
+
+
+@query
+def _has_pair(q: Q, key: Key) -> bool:
+    found: Secret | None = q.get(secrets, key)
+    return found is not None and bool(found.key)
+
+
+def _has_authorities(q: Q, namespace: str, name: str) -> bool:
+    return any(q(_certifies, Key(namespace, one)) for one in (name, name.removesuffix(_AUTHORITIES)))
+
+
+@query
+def _certifies(q: Q, key: Key) -> bool:
+    found: Secret | None = q.get(secrets, key)
+    return found is not None and bool(found.authorities)
+
+
+@query
+def _namespaces(q: Q, selector: Labels) -> tuple[str, ...]:
+    """Where the workloads of a Gateway are; nowhere for one that selects everything."""
+    if not selector:
+        return ()
+    return tuple(sorted({key.namespace for key in q.select(pods, "", selector)}))
+
+
+@query
+def _refusals(q: Q, key: Key, selector: Labels) -> tuple[Refusal, ...]:
+    """The servers of a Gateway that lose to others on some of its workloads."""
+    found: dict[int, Refusal] = {}
+    for edge in sorted({q(_edge_of_pod, pod) for pod in q.select(pods, "", selector)} if selector else ()):
+        for refusal in q(_refused_at, edge):
+            if refusal.server.gateway == key:
+                found.setdefault(refusal.server.number, refusal)
+    return tuple(found[number] for number in sorted(found))
+
+
+@query
+def _edge_of_pod(q: Q, key: Key) -> Edge:
+    facts, state = q(pod_facts, key), q(pod_state, key)
+    ips = () if state is None else state.ips
+    labels = () if facts is None else facts.labels
+    return edge_of(q, Workload(key.namespace, ips, labels, key, None), privileged=True)
+
+
+@query
+def _refused_at(q: Q, edge: Edge) -> tuple[Refusal, ...]:
+    return tuple(one for socket in q.keys(q.map(sockets, edge)) for one in q(served, edge, socket).refused)
+
+
+@query
+def refused_servers(q: Q) -> int:
+    """How many servers of Gateways are left out, for the whole mesh."""
+    return sum(len(q(_refusals, key, q(_selector, key))) for key in q.keys(q.members(gateways)))
+
+
+@query
+def _selector(q: Q, key: Key) -> Labels:
+    found: Gateway | None = q.get(gateways, key)
+    return () if found is None else found.selector
+
+
+def bindings(q: Q, route: VirtualService) -> Iterator[Finding]:
+    """Whether the gateways of a VirtualService exist, and serve any of its hosts."""
+    namespace = route.meta.namespace
+    hosts = tuple(sorted({fqdn(host, namespace) for host in route.hosts}))
+    for number, text in enumerate(route.gateways):
+        key = gateway_key(text, namespace)
+        if key is None:
+            continue
+        at = f"spec.gateways[{number}]"
+        found = q(_offered, key)
+        if found is None:
+            why = f"there is no Gateway {key.namespace}/{key.name}"
+            yield Finding(at, why, "create it, or name one that exists as namespace/name")
+        elif hosts and not any(common_names(one, hosts, namespace) for one in found):
+            why = f"Gateway {key.namespace}/{key.name} serves none of the hosts for namespace {namespace}"
+            yield Finding(at, why, "add the hosts to one of its servers")
+
+
+@query
+def _offered(q: Q, key: Key) -> tuple[tuple[ServerHost, ...], ...] | None:
+    """The hosts of each server of a Gateway; None where there is no such Gateway."""
+    found: Gateway | None = q.get(gateways, key)
+    return None if found is None else tuple(server.hosts for server in found.servers)

@@ -1,0 +1,142 @@
+"""What is said about Gateways that select nobody, show nothing or come too late."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from controlplane.mesh.checks import checks
+from controlplane.mesh.checks_gateways import refused_servers
+from tests.support.servers import Issuer
+from tests.unit.envoy.edges import gateway, http, https
+from tests.unit.envoy.traffic import virtual_service
+from tests.unit.mesh.world import World, pod
+
+ALL = "['*']"
+SHOP = "{mode: SIMPLE, credentialName: shop}"
+OLD, NEW = "2024-01-01T00:00:00Z", "2024-01-02T00:00:00Z"
+EDGE = pod("gw-1", "10.0.0.9", "istio: gw", namespace="edge")
+ISSUER = Issuer()
+
+
+def found(world: World) -> list[str]:
+    """Every Problem as "Kind/name field: message"; each has a remedy."""
+    every = [problem for problems in world.map(checks).values() for problem in problems]
+    assert all(problem.level == "warning" and problem.remedy for problem in every)
+    return [f"{one.kind}/{one.name} {one.field}: {one.message}" for one in every]
+
+
+def test_a_gateway_that_is_all_right() -> None:
+    secret = ISSUER.issue("a.com").secret("shop")
+    bound = virtual_service("v", "[a.com]", "[{directResponse: {status: 200}}]", gateways="[edge/web]")
+    assert (
+        found(World(gateway("web", f"[{http(ALL)}, {https('[a.com]', SHOP)}]") + EDGE + secret + bound)) == []
+    )
+
+
+def test_nobody_has_the_labels() -> None:
+    world = World(gateway("web", f"[{http(ALL)}]"))
+    assert found(world) == ["Gateway/web spec.selector: no Pod or WorkloadEntry has the labels istio=gw"]
+    world.apply(EDGE)
+    assert found(world) == []
+
+
+def test_a_credential_is_looked_for_where_the_pods_are() -> None:
+    tls = "{mode: MUTUAL, credentialName: shop}"
+    elsewhere = ISSUER.issue("a.com").secret("shop", namespace="shop")
+    world = World(gateway("web", f"[{https('[a.com]', tls)}]", namespace="shop") + EDGE + elsewhere)
+    at = "Gateway/web spec.servers[0].tls.credentialName"
+    pair = f"{at}: there is no Secret edge/shop with a certificate and its key"
+    clients = f"{at}: there is no Secret edge/shop-cacert with a ca.crt, and clients are checked by it"
+    assert found(world) == [pair, clients]
+    world.apply(ISSUER.issue("a.com").secret("shop"))
+    assert found(world) == [clients]
+    world.apply(ISSUER.issue("a.com").secret("shop", authorities=ISSUER.certificate))
+    assert found(world) == []
+
+
+def test_who_comes_too_late_is_told() -> None:
+    secret = ISSUER.issue("a.com").secret("shop")
+    world = World(
+        gateway("first", f"[{http(ALL)}, {https('[a.com]', SHOP)}]", created=OLD)
+        + gateway("late", f"[{https('[b.com]', SHOP, 80)}, {https('[a.com]', SHOP, name='b')}]", created=NEW)
+        + EDGE
+        + pod("gw-2", "10.0.0.8", "istio: gw", namespace="edge")
+        + secret
+    )
+    left_out = "this server is left out: Gateway edge/first"
+    assert found(world) == [
+        f"Gateway/late spec.servers[0]: {left_out} speaks plaintext HTTP on this port",
+        f"Gateway/late spec.servers[1]: {left_out} serves a.com on this port",
+    ]
+    assert world.read(refused_servers) == 2
+    world.delete("Gateway", "first", "edge")
+    assert found(world) == []
+    assert world.read(refused_servers) == 0
+
+
+@pytest.mark.parametrize(
+    ("server", "problem"),
+    [
+        ("{port: {number: 90, name: p, protocol: TCP}, hosts: ['*']}", "port.protocol: TCP is not served"),
+        (
+            "{port: {number: 90, name: p, protocol: HTTPS}, hosts: ['*'], tls: {mode: ISTIO_MUTUAL}}",
+            "tls.mode: ISTIO_MUTUAL is not served yet: this server has no effect",
+        ),
+        (http(ALL, 15021), "port.number: port 15021 is the proxy's own"),
+        (
+            https("['*-v2.a.com', b.com]", SHOP),
+            "hosts: *-v2.a.com cannot be told from other names: proxies know wildcards of whole labels only",
+        ),
+        (
+            https("[a.com]", "{mode: SIMPLE, credentialName: shop, cipherSuites: [X]}"),
+            "tls.cipherSuites: X is unknown to proxies and left out",
+        ),
+    ],
+)
+def test_servers_that_do_not_do_what_they_say(server: str, problem: str) -> None:
+    world = World(gateway("web", f"[{server}]") + EDGE + ISSUER.issue("a.com").secret("shop"))
+    (said,) = found(world)
+    assert said.startswith(f"Gateway/web spec.servers[0].{problem}")
+
+
+def test_virtual_services_and_their_gateways_find_each_other() -> None:
+    def bound(gateways: str, hosts: str = "[a.com]") -> str:
+        return virtual_service("v", hosts, "[{directResponse: {status: 200}}]", gateways=gateways)
+
+    world = World(EDGE + gateway("web", f"[{http('[./b.com, a.com]')}]") + bound("[mesh, web]"))
+    assert found(world) == ["VirtualService/v spec.gateways[1]: there is no Gateway default/web"]
+    world.apply(bound("[edge/web]"))
+    assert found(world) == []
+    world.apply(bound("[edge/web]", "[b.com]"))
+    nothing = "Gateway edge/web serves none of the hosts for namespace default"
+    assert found(world) == [f"VirtualService/v spec.gateways[0]: {nothing}"]
+
+
+def test_an_edit_of_a_certificate_checks_nothing_again() -> None:
+    world = World(
+        "".join(gateway(f"g{n}", f"[{https(f'[h{n}.com]', SHOP)}]") for n in range(9))
+        + EDGE
+        + ISSUER.issue("a.com").secret("shop")
+    )
+    assert found(world) == []
+    with world.counting() as runs:
+        world.apply(ISSUER.issue("a.com").secret("shop"))
+        assert found(world) == []
+    assert not runs["checks_gateways.gateway_problems"]
+
+
+# -- what Istio ships as samples ------------------------------------------------------------------------
+
+SAMPLES = Path(__file__).parents[4] / "shared" / "data" / "istio-samples"
+
+
+@pytest.mark.skipif(not SAMPLES.is_dir(), reason="Istio's samples are not beside this repository")
+@pytest.mark.parametrize(
+    "file",
+    ["httpbin/httpbin-gateway", "bookinfo/networking/bookinfo-gateway", "helloworld/helloworld-gateway"],
+)
+def test_istios_samples_find_nothing_wrong_but_missing_services(file: str) -> None:
+    world = World((SAMPLES / f"{file}.yaml").read_text() + EDGE.replace("istio: gw", "istio: ingressgateway"))
+    assert [one for one in found(world) if "there is no service" not in one] == []

@@ -39,6 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--token-file", default="", metavar="PATH", help="send the token in this file, as the proxy sees it"
     )
     plane.add_argument(
+        "--cert-file",
+        default="",
+        metavar="PATH",
+        help="show this certificate to a port that wants one",
+    )
+    plane.add_argument("--key-file", default="", metavar="PATH", help="its key, in the same folder")
+    plane.add_argument(
         "--tls-name",
         default=CONTROL_PLANE,
         metavar="NAME",
@@ -135,16 +142,32 @@ def _trust(args: argparse.Namespace) -> Trust:
                 f"--xds-address: {address} is not on this machine: give --root-file for TLS, or --plaintext"
             )
     if (args.root_file or args.token_file) and args.out is None:
-        raise MiniIstiodError(
-            "--out: is needed with --root-file and --token-file, which take files of their own"
-        )
-    for flag, path in (("--root-file", args.root_file), ("--token-file", args.token_file)):
+        raise MiniIstiodError("--out: is needed with --root-file and --token-file, which take more files")
+    _check_files(args)
+    return Trust(
+        args.seen_at or ("" if args.out is None else str(args.out.absolute())),
+        root=args.root_file,
+        token=args.token_file,
+        name=args.tls_name,
+        certificate=args.cert_file,
+        key=args.key_file,
+    )
+
+
+def _check_files(args: argparse.Namespace) -> None:
+    for name in ("root_file", "token_file", "cert_file", "key_file", "seen_at"):
+        path = getattr(args, name)
         if path and not path.startswith("/"):
+            flag = "--" + name.replace("_", "-")
             raise MiniIstiodError(f"{flag}: {path!r} cannot be used; allowed is an absolute path")
-    if args.seen_at and not args.seen_at.startswith("/"):
-        raise MiniIstiodError(f"--seen-at: {args.seen_at!r} cannot be used; allowed is an absolute path")
-    directory = args.seen_at or ("" if args.out is None else str(args.out.absolute()))
-    return Trust(directory, root=args.root_file, token=args.token_file, name=args.tls_name)
+    if bool(args.cert_file) != bool(args.key_file):
+        raise MiniIstiodError("--cert-file, --key-file: one is of no use without the other")
+    if not args.cert_file:
+        return
+    if not args.root_file:
+        raise MiniIstiodError("--cert-file: a certificate is shown over TLS; give --root-file")
+    if Path(args.cert_file).parent != Path(args.key_file).parent:
+        raise MiniIstiodError("--key-file: must be beside --cert-file, so that both are replaced at once")
 
 
 def _address(text: str) -> parse.Address:

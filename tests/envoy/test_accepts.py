@@ -110,14 +110,21 @@ def test_bootstrap(envoy: Path, address: str, protocol: Any, tmp_path: Path) -> 
     check(envoy, bootstrap(node, ControlPlane(address, protocol), stats_prefixes=("http.",)), tmp_path)
 
 
-@pytest.mark.parametrize("files", [["--root-file", "/r/root.pem", "--token-file", "/t/token"], []])
+ROOTED = ["--root-file", "/r/root.pem"]
+TOKEN = [*ROOTED, "--token-file", "/t/token"]
+CERTIFIED = [*ROOTED, "--cert-file", "/c/cert.pem", "--key-file", "/c/key.pem"]
+
+
+@pytest.mark.parametrize("files", [TOKEN, CERTIFIED, []])
 def test_bootstrap_as_the_command_writes_it(envoy: Path, files: list[str], tmp_path: Path) -> None:
     node = ["--ip", "10.0.0.1", "--name", "a-1", "--labels", "app=a,version=v1", "--kind", "router"]
     plane = ["--control-plane", "istiod.mesh:15012", *(files or ["--plaintext"])]
     assert main(["bootstrap", *node, *plane, "--out", str(tmp_path / "made")]) == 0
     made = json.loads((tmp_path / "made" / "envoy.json").read_text())
     check(envoy, made, tmp_path)
-    for name in ("root.json", "token.json") if files else ():
+    beside = sorted(path.name for path in (tmp_path / "made").iterdir() if path.name != "envoy.json")
+    assert len(beside) == len(files) // 2 - (files is CERTIFIED)
+    for name in beside:
         # Envoy starts with what is there: no path is a wrong one.
         hidden = (tmp_path / "made" / name).rename(tmp_path / name)
         with pytest.raises(AssertionError, match=f"{name}' does not exist"):

@@ -16,6 +16,10 @@ REMOTE = ("--control-plane", "istiod.istio-system.svc:15012")
 ROOT = ("--root-file", "/var/run/secrets/istio/root-cert.pem")
 TOKEN = ("--token-file", "/var/run/secrets/tokens/istio-token")
 
+NOWHERE = "/dev/null/x"
+"""A folder that cannot be made: what is wrong must have been told before."""
+PAIR = ("--cert-file", "/etc/certs/cert-chain.pem", "--key-file", "/etc/certs/key.pem")
+
 
 def written(folder: Path) -> dict[str, Any]:
     return {path.name: json.loads(path.read_text()) for path in folder.iterdir()}
@@ -50,6 +54,19 @@ def test_tls_and_a_token_take_files_that_point_to_files(tmp_path: Path) -> None:
     assert all((out / name).stat().st_mode & 0o777 == 0o644 for name in files)
 
 
+def test_a_certificate_of_its_own_takes_a_file_more(tmp_path: Path) -> None:
+    assert main(["bootstrap", *NODE, *REMOTE, *ROOT, *PAIR, "--out", str(tmp_path)]) == 0
+    files = written(tmp_path)
+    assert sorted(files) == ["certificate.json", "envoy.json", "root.json"]
+    (secret,) = files["certificate.json"]["resources"]
+    assert secret["tls_certificate"] == {
+        "certificate_chain": {"filename": PAIR[1]},
+        "private_key": {"filename": PAIR[3]},
+        "watched_directory": {"path": "/etc/certs"},
+    }
+    assert str(tmp_path / "certificate.json") in json.dumps(files["envoy.json"])
+
+
 def test_the_proxy_may_see_the_folder_elsewhere(tmp_path: Path) -> None:
     assert main(["bootstrap", *NODE, *REMOTE, *ROOT, "--out", str(tmp_path), "--seen-at", "/etc/envoy"]) == 0
     files = written(tmp_path)
@@ -74,34 +91,45 @@ def test_written_again_it_is_moved_into_place(tmp_path: Path) -> None:
     "words, told",
     [
         ((*NODE, *REMOTE), "--xds-address: istiod.istio-system.svc:15012 is not on this machine"),
-        ((*NODE, *REMOTE, *TOKEN, "--out", "/x"), "--token-file: istiod.istio-system.svc:15012 would get it"),
         (
-            (*NODE, *REMOTE, *TOKEN, "--plaintext", "--out", "/x"),
+            (*NODE, *REMOTE, *TOKEN, "--out", NOWHERE),
+            "--token-file: istiod.istio-system.svc:15012 would get it",
+        ),
+        (
+            (*NODE, *REMOTE, *TOKEN, "--plaintext", "--out", NOWHERE),
             "--token-file: istiod.istio-system.svc:15012",
         ),
         ((*NODE, *REMOTE, *ROOT, "--plaintext"), "--plaintext: cannot be used with --root-file"),
         ((*NODE, *REMOTE, *ROOT), "--out: is needed with --root-file and --token-file"),
         ((*NODE, *LOCAL, *TOKEN), "--out: is needed with --root-file and --token-file"),
         (
-            (*NODE, *REMOTE, "--root-file", "root.pem", "--out", "/x"),
+            (*NODE, *REMOTE, "--root-file", "root.pem", "--out", NOWHERE),
             "--root-file: 'root.pem' cannot",
         ),
-        ((*NODE, *REMOTE, *ROOT, "--token-file", "t", "--out", "/x"), "--token-file: 't' cannot be used"),
-        ((*NODE, *LOCAL, "--out", "/x", "--seen-at", "y"), "--seen-at: 'y' cannot be used"),
+        ((*NODE, *REMOTE, *ROOT, "--token-file", "t", "--out", NOWHERE), "--token-file: 't' cannot be used"),
+        (
+            (*NODE, *REMOTE, *ROOT, "--out", NOWHERE, "--cert-file", "/c"),
+            "--cert-file, --key-file: one is of",
+        ),
+        ((*NODE, *LOCAL, *PAIR, "--out", NOWHERE), "--cert-file: a certificate is shown over TLS"),
+        (
+            (*NODE, *REMOTE, *ROOT, *PAIR[:3], "/k", "--out", NOWHERE),
+            "--key-file: must be beside --cert-file",
+        ),
+        ((*NODE, *LOCAL, "--out", NOWHERE, "--seen-at", "y"), "--seen-at: 'y' cannot be used"),
         ((*NODE, *LOCAL, "--label", "app"), "--label: 'app' cannot be used; allowed is KEY=VALUE"),
         ((*NODE, *LOCAL, "--labels", "a=b,=c"), "--labels: '=c' cannot be used; allowed is KEY=VALUE"),
         (("--ip", "web", "--name", "a", *LOCAL), "--ip: 'web' cannot be used; allowed is an IP address"),
         (("--ip", "10.0.0.7", "--name", "a~b", *LOCAL), "--ip, --name, --namespace: node id"),
     ],
 )
-def test_a_mistake_is_told_and_nothing_is_written(
+def test_a_mistake_is_told_before_anything_is_written(
     words: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["bootstrap", *words]) == 2
     found = capsys.readouterr()
     assert found.err.startswith(f"mini-istiod: {told}")
     assert (found.out, found.err.count("\n")) == ("", 1)
-    assert not Path("/x").exists()
 
 
 @pytest.mark.parametrize(

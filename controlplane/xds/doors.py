@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import grpc
@@ -19,6 +19,9 @@ from controlplane.model.certificate import Certified, TrustBundle
 from controlplane.xds.caller import Anonymous, Authenticator, Door
 from controlplane.xds.listen import channel_options, opened, prepare
 from controlplane.xds.options import XdsOptions
+
+CERTIFICATE_AGE = 600.0
+"""Seconds that a connection with a client certificate lives, give or take a tenth."""
 
 Serving: TypeAlias = Callable[[], tuple[Certified, TrustBundle]]
 """The server's certificate and the roots that clients' certificates are judged by.  It is called from
@@ -84,7 +87,7 @@ class Doors:
         await asyncio.gather(*(server.stop(grace) for server in self._servers))
 
     def _bind(self, door: Door, addresses: Sequence[Address]) -> _Bound:
-        server = grpc.aio.server(options=channel_options(self._options))
+        server = grpc.aio.server(options=channel_options(_at(door, self._options)))
         server.add_generic_rpc_handlers((*self._handlers(door), *self._access.services(door)))
         credentials = self._credentials(door)
         bound = []
@@ -107,6 +110,15 @@ class Doors:
         if serving is None:
             raise EnvironmentUnfit(f"the {door} door has no certificate to show")
         return tls_credentials(serving, demand_client=door is Door.CERTIFICATE)
+
+
+def _at(door: Door, options: XdsOptions) -> XdsOptions:
+    """What holds at this door.  A client shows its certificate once per connection: one that has another
+    by now must be made to come again, and one whose root is gone must not stay for ever."""
+    if door is not Door.CERTIFICATE:
+        return options
+    age = min(options.max_connection_age or CERTIFICATE_AGE, CERTIFICATE_AGE)
+    return replace(options, max_connection_age=age)
 
 
 def tls_credentials(serving: Serving, *, demand_client: bool) -> Any:

@@ -1,0 +1,121 @@
+"""Certificates at real Envoys: they change under traffic, and nobody who calls notices.
+
+Every request is a handshake of its own between two stock Envoys, STRICT, without a retry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from controlplane.lab.client import Protocol
+from controlplane.lab.fetch import fetch
+from controlplane.lab.plane import Plane, start_plane
+from controlplane.lab.pods import Lab, Sidecar
+from controlplane.lab.tokens import minter
+from controlplane.lab.waiting import wait_until
+from tests.support.envoys import MARKS, laboratory
+from tests.support.mutual import (
+    OBJECTS,
+    STATS,
+    Pair,
+    calling,
+    leaves_under_traffic,
+    undisturbed,
+    with_sidecars,
+)
+
+pytestmark = MARKS
+
+ROTATIONS = 10
+
+
+@pytest.mark.parametrize("protocol", ["GRPC", "DELTA_GRPC"])
+def test_leaves_change_under_traffic(tmp_path: Path, protocol: Protocol) -> None:
+    with laboratory(tmp_path) as lab:
+        asyncio.run(leaves_under_traffic(lab, ROTATIONS, protocol))
+
+
+class Mesh:
+    """A control plane that is reached by TLS with tokens, as in a cluster, and the two pods."""
+
+    def __init__(self, lab: Lab, *flags: str) -> None:
+        self.lab, self._flags, self._house = lab, flags, lab.house()
+        self.plane: Plane = self._start()
+        kubelet = lab.kubelet(self.plane.roots, minter(self.plane.data))
+        self.pair: Pair = with_sidecars(lab, Sidecar(self.plane.secure, "DELTA_GRPC", STATS, kubelet))
+
+    def _start(self) -> Plane:
+        plane = start_plane(self.lab.site, self._flags, self._house)
+        (plane.config / "mesh.yaml").write_text(OBJECTS)
+        plane.wait_ready()
+        return plane
+
+    def restart(self) -> None:
+        """Kill the control plane, and start it anew on what it keeps."""
+        self.plane.process.kill()
+        self.plane.process.wait(20)
+        self.plane.socket.unlink(missing_ok=True)
+        self.plane = self._start()
+
+    def connected(self) -> bool:
+        """Whether both proxies have a stream."""
+        return len(self.plane.get("/debug/connections")["clients"]) == 2
+
+    def leaves(self) -> set[str]:
+        """The serial numbers of both proxies' certificates."""
+        return set().union(*map(self.pair.serials, self.pair.pods))
+
+    def rotate(self) -> list[str]:
+        """Change the root; the stages that it went through, when it is over."""
+        path = "/debug/ca?do=rotate"
+        stages = [fetch(self.plane.monitoring, path, method="POST").json()["stage"]]
+        while stages[-1] != "idle":
+            stage = self.plane.get("/debug/ca")["stage"]
+            if stage != stages[-1]:
+                stages.append(stage)
+        return stages
+
+
+def test_a_control_plane_that_comes_back_gives_new_leaves_of_the_same_root(tmp_path: Path) -> None:
+    with laboratory(tmp_path) as lab:
+        mesh = Mesh(lab)
+        pair = mesh.pair
+        drained, roots, leaves = pair.drained(), pair.roots(pair.client), mesh.leaves()
+        assert len(leaves) == 2
+        with calling(lab, pair) as calls:
+            assert wait_until(lambda: len(calls.answers) > 50, 20.0)
+            mesh.restart()
+            assert wait_until(mesh.connected, 30.0)
+            assert wait_until(lambda: not leaves & mesh.leaves(), 20.0)
+            seen = len(calls.answers)
+            assert wait_until(lambda: len(calls.answers) > seen + 50, 20.0)
+        undisturbed(pair, calls, drained)
+        assert len(mesh.leaves()) == 2
+        assert pair.roots(pair.client) == pair.roots(pair.server) == roots
+
+
+def test_the_root_changes_under_traffic_and_all_stay_connected(tmp_path: Path) -> None:
+    with laboratory(tmp_path) as lab:
+        mesh = Mesh(lab, "--root-rotation-pause", "2s")
+        pair = mesh.pair
+        drained, old, leaves = pair.drained(), pair.roots(pair.client), mesh.leaves()
+        streams = mesh.plane.get("/debug/connections")["clients"]
+        with calling(lab, pair) as calls:
+            assert wait_until(lambda: len(calls.answers) > 50, 20.0)
+            assert mesh.rotate() == ["trust", "sign", "drop", "idle"]
+            seen = len(calls.answers)
+            assert wait_until(lambda: len(calls.answers) > seen + 50, 20.0)
+        undisturbed(pair, calls, drained)
+        assert not leaves & mesh.leaves()
+        new = pair.roots(pair.client)
+        assert pair.roots(pair.server) == new and len(new) == 1 and not new & old
+        # The same streams as before; and new ones, to a control plane that shows the new root only.
+        assert mesh.plane.get("/debug/connections")["clients"] == streams
+        mesh.restart()
+        assert wait_until(mesh.connected, 30.0)
+        print(
+            f"one root rotation in {calls.seconds:.1f} s: {len(calls.answers)} requests, {calls.rate:.0f}/s"
+        )

@@ -64,7 +64,9 @@ def downstream_socket(tls: ServerTLSSettings, secrets: Shown) -> Any:
     context = pb.tls.DownstreamTlsContext()
     common = context.common_tls_context
     common.alpn_protocols.extend(_ALPN)
-    _set_parameters(common.tls_params, tls)
+    parameters = _parameters(tls)
+    if parameters != _Parameters():
+        common.tls_params.CopyFrom(parameters)
     for name in secrets.certificates:
         discover_secret(common.tls_certificate_sds_secret_configs.add(), name)
     for chain, key in file_certificates(tls):
@@ -99,7 +101,7 @@ def _ask(common: Any, tls: ServerTLSSettings, authorities: str) -> None:
     for name in tls.subject_alt_names:
         matcher = validation.match_typed_subject_alt_names.add(san_type=_san_type(name))
         matcher.matcher.exact = name
-    if tls.mode == "OPTIONAL_MUTUAL" or tls.insecure_skip_verify:
+    if tls.insecure_skip_verify:
         validation.trust_chain_verification = pb.tls_common.CertificateValidationContext.ACCEPT_UNTRUSTED
     if tls.ca_crl:
         validation.crl.filename = tls.ca_crl
@@ -119,11 +121,14 @@ def _san_type(name: str) -> int:
     return int(_San.IP_ADDRESS if is_address(name) else _San.DNS)
 
 
-def _set_parameters(params: Any, tls: ServerTLSSettings) -> None:
-    params.tls_minimum_protocol_version = _version(tls.min_protocol_version)
-    params.tls_maximum_protocol_version = _version(tls.max_protocol_version)
-    params.cipher_suites.extend(name for name in dict.fromkeys(tls.cipher_suites) if name in CIPHER_SUITES)
-    params.ecdh_curves.extend(name for name in dict.fromkeys(tls.ecdh_curves) if name in ECDH_CURVES)
+def _parameters(tls: ServerTLSSettings) -> Any:
+    """TlsParameters, without what Envoy does not know."""
+    return _Parameters(
+        tls_minimum_protocol_version=_version(tls.min_protocol_version),
+        tls_maximum_protocol_version=_version(tls.max_protocol_version),
+        cipher_suites=[name for name in dict.fromkeys(tls.cipher_suites) if name in CIPHER_SUITES],
+        ecdh_curves=[name for name in dict.fromkeys(tls.ecdh_curves) if name in ECDH_CURVES],
+    )
 
 
 def _version(text: str) -> int:

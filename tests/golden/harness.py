@@ -1,7 +1,7 @@
 """Golden cases: `<case>/in.yaml` (objects) and `proxy.yaml` (who asks) give `<case>/out/*.yaml`.
 
 A proxy with `asks` has its virtual hosts on demand, and asks for these; one with `identity`, a SPIFFE ID,
-has a certificate for it.
+has a certificate for it.  `secrets` are Secrets that there are ("namespace/name"), with made-up contents.
 
 `python -m tests.golden.harness` writes the outputs of all cases anew; read the difference before
 committing it.
@@ -24,9 +24,13 @@ from controlplane.envoy.resource import Resource
 from controlplane.envoy.snapshot import snapshot
 from controlplane.envoy.types import BY_URL
 from controlplane.graph import Graph
+from controlplane.graph.table import Change
 from controlplane.mesh.checks import checks
 from controlplane.model.identity import parse_spiffe
-from controlplane.model.kinds import BY_NAME, TABLES
+from controlplane.model.keys import Key
+from controlplane.model.kinds import BY_NAME, TABLES, secrets
+from controlplane.model.kinds.secret import Secret
+from controlplane.model.meta import Meta
 from controlplane.model.problem import Origin
 from controlplane.model.proxy import parse_node
 
@@ -44,6 +48,7 @@ class Case:
         self._load()
         node = yaml.safe_load((self.folder / "proxy.yaml").read_text())
         proxy = parse_node(node["id"], node.get("metadata", {}), node.get("locality"))
+        self.graph.commit(secrets_of(node))
         if "identity" in node:
             proxy = replace(proxy, identity=parse_spiffe(node["identity"]))
         self.resources: dict[str, dict[str, Resource]] = snapshot(self.graph, proxy, node.get("asks"))
@@ -79,6 +84,15 @@ class Case:
     def all(self) -> list[Resource]:
         """All resources of all types."""
         return list(itertools.chain.from_iterable(found.values() for found in self.resources.values()))
+
+
+def secrets_of(node: dict[str, Any]) -> list[Change]:
+    """The rows of the Secrets in a proxy.yaml; no golden needs a real key."""
+    keys = (Key(*name.split("/")) for name in node.get("secrets", ()))
+    return [
+        (secrets, key, Secret(Meta(*key), b"its certificate", b"its key", b"its authorities", "1"))
+        for key in keys
+    ]
 
 
 def readable(resource: Resource) -> dict[str, Any]:

@@ -178,8 +178,9 @@ def test_clients_may_be_asked_for_certificates(mode: str, required: bool) -> Non
     assert validation.validation_context_sds_secret_config.name == "kubernetes://shop-cacert"
     (san,) = validation.default_validation_context.match_typed_subject_alt_names
     assert san.matcher.exact == "client.example.com"
-    untrusted = pb.tls_common.CertificateValidationContext.ACCEPT_UNTRUSTED
-    assert (validation.default_validation_context.trust_chain_verification == untrusted) != required
+    # Who brings a certificate is checked by it, in both modes.
+    verified = pb.tls_common.CertificateValidationContext.VERIFY_TRUST_CHAIN
+    assert validation.default_validation_context.trust_chain_verification == verified
 
 
 def test_parameters_that_envoy_does_not_know_are_left_out() -> None:

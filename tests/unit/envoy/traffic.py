@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from controlplane.envoy import pb
-from controlplane.envoy.listeners import listener_maps
+from controlplane.envoy.feeds import feeds
 from controlplane.envoy.resource import Resource
-from controlplane.envoy.routes import route_maps
+from controlplane.envoy.types import LISTENER, ROUTE
 from controlplane.mesh.projections import ProxyView, RouteScope, Scope
 from tests.unit.mesh.world import World
 
@@ -16,10 +16,10 @@ class Traffic(World):
     """A graph with objects in it, seen from a client: of a namespace, or of a view."""
 
     def listener_resources(self, who: str | ProxyView = "default") -> dict[str, Resource]:
-        return self.resources(listener_maps(client(who)))
+        return self.resources(feeds(client(who))[LISTENER])
 
     def route_resources(self, who: str | ProxyView = "default") -> dict[str, Resource]:
-        return self.resources(route_maps(client(who)))
+        return self.resources(feeds(client(who))[ROUTE])
 
     def listeners(self, who: str | ProxyView = "default") -> dict[str, Any]:
         """Name -> Listener message."""

@@ -29,6 +29,7 @@ _KEPT = 10.0
 _KEPT_REFUSALS = 2.0
 _MOST = 10_000
 _PATIENCE = 5.0
+_AT_ONCE = 32
 _USER = re.compile(r"system:serviceaccount:([a-z0-9-]{1,63}):([a-z0-9.-]{1,253})", re.ASCII)
 _POD = "authentication.kubernetes.io/pod-name"
 
@@ -45,6 +46,8 @@ class TokenReviews:
         self._audience = audience
         # By the token's hash: tokens themselves are not kept.
         self._known: OrderedDict[bytes, tuple[float, Account | Unauthenticated]] = OrderedDict()
+        # Whoever makes tokens up makes us ask, and the API server has others to answer.
+        self._places = asyncio.Semaphore(_AT_ONCE)
         self._asked: dict[bytes, asyncio.Task[Account | Unauthenticated]] = {}
 
     async def judge(self, token: str) -> Account:
@@ -62,7 +65,7 @@ class TokenReviews:
 
     async def _ask(self, print: bytes, token: str) -> Account | Unauthenticated:
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_PATIENCE), self._places:
                 status = await self._review(token, (self._audience,))
             found = _account(status, token, self._audience)
         except Exception as error:  # noqa: BLE001 - the root of a task; whatever the client raises, nobody is let in

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import grpc
 from google.protobuf import json_format
@@ -234,13 +234,14 @@ class Client:
         return data
 
 
-class Proof(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Proof:
     """What a client shows, and whom it believes; PEM.  `name` is what the server's certificate must have."""
 
-    roots: bytes
-    token: str = ""
-    certificate: bytes = b""
-    key: bytes = b""
+    roots: bytes = field(repr=False)
+    token: str = field(default="", repr=False)
+    certificate: bytes = field(default=b"", repr=False)
+    key: bytes = field(default=b"", repr=False)
     name: str = "istiod.istio-system.svc"
 
 

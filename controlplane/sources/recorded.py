@@ -14,6 +14,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO, TypeAlias
 
+from controlplane.model.identity import Identity
 from controlplane.model.keys import Key, labels_of
 from controlplane.model.locality import Locality
 from controlplane.model.problem import Origin, Problem
@@ -264,10 +265,17 @@ def _connected(t: float, connection: str, line: Line) -> Connected:
             metadata=_metadata(proxy.part("metadata")),
             ips=tuple(map(str, ips)),
             locality=Locality(*map(str, locality)),
+            identity=_identity(proxy),
         )
     except (TypeError, ValueError) as error:
         raise line.wrong("proxy", f"expected a proxy ({error})") from error
     return Connected(t, connection, variant, made)
+
+
+def _identity(line: Line) -> Identity | None:
+    """Who it was known to be; nobody in a recording of an older program."""
+    given = line.raw.get("identity")
+    return None if given is None else Identity(*line.texts("identity"))
 
 
 def _metadata(line: Line) -> ProxyMetadata:

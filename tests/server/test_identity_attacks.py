@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,7 +80,7 @@ def expired_certificate(trust: Trusting) -> Proof:
 
 
 def foreign(trust: Trusting) -> Proof:
-    return stranger()[1]._replace(roots=trust.roots)
+    return replace(stranger()[1], roots=trust.roots)
 
 
 def bare(trust: Trusting) -> Proof:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def test_doors_follow_the_authority(tmp_path: Path) -> None:
         new = self_signed(time.time(), 3600.0)
         only_old, only_new = pem(old.root), pem(new.root)
         text = trust.token()[0]
-        early = trust.certified()._replace(roots=only_old + only_new)
+        early = replace(trust.certified(), roots=only_old + only_new)
 
         async with raw(trust.address(Door.CERTIFICATE), DELTA, proof=early) as open_since_then:
             await open_since_then.write(request(DELTA, id=ID))
@@ -41,7 +42,7 @@ def test_doors_follow_the_authority(tmp_path: Path) -> None:
             authority.replace(new, (old.root, new.root))
             await let_in(trust, Door.TOKEN, Proof(only_new, text))
             assert (await told(trust, Door.TOKEN, Proof(only_old, text), id=ID))[0] is UNREACHED
-            late = trust.certified()._replace(roots=only_new)
+            late = replace(trust.certified(), roots=only_new)
             for proof in (early, late):
                 await let_in(trust, Door.CERTIFICATE, proof)
 

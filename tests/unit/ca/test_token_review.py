@@ -151,6 +151,26 @@ def test_a_thousand_at_once_ask_once() -> None:
     asyncio.run(test())
 
 
+def test_not_everything_is_asked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controlplane.ca.token_review._AT_ONCE", 3)
+    now, most = 0, 0
+
+    async def review(token: str, audiences: tuple[str, ...]) -> Any:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0)
+        now -= 1
+        return good()
+
+    async def test() -> None:
+        reviews = TokenReviews(review, FakeClock())
+        await asyncio.gather(*(reviews.judge(token(jti=str(number))) for number in range(20)))
+
+    asyncio.run(test())
+    assert most == 3
+
+
 def test_one_who_leaves_does_not_disturb_the_others() -> None:
     async def test() -> None:
         api = Api(good())

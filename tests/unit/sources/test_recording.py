@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from controlplane.base.clock import FakeClock
+from controlplane.model.identity import Identity
 from controlplane.model.keys import Key
 from controlplane.model.locality import Locality
 from controlplane.model.problem import Origin, Problem
@@ -123,7 +124,10 @@ def test_every_field_of_a_proxy_is_kept(tmp_path: Path) -> None:
         for field in fields(ProxyMetadata)
     }
     metadata = replace(ProxyMetadata(**values), proxy_config='{"token": "hunter2", "concurrency": 2}')
-    proxy = Proxy("router", "::1", "gw.a", "a", "example", (("k", "v"),), metadata, ("::1",), Locality("r"))
+    known = Identity("cluster.local", "a", "gw")
+    proxy = Proxy(
+        "router", "::1", "gw.a", "a", "example", (("k", "v"),), metadata, ("::1",), Locality("r"), known
+    )
     recorder = Recorder(tmp_path / "record", HEADER, FakeClock())
     recorder.journal.open()
     recorder.connected("gw.a-1", "sotw", proxy)

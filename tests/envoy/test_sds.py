@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from controlplane.envoy.types import SECRET
 from controlplane.lab.client import Protocol
 from controlplane.lab.fetch import fetch
 from controlplane.lab.plane import Plane, start_plane
 from controlplane.lab.pods import Lab, Sidecar
 from controlplane.lab.tokens import minter
 from controlplane.lab.waiting import wait_until
+from controlplane.xds.stream import Stream
 from tests.support.envoys import MARKS, laboratory
+from tests.support.files import MeshFiles
 from tests.support.mutual import (
     OBJECTS,
     STATS,
@@ -26,6 +29,8 @@ from tests.support.mutual import (
     undisturbed,
     with_sidecars,
 )
+from tests.support.plane import Served, serving_files
+from tests.support.waiting import until
 
 pytestmark = MARKS
 
@@ -36,6 +41,47 @@ ROTATIONS = 10
 def test_leaves_change_under_traffic(tmp_path: Path, protocol: Protocol) -> None:
     with laboratory(tmp_path) as lab:
         asyncio.run(leaves_under_traffic(lab, ROTATIONS, protocol))
+
+
+@pytest.mark.parametrize("protocol", ["GRPC", "DELTA_GRPC"])
+def test_what_uses_secrets_changes_without_them_being_sent_again(tmp_path: Path, protocol: Protocol) -> None:
+    async def scene(lab: Lab) -> None:
+        files = MeshFiles(lab.directory / "config")
+        files.text("mesh.yaml", OBJECTS)
+        socket = lab.directory / "xds.sock"
+        async with serving_files(files, socket, "--trust-loopback-identities") as served:
+            socket.chmod(0o666)
+            sidecar = Sidecar(served.address, protocol, (*STATS, "cluster_manager"))
+            pair = await asyncio.to_thread(with_sidecars, lab, sidecar)
+            took = [await changed(served, pair, files, *edit) for edit in (("PERMISSIVE", 2), ("STRICT", 3))]
+            print(f"from the edit to the last ACK: {', '.join(f'{1e3 * one:.0f} ms' for one in took)}")
+
+    async def changed(served: Served, pair: Pair, files: MeshFiles, mode: str, requests: int) -> float:
+        """Change the client's cluster and the server's listener; the seconds until both have said yes."""
+        before = [pair.stat(pod, "^sds.*update_success$") for pod in pair.pods]
+        streams = served.app.xds.streams
+        seen = {stream: _acked(stream) for stream in streams}
+        text = OBJECTS.replace("mode: STRICT", f"mode: {mode}")
+        text = text.replace("maxRequestsPerConnection: 1", f"maxRequestsPerConnection: {requests}")
+        started = asyncio.get_running_loop().time()
+        files.text("mesh.yaml", text)
+        await until(lambda: all(_acked(one) != seen[one] for one in streams), "changes are sent")
+        await until(lambda: not any(map(_busy, streams)), "they are acknowledged")
+        took = asyncio.get_running_loop().time() - started
+        assert [pair.stat(pod, "^sds.*update_success$") for pod in pair.pods] == before
+        assert sum(pair.stat(pod, "(warming_clusters|total_listeners_warming)$") for pod in pair.pods) == 0
+        return took
+
+    with laboratory(tmp_path) as lab:
+        asyncio.run(scene(lab))
+
+
+def _acked(stream: Stream) -> dict[str, str]:
+    return {url: sub.acked for url, sub in stream.session.subscriptions.items() if url != SECRET}
+
+
+def _busy(stream: Stream) -> bool:
+    return any(sub.pending or sub.changed for sub in stream.session.subscriptions.values())
 
 
 class Mesh:

@@ -23,6 +23,7 @@ from controlplane.app.watchers import LoggedPushes, RecordedProxies, Watcher, to
 from controlplane.base.clock import SystemClock
 from controlplane.graph import Graph
 from controlplane.mesh.checks import checks
+from controlplane.mesh.checks_gateways import is_refusal
 from controlplane.mesh.key_sets import wanted_key_sets
 from controlplane.model.problem import Level
 from controlplane.settings import Settings
@@ -230,10 +231,15 @@ def _count_when_asked(metrics: Metrics, mesh: debug.Mesh) -> None:
     metrics.graph_nodes.set_function(mesh.graph.size)
     for level in get_args(Level):
         metrics.problems.labels(level).set_function(partial(_standing, mesh, level))
+    metrics.rejected_configs.labels("gateway").set_function(partial(_left_out, mesh))
 
 
 def _standing(mesh: debug.Mesh, level: str) -> int:
     return sum(problem.level == level for problem in debug.problems(mesh))
+
+
+def _left_out(mesh: debug.Mesh) -> int:
+    return sum(is_refusal(problem) for problem in mesh.findings.problems())
 
 
 def _sources(settings: Settings, clock: SystemClock, ids: Iterator[int]) -> tuple[Source, ...]:

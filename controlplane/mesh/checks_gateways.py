@@ -31,6 +31,7 @@ from controlplane.model.kinds.virtual_service import VirtualService
 from controlplane.model.problem import Problem
 
 _AUTHORITIES = "-cacert"
+_LEFT_OUT = "this server is left out"
 
 
 @query
@@ -47,7 +48,7 @@ def gateway_problems(q: Q, key: Key) -> tuple[Problem, ...]:
         for namespace in namespaces if without_effect(server) is None else ():
             findings += _credentials(q, at, server, namespace)
     for refusal in q(_refusals, key, found.selector):
-        why = f"this server is left out: {refusal.why}"
+        why = f"{_LEFT_OUT}: {refusal.why}"
         findings.append(
             Finding(f"spec.servers[{refusal.server.number}]", why, "use another port or other hosts")
         )
@@ -153,16 +154,9 @@ def _refused_at(q: Q, edge: Edge) -> tuple[Refusal, ...]:
     return tuple(one for socket in q.keys(q.map(sockets, edge)) for one in q(served, edge, socket).refused)
 
 
-@query
-def refused_servers(q: Q) -> int:
-    """How many servers of Gateways are left out, for the whole mesh."""
-    return sum(len(q(_refusals, key, q(_selector, key))) for key in q.keys(q.members(gateways)))
-
-
-@query
-def _selector(q: Q, key: Key) -> Labels:
-    found: Gateway | None = q.get(gateways, key)
-    return () if found is None else found.selector
+def is_refusal(problem: Problem) -> bool:
+    """Whether a Problem says that a server is not served because of others."""
+    return problem.kind == "Gateway" and problem.message.startswith(_LEFT_OUT)
 
 
 def bindings(q: Q, route: VirtualService) -> Iterator[Finding]:

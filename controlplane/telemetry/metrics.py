@@ -131,6 +131,9 @@ class Metrics:
         )
         self.services = self._gauge("pilot_services", "Services known.")
         self.virt_services = self._gauge("pilot_virt_services", "VirtualServices known.")
+        self.rejected_configs = self._gauge(
+            "pilot_total_rejected_configs", "Parts of objects left out because of others.", "type"
+        )
         self.problems = self._gauge(
             "mini_istiod_problems", "Standing problems in the input, by level.", "level"
         )

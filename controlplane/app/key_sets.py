@@ -6,13 +6,20 @@ import asyncio
 from collections.abc import Iterator
 
 from controlplane.base.clock import Clock
-from controlplane.graph import Failure, Lease
+from controlplane.graph import Failure, Graph, Lease
+from controlplane.mesh.remote_keys import MODE, MODES, key_fetching
 from controlplane.settings import Settings
 from controlplane.sources.jwks import HttpFetcher, KeySets, Pace, Reach, Shelf
 from controlplane.telemetry.metrics import Metrics
 
 PATIENCE = 3.0
 """Seconds for which the first proxies wait for keys: a provider that answers at all does so sooner."""
+
+
+def settle_who_fetches(graph: Graph, mode: str) -> None:
+    """Let the graph know who fetches key sets, a word of MODES; before anything is asked of it."""
+    if mode != MODES[0]:
+        graph.commit([(key_fetching, MODE, mode)])
 
 
 def key_set_source(settings: Settings, clock: Clock, ids: Iterator[int], metrics: Metrics) -> KeySets:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from controlplane.app.findings import Findings
+from controlplane.app.key_sets import settle_who_fetches
 from controlplane.app.replay_result import Result
 from controlplane.app.replay_streams import Stream, Streams
 from controlplane.app.spine import Spine, spine
@@ -120,6 +121,7 @@ class _Replay:
         clock = virtual.VirtualClock(virtual.running(), header.started)
         on_demand = bool(header.settings.get("on_demand_virtual_hosts", False))
         core = spine(clock, _timing(header), header.sources, on_demand=on_demand)
+        settle_who_fetches(core.graph, str(header.settings.get("jwt_enable_remote_jwks", "istiod")))
         core.watch(_Clocked(core, result))
         core.views.ready = True
         streams = Streams(core.views, clock, _pace(header), self._options.proxy, on_demand=on_demand)

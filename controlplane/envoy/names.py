@@ -23,6 +23,11 @@ def outbound_cluster(port: int, subset: str, host: str) -> str:
     return f"outbound|{port}|{subset}|{host}"
 
 
+def key_cluster(port: int, host: str) -> str:
+    """ "jwks|443||accounts.example.com": where a proxy fetches an issuer's keys by itself."""
+    return f"jwks|{port}||{host}"
+
+
 def inbound_cluster(target_port: int) -> str:
     """ "inbound|9080||": the cluster and the route configuration of a workload's own port."""
     return f"inbound|{target_port}||"

@@ -7,12 +7,11 @@ the proxy is.
 from __future__ import annotations
 
 from controlplane.graph import Plan, Q, flat, keyed, query
+from controlplane.mesh.remote_keys import DEFAULT_TIMEOUT, fetched_by
 from controlplane.model.duration import SECOND
 from controlplane.model.keys import Key
 from controlplane.model.kinds import request_authentications
 from controlplane.model.kinds.request_authentication import RequestAuthentication
-
-DEFAULT_TIMEOUT = 5.0
 
 
 @keyed
@@ -27,8 +26,11 @@ def _wanted(q: Q, key: Key) -> tuple[tuple[str, float], ...]:
     if policy is None:
         return ()
     found: dict[str, float] = {}
+    by_proxies = q(fetched_by) == "envoy"
     for rule in policy.jwt_rules:
+        if by_proxies and rule.jwks_uri:
+            continue
         if rule.keys_from:
-            seconds = DEFAULT_TIMEOUT if rule.timeout is None else rule.timeout / SECOND
+            seconds = (DEFAULT_TIMEOUT if rule.timeout is None else rule.timeout) / SECOND
             found[rule.keys_from] = max(seconds, found.get(rule.keys_from, 0.0))
     return tuple(sorted(found.items()))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from controlplane.graph import Q, query
 from controlplane.mesh.projections import Security
+from controlplane.mesh.remote_keys import RemoteKeys, remote_keys
 from controlplane.mesh.settings import root_namespace
 from controlplane.model.jwks import NOBODYS_KEYS
 from controlplane.model.keys import Key, Labels
@@ -19,10 +20,10 @@ Pairs = tuple[tuple[str, str], ...]
 class JwtProvider(NamedTuple):
     """How the tokens of one issuer are checked.
 
-    `keys` is a key set as text.  Tokens are looked for in `headers` (name, prefix), query parameters and
-    cookies; in the usual places where none is named.  `payload_header` and `claim_headers` (header, claim)
-    tell the application what a token says; `forward` leaves it the token itself.  `required`: a request
-    without a token of this issuer is refused.
+    `keys` is a key set as text, or `remote` says where the proxy fetches one.  Tokens are looked for in
+    `headers` (name, prefix), query parameters and cookies; in the usual places where none is named.
+    `payload_header` and `claim_headers` (header, claim) tell the application what a token says; `forward`
+    leaves it the token itself.  `required`: a request without a token of this issuer is refused.
     """
 
     issuer: str
@@ -36,6 +37,7 @@ class JwtProvider(NamedTuple):
     claim_headers: Pairs = ()
     space_delimited: tuple[str, ...] = ()
     required: bool = False
+    remote: RemoteKeys | None = None
 
 
 class JwtRules(NamedTuple):
@@ -71,7 +73,7 @@ def jwt_rules(q: Q, namespace: str, security: Security) -> JwtRules:
     rules = [rule for key in security.requests for rule in q(_rules, key)]
     # By issuer alone: of equal issuers the older policy's rule comes first.
     rules.sort(key=lambda rule: rule.issuer)
-    return JwtRules(tuple(_provider(q, rule) for rule in rules))
+    return JwtRules(tuple(_provider(q, rule, namespace) for rule in rules))
 
 
 @query
@@ -87,12 +89,17 @@ def _fetched(q: Q, uri: str) -> str:
     return "" if found is None else found.keys
 
 
-def _provider(q: Q, rule: JwtRule) -> JwtProvider:
-    fetched = q(_fetched, rule.keys_from) if rule.keys_from else ""
+def _keys(q: Q, rule: JwtRule) -> str:
+    """As long as nothing was fetched every token of the issuer is refused, and nothing else is."""
+    return rule.jwks or q(_fetched, rule.keys_from) or NOBODYS_KEYS
+
+
+def _provider(q: Q, rule: JwtRule, namespace: str) -> JwtProvider:
+    remote = remote_keys(q, rule, namespace)
     return JwtProvider(
         issuer=rule.issuer,
-        # As long as nothing was fetched every token of the issuer is refused, and nothing else is.
-        keys=rule.jwks or fetched or NOBODYS_KEYS,
+        keys=_keys(q, rule) if remote is None else "",
+        remote=remote,
         audiences=rule.audiences,
         headers=tuple((header.name, header.prefix) for header in rule.from_headers),
         params=rule.from_params,

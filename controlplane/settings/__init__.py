@@ -66,6 +66,7 @@ class Settings:
     trust_loopback_identities: bool
     max_streams_per_identity: int
     jwt_pub_key_refresh_interval: float
+    jwt_enable_remote_jwks: str
     blocked_cidrs_in_jwks_uris: tuple[Network, ...]
     jwks_root_file: Path | None
     drain_duration: float

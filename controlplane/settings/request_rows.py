@@ -6,6 +6,16 @@ from controlplane.base import parse
 from controlplane.base.networks import networks
 from controlplane.settings.option import DURATION, Option
 
+_FETCHERS = {"false": "istiod", "istiod": "istiod", "true": "hybrid", "hybrid": "hybrid", "envoy": "envoy"}
+
+
+def key_fetching(text: str) -> str:
+    """Who fetches key sets: "istiod", "hybrid" or "envoy"; "false" and "true" are older words for two."""
+    if text not in _FETCHERS:
+        raise ValueError
+    return _FETCHERS[text]
+
+
 REQUESTS: tuple[Option, ...] = (
     Option(
         "jwt_pub_key_refresh_interval",
@@ -14,6 +24,14 @@ REQUESTS: tuple[Option, ...] = (
         f"{DURATION}, above 0",
         "how often key sets of RequestAuthentications are fetched, unless their provider asks for less",
         "PILOT_JWT_PUB_KEY_REFRESH_INTERVAL",
+    ),
+    Option(
+        "jwt_enable_remote_jwks",
+        key_fetching,
+        "false",
+        "false (or istiod), hybrid (or true), envoy",
+        "who fetches key sets: the control plane; proxies, from services of the mesh; proxies, from anywhere",
+        "PILOT_JWT_ENABLE_REMOTE_JWKS",
     ),
     Option(
         "blocked_cidrs_in_jwks_uris",

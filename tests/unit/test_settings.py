@@ -64,6 +64,7 @@ def test_the_defaults(config: str) -> None:
         trust_loopback_identities=False,
         max_streams_per_identity=2000,
         jwt_pub_key_refresh_interval=1200.0,
+        jwt_enable_remote_jwks="istiod",
         blocked_cidrs_in_jwks_uris=(),
         jwks_root_file=None,
         drain_duration=10.0,
@@ -158,6 +159,7 @@ def test_monitoring_may_listen_everywhere(config: str) -> None:
         (["--secure-grpc-addr", ":15012"], {}, "--secure-grpc-addr: .*open to nobody"),
         (["--token-review", "/does/not/exist"], {}, "--token-review: .*no such file.*in-cluster"),
         (["--blocked-cidrs-in-jwks-uris", "10.0.0.1/8"], {}, "10.0.0.1/8 has host bits set.*10.0.0.0/8"),
+        (["--jwt-enable-remote-jwks", "maybe"], {}, "--jwt-enable-remote-jwks: .*hybrid"),
         (["--jwks-root-file", "/does/not/exist"], {}, "--jwks-root-file: .*not there"),
         (["--token-audience", "a b"], {}, "--token-audience: 'a b' .*a word"),
         (

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from controlplane.envoy import pb
+from controlplane.envoy import names, pb
 from controlplane.envoy.filters.chain import Chain, http_filter
+from controlplane.mesh.remote_keys import RemoteKeys
 from controlplane.mesh.request_authentication import JwtProvider, JwtRules
+from controlplane.model.duration import SECOND
 
 NAME = "envoy.filters.http.jwt_authn"
+_CACHED = 5 * 60 * SECOND
+
 PAYLOAD = "payload"
 """The key in the filter's dynamic metadata under which the claims are."""
 
@@ -38,7 +42,10 @@ def _name(index: int) -> str:
 def _provider(message: Any, provider: JwtProvider) -> None:
     message.issuer = provider.issuer
     message.audiences.extend(provider.audiences)
-    message.local_jwks.inline_string = provider.keys
+    if provider.remote is None:
+        message.local_jwks.inline_string = provider.keys
+    else:
+        _fetch(message.remote_jwks, provider.remote)
     message.forward = provider.forward
     message.from_params.extend(provider.params)
     message.from_cookies.extend(provider.cookies)
@@ -49,6 +56,17 @@ def _provider(message: Any, provider: JwtProvider) -> None:
         message.from_headers.add(name=name, value_prefix=prefix)
     for header, claim in provider.claim_headers:
         message.claim_to_headers.add(header_name=header, claim_name=claim)
+
+
+def _fetch(message: Any, keys: RemoteKeys) -> None:
+    """By the proxy itself, with the first token that needs them and then when they are old."""
+    message.http_uri.uri = keys.uri
+    if keys.service:
+        message.http_uri.cluster = names.outbound_cluster(keys.port, "", keys.host)
+    else:
+        message.http_uri.cluster = names.key_cluster(keys.port, keys.host)
+    message.http_uri.timeout.CopyFrom(pb.duration(keys.timeout))
+    message.cache_duration.CopyFrom(pb.duration(_CACHED))
 
 
 def _require(message: Any, rules: JwtRules) -> None:

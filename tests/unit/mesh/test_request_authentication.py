@@ -10,6 +10,7 @@ import pytest
 from controlplane.mesh.checks import checks
 from controlplane.mesh.key_sets import wanted_key_sets
 from controlplane.mesh.projections import Security
+from controlplane.mesh.remote_keys import MODE, RemoteKeys, key_fetching
 from controlplane.mesh.request_authentication import JwtRules, jwt_rules
 from controlplane.mesh.routing_ir import ClaimMatch, TextMatch
 from controlplane.mesh.routing_match import translate_match
@@ -177,3 +178,42 @@ def test_claims(name: str, path: tuple[str, ...]) -> None:
     assert found.headers == ()
     assert not found.catches_all
     assert translate_match(match).claims == ()
+
+
+SERVICE = """
+apiVersion: v1
+kind: Service
+metadata: {name: idp, namespace: auth}
+spec: {clusterIP: 10.0.0.5, ports: [{name: http, port: 8080}, {name: https, port: 443}]}
+---
+"""
+HOST = "idp.auth.svc.cluster.local"
+
+
+@pytest.mark.parametrize(
+    ("uri", "hybrid", "envoy"),
+    [
+        (f"http://{HOST}:8080/keys", (HOST, 8080, False, True), (HOST, 8080, False, True)),
+        (f"https://{HOST}/keys", (HOST, 443, True, False), (HOST, 443, True, False)),
+        (f"http://{HOST}/keys", None, (HOST, 80, False, False)),
+        ("https://a.example/keys", None, ("a.example", 443, True, False)),
+    ],
+)
+def test_who_fetches(uri: str, hybrid: Any, envoy: Any) -> None:
+    for mode, expected in (("istiod", None), ("hybrid", hybrid), ("envoy", envoy)):
+        world = Requests(SERVICE + policy("p", f"{{issuer: a, jwksUri: '{uri}', timeout: 2s}}", rule("b")))
+        world.graph.commit([(key_fetching, MODE, mode)])
+        first, second = world.rules(Key("default", "p")).providers
+        assert (second.remote, second.keys) == (None, NOBODYS_KEYS)
+        if expected is None:
+            assert (first.remote, first.keys) == (None, NOBODYS_KEYS)
+        else:
+            assert first == first._replace(remote=RemoteKeys(uri, 2_000_000_000, *expected), keys="")
+        assert world.map(wanted_key_sets) == ({} if mode == "envoy" else {uri: 2.0})
+
+
+def test_only_the_control_plane_asks_where_keys_are() -> None:
+    world = Requests(policy("p", "{issuer: 'https://c.example'}"))
+    world.graph.commit([(key_fetching, MODE, "envoy")])
+    assert world.rules(Key("default", "p")).providers[0].remote is None
+    assert len(world.map(wanted_key_sets)) == 1

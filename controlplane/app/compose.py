@@ -15,7 +15,7 @@ from controlplane.app.ca_routes import ca_routes
 from controlplane.app.deferred import Deferred
 from controlplane.app.entrance import Entrance, build_entrance, visitors
 from controlplane.app.findings import Findings
-from controlplane.app.key_sets import WantedKeySets, key_set_source
+from controlplane.app.key_sets import WantedKeySets, key_set_source, settle_who_fetches
 from controlplane.app.observe import Observer
 from controlplane.app.spine import spine
 from controlplane.app.trust import Trust, build_trust, supply_certificates
@@ -125,6 +125,7 @@ def build(settings: Settings) -> App:
         paranoid=settings.paranoid,
         on_demand=settings.on_demand_virtual_hosts,
     )
+    settle_who_fetches(core.graph, settings.jwt_enable_remote_jwks)
     push_log = _push_log(settings, clock)
     deferred = Deferred(Observer(clock, metrics, trace, core.settler, core.views))
     metrics.on_read = trace.on_read = deferred.catch_up

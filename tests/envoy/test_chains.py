@@ -23,9 +23,9 @@ from google.protobuf import json_format
 from controlplane.base.errors import EnvironmentUnfit
 from controlplane.envoy import pb
 from controlplane.envoy.listeners import inbound_listeners
-from controlplane.envoy.routes import inbound_routes
+from controlplane.envoy.routes import inbound_routes, passthrough_routes
 from controlplane.lab.tools import find_envoy
-from controlplane.mesh.projections import Binding, Inbound
+from controlplane.mesh.projections import Binding, Inbound, Security
 from controlplane.mesh.service import ServiceId
 from tests.envoy.test_accepts import inline
 from tests.unit.envoy.traffic import Traffic
@@ -155,7 +155,7 @@ def test_inbound_where_the_protocol_is_found_out(tmp_path: Path, upstream: int, 
     inbound = Inbound("default", (binding,))
     world = Traffic()
     message = pb.listener.Listener.FromString(world.map(inbound_listeners, inbound)["virtualInbound"].body)
-    found = world.map(inbound_routes, inbound)
+    found = world.map(inbound_routes, inbound) | world.map(passthrough_routes, "default", Security())
     routes = {name: pb.route.RouteConfiguration.FromString(one.body) for name, one in found.items()}
     cluster = f"inbound|{port}||" if declared else "InboundPassthroughCluster"
     with running(tmp_path, bound(inline(message, routes), port), [leads_to(cluster, upstream)]):

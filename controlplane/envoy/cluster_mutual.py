@@ -18,7 +18,7 @@ from controlplane.envoy.endpoints import MUTUAL, TLS_MODE
 from controlplane.envoy.inbound_tls import add_secrets, limit_versions
 from controlplane.graph import Q
 from controlplane.mesh.endpoints import all_mutual, server_identities
-from controlplane.mesh.peer_authentication import takes_mutual
+from controlplane.mesh.peer_authentication import namespace_takes_mutual
 from controlplane.mesh.service import Service
 from controlplane.mesh.settings import MeshTls, auto_mtls, mesh_tls
 from controlplane.model.hosts import is_address
@@ -42,7 +42,7 @@ class Mutual(NamedTuple):
 def mutual_tls(q: Q, found: Service, spec: Spec, tls: ClientTLSSettings | None) -> Mutual | None:
     """Whether and how clients with an identity use mutual TLS; `tls` is what their DestinationRule says."""
     if tls is None:
-        if found.external or not q(auto_mtls) or not q(takes_mutual, found.id.namespace).default:
+        if found.external or not q(auto_mtls) or not q(namespace_takes_mutual, found.id.namespace):
             return None
         if spec.discovery == "ORIGINAL_DST" and not q(all_mutual, found.id, spec.port):
             return None

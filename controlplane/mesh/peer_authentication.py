@@ -95,10 +95,15 @@ def peer_modes(q: Q, policies: tuple[Key, ...]) -> PeerModes:
 
 
 @query
+def namespace_takes_mutual(q: Q, namespace: str) -> bool:
+    """Whether workloads of a namespace take mutual TLS that no policy of their own holds for."""
+    return q(peer_modes, q(namespace_policies, namespace)).default != "DISABLE"
+
+
+@query
 def takes_mutual(q: Q, namespace: str) -> TakesMutual:
     """What clients need to know of a namespace: it is the same for PERMISSIVE and STRICT."""
-    general = q(namespace_policies, namespace)
-    default = q(peer_modes, general).default != "DISABLE"
+    default = q(namespace_takes_mutual, namespace)
     if namespace == q(root_namespace):
         return TakesMutual(default)
     found: list[tuple[str, Key, Labels]] = []
@@ -106,6 +111,7 @@ def takes_mutual(q: Q, namespace: str) -> TakesMutual:
         policy: PeerAuthentication = q.get(peer_authentications, key)
         if policy.selector:
             found.append((policy.meta.created, key, policy.selector))
+    general = q(namespace_policies, namespace)
     return TakesMutual(default, tuple(_taken(q, (key, *general), labels) for _, key, labels in sorted(found)))
 
 

@@ -21,8 +21,8 @@ from controlplane.model.report import Report
 T = TypeVar("T")
 INT32 = 2**31 - 1
 UINT32 = 2**32 - 1
-_PORTS = range(1, 65536)
-_PORT_TEXTS = frozenset(map(str, _PORTS))
+_NUMBERS = range(-(10**6), 10**6)
+_PORTS = frozenset(map(str, range(1, 65536)))
 
 
 class Reader:
@@ -230,14 +230,14 @@ class Reader:
         """A map of port numbers to messages, as pairs sorted by port; YAML leaves such keys numbers."""
         raw = self._raw.get(name)
         if isinstance(raw, Mapping):
-            plain = {str(key) if key in _PORTS else key: value for key, value in raw.items()}
+            plain = {str(key) if key in _NUMBERS else key: value for key, value in raw.items()}
             found = Reader({name: plain}, self.path, self.report).messages_by_name(name, parse)
             self.skip(name)
         else:
             found = self.messages_by_name(name, parse)
         ports: dict[int, T] = {}
         for key, value in found:
-            if key in _PORT_TEXTS:
+            if key in _PORTS:
                 ports[int(key)] = value
             else:
                 self.error(f"{name}[{printable(key)}]", "is no port", "write a number from 1 to 65535")

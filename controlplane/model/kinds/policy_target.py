@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controlplane.model.checks import check_namespace, check_selector
+from controlplane.model.describe import printable
 from controlplane.model.keys import Labels
 from controlplane.model.reader import Reader
 
@@ -30,7 +31,7 @@ def read_policy_selector(r: Reader) -> Labels:
     check_selector(r, "matchLabels", labels)
     for key, value in labels:
         if not value:
-            r.error(f"matchLabels[{key}]", "is empty", "write the label's value")
+            r.error(f"matchLabels[{printable(key)}]", "is empty", "write the label's value")
     return labels
 
 

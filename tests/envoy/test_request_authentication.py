@@ -94,15 +94,15 @@ def bearer(token: str) -> dict[str, str]:
 class Scene:
     """A sidecar, a gateway before it, a client without either, and the folder that says what holds."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, *flags: str) -> None:
         self.lab = lab
         self.plane: Plane = start_plane(
             lab.site,
-            ("--trust-loopback-identities", "true", "--jwt-pub-key-refresh-interval", "300ms"),
+            ("--trust-loopback-identities", "true", "--jwt-pub-key-refresh-interval", "300ms", *flags),
         )
         self.write("mesh", MESH)
         self.plane.wait_ready()
-        sidecar = Sidecar(self.plane.address, stats=("listener", "cluster_manager"))
+        sidecar = Sidecar(self.plane.address, stats=("listener", "cluster_manager", "http."))
         app = App(ECHO, ("8080",), port=8080)
         web = PodSpec("web", "foo", WEB, {"app": "web"}, "web", app=app)
         gateway = PodSpec(

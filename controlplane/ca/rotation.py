@@ -120,27 +120,27 @@ class Rotation:
         """Leave stages when they may be left; start by itself when a root has a fifth of its life left."""
         while True:
             self._asked.clear()
-            if self._roots.stage == "idle" and not self._is_old(self._roots.current):
-                await self._wait(self._pace.age_look)
-                continue
             if not self.step():
-                await self._wait(self._pace.look)
+                idle = self._roots.stage == "idle"
+                await self._wait(self._pace.age_look if idle else self._pace.look)
 
     async def _wait(self, seconds: float) -> None:
         """Sleep, unless a command comes."""
         sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
         asked = asyncio.ensure_future(self._asked.wait())
         try:
-            await asyncio.wait((sleeping, asked), return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait((sleeping, asked), return_when=asyncio.FIRST_COMPLETED)
+            for one in done:
+                one.result()
         finally:
             sleeping.cancel()
             asked.cancel()
 
     def step(self) -> bool:
-        """One stage further, if that may be."""
+        """One stage further, if that may be; whether it was."""
         try:
             if self._roots.stage == "idle":
-                if self.held():
+                if self.held() or not self._is_old(self._roots.current):
                     return False
                 _log.warning("the root is near its end: a rotation begins")
                 self.start()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -20,6 +20,8 @@ BACKDATED = 120.0
 """Seconds by which NotBefore lies in the past: clocks differ."""
 
 _DIGITS = 8
+# RFC 5280, 4.1.2.5: what has no end ends then.
+_END_OF_TIME = 253402300799
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +62,14 @@ def self_signed(now: float, lifetime: float) -> Signer:
             x509.NameAttribute(NameOID.COMMON_NAME, f"root {identifier.digest.hex()[:_DIGITS]}"),
         ]
     )
-    start = moment(now - BACKDATED)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(public)
         .serial_number(new_serial())
-        .not_valid_before(start)
-        .not_valid_after(start + timedelta(seconds=BACKDATED + lifetime))
+        .not_valid_before(moment(now - BACKDATED))
+        .not_valid_after(moment(now + lifetime))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(_signing(), critical=True)
         .add_extension(identifier, critical=False)
@@ -97,8 +98,8 @@ def new_serial() -> int:
 
 
 def moment(seconds: float) -> datetime:
-    """Unix seconds as certificates hold time: whole seconds in UTC."""
-    return datetime.fromtimestamp(int(seconds), UTC)
+    """Unix seconds as certificates hold time: whole seconds in UTC, up to the year 9999."""
+    return datetime.fromtimestamp(min(int(seconds), _END_OF_TIME), UTC)
 
 
 def pem(certificate: x509.Certificate) -> bytes:

@@ -203,3 +203,7 @@ def test_the_signers_root_is_always_trusted(caplog: pytest.LogCaptureFixture) ->
 
 def test_two_roots_have_different_names() -> None:
     assert self_signed(NOW, TEN_YEARS).root.subject != self_signed(NOW, TEN_YEARS).root.subject
+
+
+def test_a_root_without_end_ends_with_the_year_9999() -> None:
+    assert f"{self_signed(NOW, 1e15).root.not_valid_after_utc:%Y-%m-%d}" == "9999-12-31"

@@ -1,4 +1,5 @@
-"""How many new streams are let in per second, and how many requests each may send.
+"""How many new streams are let in per second, how many one caller may have, and how many requests each may
+send.
 
 A restarted control plane meets all its proxies at once.  Their first answers are mostly shared
 bytes, so the default is generous; what does not fit waits a little, and beyond that is sent away to
@@ -6,6 +7,10 @@ come again with Envoy's back-off.
 """
 
 from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 
 _ROUNDING = 1e-6
 
@@ -40,3 +45,27 @@ class Bucket:
         self._next = max(self._next, now) + self._interval
         wait = self._next - self._interval - self._ahead - now
         return wait if wait > _ROUNDING else 0.0
+
+
+class Places:
+    """At most so many of each; 0 is no limit, and what is None is not counted."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held: Counter[Hashable] = Counter()
+
+    @contextmanager
+    def one(self, whose: Hashable) -> Iterator[bool]:
+        """Hold one as long as the block lasts; False when there is none free."""
+        if whose is None or not self._most:
+            yield True
+        elif self._held[whose] >= self._most:
+            yield False
+        else:
+            self._held[whose] += 1
+            try:
+                yield True
+            finally:
+                self._held[whose] -= 1
+                if not self._held[whose]:
+                    del self._held[whose]

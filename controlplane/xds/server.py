@@ -12,9 +12,7 @@ import itertools
 import logging
 import os
 import socket
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import grpc
@@ -24,9 +22,8 @@ from controlplane.base.clock import Clock
 from controlplane.base.errors import Denied, ProtocolError, Unauthenticated
 from controlplane.base.parse import Address
 from controlplane.envoy.types import SECRET
-from controlplane.model.identity import Identity
 from controlplane.model.proxy import Proxy, parse_node
-from controlplane.xds.admission import Admission
+from controlplane.xds.admission import Admission, Places
 from controlplane.xds.caller import Caller, Denial, Door, bound, presented
 from controlplane.xds.codec import Codec, NodeClaim, identifier
 from controlplane.xds.doors import Access, Doors
@@ -103,7 +100,7 @@ class XdsServer:
         self._numbers = itertools.count(1)
         self._streams: dict[str, Stream] = {}
         self._draining = False
-        self._held: Counter[Identity] = Counter()
+        self._places = Places(options.streams_per_identity)
         self._started = False
         self._watch: asyncio.TimerHandle | None = None
 
@@ -190,36 +187,22 @@ class XdsServer:
             raise  # gRPC logs it and tells the client UNKNOWN
 
     async def _let_in(self, asked: _Asked, context: _Context) -> None:
-        await self._admit()
+        self._refuse_when_unready()
         identity = None
         try:
             caller = await self._authenticator.identify(presented(asked.door, context))
             identity = caller.identity
-            with self._counted(identity):
+            # Only now, so that those who are turned away take no place of a proxy's.
+            await self._admit()
+            with self._places.one(identity) as free:
+                if not free:
+                    raise _Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "this identity has too many streams")
                 await self._serve(asked, caller, context)
         except (Unauthenticated, Denied) as error:
             known = isinstance(error, Denied)
             code = grpc.StatusCode.PERMISSION_DENIED if known else grpc.StatusCode.UNAUTHENTICATED
             denial = Denial(error.cause, str(error), asked.door, context.peer(), identity)
             raise _Refused(code, str(error), denial) from error
-
-    @contextmanager
-    def _counted(self, identity: Identity | None) -> Iterator[None]:
-        """One stream more of this identity, as long as the block lasts; raises when it has too many."""
-        most = self.options.streams_per_identity
-        if identity is None or not most:
-            yield
-            return
-        if self._held[identity] >= most:
-            code = grpc.StatusCode.RESOURCE_EXHAUSTED
-            raise _Refused(code, f"{identity.spiffe} has {most} streams, and may have no more")
-        self._held[identity] += 1
-        try:
-            yield
-        finally:
-            self._held[identity] -= 1
-            if not self._held[identity]:
-                del self._held[identity]
 
     async def _serve(self, asked: _Asked, caller: Caller, context: _Context) -> None:
         introduced = await self._introduction(asked.variant, context)
@@ -256,11 +239,13 @@ class XdsServer:
             reason = self._authenticator.objection(caller)
             raise Unauthenticated("ended", reason or "credential expired")
 
-    async def _admit(self) -> None:
+    def _refuse_when_unready(self) -> None:
         if self._draining:
             raise _Refused(grpc.StatusCode.UNAVAILABLE, "this control plane is shutting down")
         if not self._views.ready:
             raise _Refused(grpc.StatusCode.UNAVAILABLE, "the sources have not synced yet")
+
+    async def _admit(self) -> None:
         wait = self._admission.delay(self._clock.monotonic())
         if wait is None:
             raise _Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many new streams at a time")

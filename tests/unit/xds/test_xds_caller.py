@@ -12,7 +12,7 @@ from controlplane.envoy.types import BY_SHORT, SECRET
 from controlplane.model.caller import Caller
 from controlplane.model.identity import Identity
 from controlplane.model.proxy import Proxy, parse_node
-from controlplane.xds.admission import Bucket
+from controlplane.xds.admission import Bucket, Places
 from controlplane.xds.caller import Anonymous, Door, Presented, bound
 from controlplane.xds.codec import Codec
 from controlplane.xds.layers import Ledgers
@@ -118,6 +118,21 @@ def test_a_bucket_lets_a_burst_pass_and_then_an_even_rate() -> None:
     # After a second of rest there is room for a burst again.
     assert [round(bucket.delay(101.0), 6) for _ in range(4)] == [0, 0, 0, 0.1]
     assert Bucket(rate=10.0, burst=1).delay(5.0) == 0.0
+
+
+def test_everybody_has_so_many_places() -> None:
+    places = Places(2)
+    with places.one("a") as first, places.one("a") as second, places.one("a") as third:
+        assert (first, second, third) == (True, True, False)
+        with places.one("b") as other, places.one(None) as nobodys:
+            assert (other, nobodys) == (True, True)
+    with pytest.raises(ValueError, match="broke"), places.one("a"):
+        raise ValueError("broke")
+    with places.one("a") as again, places.one("a") as more:
+        assert (again, more) == (True, True)
+    with Places(0).one("a") as endless:
+        assert endless
+    assert places._held == {}
 
 
 def test_a_bucket_without_a_rate_has_no_bottom() -> None:

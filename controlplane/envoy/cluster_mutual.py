@@ -17,7 +17,7 @@ from controlplane.envoy.cluster_specs import Spec
 from controlplane.envoy.endpoints import MUTUAL, TLS_MODE
 from controlplane.envoy.inbound_tls import add_secrets, limit_versions
 from controlplane.graph import Q
-from controlplane.mesh.endpoints import all_mutual, server_identities
+from controlplane.mesh.endpoints import mutual_endpoints, server_identities
 from controlplane.mesh.peer_authentication import namespace_takes_mutual
 from controlplane.mesh.service import Service
 from controlplane.mesh.settings import MeshTls, auto_mtls, mesh_tls
@@ -44,7 +44,7 @@ def mutual_tls(q: Q, found: Service, spec: Spec, tls: ClientTLSSettings | None) 
     if tls is None:
         if found.external or not q(auto_mtls) or not q(namespace_takes_mutual, found.id.namespace):
             return None
-        if spec.discovery == "ORIGINAL_DST" and not q(all_mutual, found.id, spec.port):
+        if spec.discovery == "ORIGINAL_DST" and q(mutual_endpoints, found.id, spec.port) != "all":
             return None
     elif tls.mode != "ISTIO_MUTUAL":
         return None

@@ -11,6 +11,7 @@ from controlplane.graph import Plan, Q, each, flat, keyed, query
 from controlplane.mesh.checks_authorization import authorization_policy_problems
 from controlplane.mesh.checks_gateways import gateway_problems
 from controlplane.mesh.checks_mesh import mesh_config_problems
+from controlplane.mesh.checks_peers import peer_authentication_problems
 from controlplane.mesh.checks_requests import request_authentication_problems
 from controlplane.mesh.checks_routes import virtual_service_problems
 from controlplane.mesh.checks_rules import destination_rule_problems
@@ -21,6 +22,7 @@ from controlplane.model.kinds import (
     destination_rules,
     gateways,
     mesh_configs,
+    peer_authentications,
     request_authentications,
     service_entries,
     services,
@@ -34,6 +36,7 @@ _CHECKED = {
     "DestinationRule": (destination_rules, destination_rule_problems),
     "Gateway": (gateways, gateway_problems),
     "MeshConfig": (mesh_configs, mesh_config_problems),
+    "PeerAuthentication": (peer_authentications, peer_authentication_problems),
     "RequestAuthentication": (request_authentications, request_authentication_problems),
     "Service": (services, service_problems),
     "ServiceEntry": (service_entries, service_entry_problems),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from controlplane.graph import Q, query
 from controlplane.mesh.checks_finding import Finding, warning, without_effect
+from controlplane.mesh.checks_peers import tls_findings
 from controlplane.mesh.imports import nearest_service
 from controlplane.mesh.rules import merged_rule, rule_keys, unsupported
 from controlplane.mesh.service import ServiceId, service, services_of_host
@@ -22,7 +23,12 @@ def destination_rule_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     rule: DestinationRule | None = q.get(destination_rules, key)
     if rule is None:
         return ()
-    findings = [*_host(q, rule), *_joined(q, rule), *map(without_effect, unsupported(rule))]
+    findings = [
+        *_host(q, rule),
+        *_joined(q, rule),
+        *tls_findings(q, rule),
+        *map(without_effect, unsupported(rule)),
+    ]
     return tuple(warning("DestinationRule", key, finding) for finding in findings)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Literal, TypeAlias
 
 from controlplane.graph import Q, contains, query
 from controlplane.mesh.endpoint import Endpoint, distinct
@@ -15,7 +16,9 @@ from controlplane.mesh.settings import mesh_tls
 from controlplane.model.identity import Identity
 from controlplane.model.keys import Key, Labels
 
-__all__ = ["Endpoint", "all_mutual", "endpoints", "server_identities", "subset_endpoints"]
+__all__ = ["Endpoint", "endpoints", "mutual_endpoints", "server_identities", "subset_endpoints"]
+
+Share: TypeAlias = Literal["all", "some", "none", ""]
 
 
 @query
@@ -57,7 +60,9 @@ def server_identities(q: Q, id: ServiceId, port_number: int) -> tuple[str, ...]:
 
 
 @query
-def all_mutual(q: Q, id: ServiceId, port_number: int) -> bool:
-    """Whether the port has endpoints and every one of them takes mutual TLS."""
-    found = q(endpoints, id, port_number)
-    return bool(found) and all(endpoint.mutual for endpoint in found)
+def mutual_endpoints(q: Q, id: ServiceId, port_number: int) -> Share:
+    """How many of a port's endpoints take mutual TLS; "" where it has none at all."""
+    found = {endpoint.mutual for endpoint in q(endpoints, id, port_number)}
+    if len(found) == 2:
+        return "some"
+    return "all" if True in found else "none" if found else ""

@@ -119,3 +119,8 @@ def _taken(q: Q, policies: tuple[Key, ...], selector: Labels) -> tuple[Labels, b
     modes = q(peer_modes, policies)
     default = modes.default != "DISABLE"
     return selector, default, tuple(port for port, mode in modes.ports if (mode != "DISABLE") != default)
+
+
+def workload_mode(q: Q, namespace: str, labels: Labels, port: int) -> str:
+    """What a workload takes on one of its ports: DISABLE, PERMISSIVE or STRICT."""
+    return q(peer_modes, peer_policies(q, namespace, labels)).at(port)

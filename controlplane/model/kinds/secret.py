@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from controlplane.graph import Table
 from controlplane.model.der import Block, CertificateFacts, Unreadable, blocks, certificate, public_half
-from controlplane.model.kinds.kind import Kind, by_namespace
+from controlplane.model.kinds.kind import Kind, by_namespace, namespace_of
 from controlplane.model.meta import Meta
 from controlplane.model.reader import Reader
 
@@ -44,7 +44,7 @@ class Secret:
     version: str = ""
 
 
-secrets = Table("secrets", indexes={"namespace": by_namespace})
+secrets = Table("secrets", indexes={"namespace": by_namespace}, namespace=namespace_of)
 
 
 class _Certificate(NamedTuple):
@@ -57,6 +57,7 @@ class _Values(NamedTuple):
 
     found: Mapping[str, bytes]
     places: Mapping[str, str]
+    redacted: bool
 
     def path(self, name: str) -> str:
         return f"{self.places.get(name, 'data')}[{name}]"
@@ -66,10 +67,10 @@ def _read(r: Reader, meta: Meta) -> Secret:
     r.skip("apiVersion", "kind", "immutable")
     values = _values(r)
     tls = r.text("type") == _TLS
-    if values is None:
-        return Secret(meta)
     names = next((pair for pair in _PAIRS if values.found.keys() & set(pair)), _PAIRS[0])
     ca = next((name for name in _AUTHORITIES if name in values.found), "")
+    if values.redacted:
+        return _stand_in(r, meta, [values.found.get(name, b"") for name in (*names, ca)])
     authorities = _pem(_certificates(r, values, ca)) if ca else b""
     if not (tls or values.found.keys() & set(names)):
         return Secret(meta, authorities=authorities)
@@ -85,10 +86,11 @@ def _read(r: Reader, meta: Meta) -> Secret:
     return Secret(meta, _pem(chain), key.pem, authorities, version)
 
 
-def _values(r: Reader) -> _Values | None:
-    """The values that may matter; None where they were redacted."""
+def _values(r: Reader) -> _Values:
+    """The values that may matter; what was redacted stays as it is."""
     found: dict[str, bytes] = {}
     places: dict[str, str] = {}
+    redacted = False
     wanted = {*_AUTHORITIES, *(name for pair in _PAIRS for name in pair)}
     for place in ("data", "stringData"):
         given: Any = r.value(place)
@@ -99,12 +101,18 @@ def _values(r: Reader) -> _Values | None:
             continue
         for name in sorted(wanted & given.keys()):
             value = given[name]
-            if isinstance(value, str) and value.startswith(REDACTED):
-                r.warn(f"{place}[{name}]", "is redacted: recordings hold no secrets")
-                return None
+            hidden = isinstance(value, str) and value.startswith(REDACTED)
+            redacted = redacted or hidden
             places[name] = place
-            found[name] = _bytes(r, f"{place}[{name}]", value, plain=place == "stringData")
-    return _Values(found, places)
+            found[name] = _bytes(r, f"{place}[{name}]", value, plain=hidden or place == "stringData")
+    return _Values(found, places, redacted)
+
+
+def _stand_in(r: Reader, meta: Meta, values: list[bytes]) -> Secret:
+    """In a replay the markers stand for what they replaced: it is there, and it changes when that did."""
+    r.warn("data", "is redacted: recordings hold no secrets", "no Envoy can serve with it")
+    chain, key, authorities = values
+    return Secret(meta, chain, key, authorities, (chain + b" " + key).decode("ascii", "replace"))
 
 
 def _bytes(r: Reader, path: str, value: object, *, plain: bool) -> bytes:
@@ -114,7 +122,7 @@ def _bytes(r: Reader, path: str, value: object, *, plain: bool) -> bytes:
         r.error(path, "is no text that a certificate or key can be in", "store it in PEM")
         return b""
     if plain:
-        return value.encode()
+        return value.encode(errors="replace")
     try:
         return b64decode("".join(value.split()), validate=True)
     except (binascii.Error, ValueError):

@@ -4,51 +4,17 @@ from __future__ import annotations
 
 import subprocess
 from base64 import b64encode
-from datetime import UTC, datetime, timedelta
-from functools import cache
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives import serialization as pem
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from controlplane.model.der import blocks, certificate
 from controlplane.model.kinds.kind import Parsed
 from controlplane.model.kinds.secret import SECRET
-
-NOW = datetime(2026, 5, 1, tzinfo=UTC)
-PKCS8, SEC1 = pem.PrivateFormat.PKCS8, pem.PrivateFormat.TraditionalOpenSSL
-
-
-@cache
-def pair(kind: str = "ec", serial: int = 0xABCDEF, end: datetime = NOW) -> tuple[bytes, Any]:
-    """A certificate (PEM) and its key."""
-    makers = {
-        "ec": lambda: ec.generate_private_key(ec.SECP256R1()),
-        "rsa": lambda: rsa.generate_private_key(65537, 2048),
-        "ed25519": ed25519.Ed25519PrivateKey.generate,
-    }
-    key: Any = makers[kind]()
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"shop {serial}")])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(serial)
-        .not_valid_before(end - timedelta(days=3650))
-        .not_valid_after(end)
-        .sign(key, None if kind == "ed25519" else hashes.SHA256())
-    )
-    return made.public_bytes(pem.Encoding.PEM), key
-
-
-def key_text(key: Any, form: pem.PrivateFormat = PKCS8, password: bytes | None = None) -> bytes:
-    hide = pem.BestAvailableEncryption(password) if password else pem.NoEncryption()
-    text: bytes = key.private_bytes(pem.Encoding.PEM, form, hide)
-    return text
+from controlplane.sources.redact import Redaction
+from tests.support.pairs import NOW, PKCS8, SEC1, key_text, pair
 
 
 def parse(type: str = "kubernetes.io/tls", *, plain: dict[str, str] | None = None, **data: bytes) -> Parsed:
@@ -201,13 +167,27 @@ def test_openssl_agrees_on_the_serial_number() -> None:
     assert certificate(blocks(text)[0].der).serial == shown.strip().partition("=")[2].lower()
 
 
-def test_a_recorded_secret_has_nothing_to_serve() -> None:
+def test_in_a_replay_markers_stand_for_what_they_replaced() -> None:
+    marked = {"tls.crt": "redacted:0123456789ab", "tls.key": "redacted:ba9876543210"}
     raw = {
         "apiVersion": "v1",
         "metadata": {"name": "shop", "namespace": "edge"},
         "type": "kubernetes.io/tls",
-        "data": {"tls.crt": "redacted:0123456789ab", "tls.key": "redacted:ba9876543210"},
+        "data": marked,
     }
     value, problems, _ = SECRET.parse(raw)
-    assert value is not None and not value.chain and not value.key
+    assert value is not None and value.chain and value.key and not value.authorities
     assert [one.level for one in problems] == ["warning"]
+    other, _, _ = SECRET.parse({**raw, "data": {**marked, "tls.key": "redacted:000000000000"}})
+    assert other.version != value.version
+    authorities, _, _ = SECRET.parse({**raw, "type": "Opaque", "data": {"ca.crt": "redacted:0123456789ab"}})
+    assert authorities.authorities and not authorities.key
+    # What became of an object in a recording is what the parser reads.
+    chain, key = pair()
+    whole = {
+        **raw,
+        "data": {"tls.crt": b64encode(chain).decode(), "tls.key": b64encode(key_text(key)).decode()},
+    }
+    recorded = Redaction(b"key").raw("Secret", whole)
+    replayed = SECRET.parse(recorded).value
+    assert replayed.chain.startswith(b"redacted:") and replayed.version.isprintable()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from base64 import b64encode
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 from model_objects import WHERE, build
 
 from controlplane.model.kinds import BY_NAME, KINDS, Kind, Parsed
+from tests.support.pairs import key_text, pair
 
+CHAIN, KEY = pair()[0], key_text(pair()[1])
 POLICY = """
 loadBalancer:
   consistentHash: {httpCookie: {name: c, ttl: 1s, attributes: [{name: a, value: b}]}, maglev: {tableSize: 7}}
@@ -169,6 +172,13 @@ status: {podIP: 10.0.0.1, podIPs: [{ip: 10.0.0.1}], conditions: [{type: Ready, s
     "Node": "status: {addresses: [{type: InternalIP, address: 10.0.0.1}]}",
     "Namespace": "{}",
     "ServiceAccount": "{}",
+    "Secret": json.dumps(
+        {
+            "type": "kubernetes.io/tls",
+            "data": {"tls.crt": b64encode(CHAIN).decode(), "tls.key": b64encode(KEY).decode()},
+            "stringData": {"ca.crt": CHAIN.decode(), "key": "x"},
+        }
+    ),
 }
 NASTY = (
     None,

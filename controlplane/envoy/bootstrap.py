@@ -166,6 +166,9 @@ def _xds_cluster(control_plane: ControlPlane) -> Json:
     endpoint, discovery_type = _endpoint(control_plane.address)
     options: Json = {
         "@type": _TYPE + _HTTP_OPTIONS,
+        # A stream that follows another gets a connection of its own: it may find another replica, and it
+        # is judged by the certificate and the roots of now.
+        "common_http_protocol_options": {"max_requests_per_connection": 1},
         "explicit_http_config": {
             # Without pings a control plane that vanished silently is never noticed.
             # Envoy adds up to 15 % to the interval by default: 5 % keeps noticing well below 45 s.

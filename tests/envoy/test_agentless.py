@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from controlplane.ca.keep import DirectoryKeeper
+from controlplane.ca.keys import key_pem, new_key
+from controlplane.ca.leaf import Names, leaf
+from controlplane.ca.signer import pem
+from controlplane.envoy.bootstrap_trust import Trust
 from controlplane.inject.iptables import PROXY_UID
-from controlplane.lab import netns
+from controlplane.lab import fabric, netns
 from controlplane.lab.fetch import fetch
 from controlplane.lab.plane import Plane, start_plane
 from controlplane.lab.pods import Lab, Pod, PodSpec, Sidecar
@@ -26,7 +32,35 @@ from tests.support.envoys import MARKS, laboratory
 pytestmark = MARKS
 
 PATIENCE = 20.0
+CERTIFICATES = f"{fabric.CONTROL_PLANE}:15013"
+"""Where the control plane asks for a certificate."""
 SPIFFE = "spiffe://cluster.local/ns/prod/sa/web"
+
+
+class Certifier:
+    """Gives pods a certificate of the mesh's authority in place of a token."""
+
+    def __init__(self, data: Path, lifetime: float) -> None:
+        self._data, self._lifetime = data, lifetime
+
+    def mount(self, directory: Path, account: Account) -> Trust:
+        roots = DirectoryKeeper(self._data).load()
+        assert roots is not None
+        key, now = new_key("ec"), time.time()
+        names = Names((f"spiffe://cluster.local/ns/{account.namespace}/sa/{account.service_account}",))
+        certificate = leaf(roots.signer, key.public_key(), names, now - 60, now + self._lifetime)
+        files = {"cert-chain.pem": pem(certificate), "key.pem": key_pem(key)}
+        project(directory / "certs", files, PROXY_UID)
+        project(directory / "roots", {"root.pem": pem(roots.signer.root)}, PROXY_UID)
+        return Trust(
+            str(directory),
+            root=str(directory / "roots" / "root.pem"),
+            certificate=str(directory / "certs" / "cert-chain.pem"),
+            key=str(directory / "certs" / "key.pem"),
+        )
+
+    def unmount(self, directory: Path) -> None:
+        pass
 
 
 class Mesh:
@@ -42,12 +76,13 @@ class Mesh:
     def kubelet(self, lifetime: float = 3600.0, renew_after: float = 3600.0) -> Kubelet:
         return self.lab.kubelet(self.plane.roots, minter(self.plane.data, lifetime), renew_after)
 
-    def start(self, name: str, kubelet: Kubelet) -> Pod:
+    def start(self, name: str, kubelet: Kubelet | Certifier) -> Pod:
         """A pod of prod/web with nothing but an Envoy in it."""
         self._number += 1
         spec = PodSpec(name, "prod", f"10.244.0.{9 + self._number}", {"app": "web"}, "web")
+        address = self.plane.secure if isinstance(kubelet, Kubelet) else CERTIFICATES
         stats = ("control_plane", "listener", "sds")
-        return self.lab.start(spec, Sidecar(self.plane.secure, "DELTA_GRPC", stats, kubelet))
+        return self.lab.start(spec, Sidecar(address, "DELTA_GRPC", stats, kubelet))
 
     def restart(self) -> None:
         """End the control plane and start it anew on what it keeps."""
@@ -74,7 +109,7 @@ class Mesh:
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     with laboratory(tmp_path_factory.mktemp("agentless")) as lab:
-        yield Mesh(lab)
+        yield Mesh(lab, "--mtls-grpc-addr", CERTIFICATES)
 
 
 def stat(pod: Pod, name: str) -> int:
@@ -201,6 +236,18 @@ def test_a_control_plane_of_another_root_is_not_spoken_to(mesh: Mesh, tmp_path: 
     # The right root is moved in: the next attempt is a good one.
     swap(pod, "roots", "root-cert.pem", mesh.plane.roots.read_bytes())
     assert wait_until(lambda: connected(pod) and pod.admin.live(), 40)
+    mesh.lab.delete(pod)
+
+
+def test_a_certificate_proves_as_much_and_is_read_again(mesh: Mesh) -> None:
+    pod = mesh.start("certified", Certifier(mesh.plane.data, lifetime=4.0))
+    assert wait_until(lambda: connected(pod) and pod.admin.live(), PATIENCE)
+    assert names(pod) == {SPIFFE}
+    Certifier(mesh.plane.data, lifetime=3600.0).mount(pod.directory, Account("prod", "web", "certified"))
+    # The stream ends with the certificate that it began with; the next one has a connection of its own.
+    assert wait_until(lambda: mesh.welcomes(pod) == 2, PATIENCE)
+    assert wait_until(lambda: connected(pod), PATIENCE)
+    assert stat(pod, "cluster.xds-grpc.ssl.handshake") == 2
     mesh.lab.delete(pod)
 
 

@@ -102,6 +102,12 @@ def test_a_vanished_control_plane_is_noticed() -> None:
     assert keepalive.interval_jitter.value == 5
 
 
+def test_every_stream_has_a_connection_of_its_own() -> None:
+    (packed,) = cluster(made(), "xds-grpc").typed_extension_protocol_options.values()
+    found = pb.http_protocol_options.HttpProtocolOptions.FromString(packed.value)
+    assert found.common_http_protocol_options.max_requests_per_connection.value == 1
+
+
 def test_its_own_listeners_and_admin() -> None:
     found = bootstrap(NODE, ControlPlane("unix:/x"), ports=Ports(admin=1, health=2, prometheus=3))
     assert found["admin"] == {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 1}}}

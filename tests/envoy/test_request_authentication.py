@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from controlplane.lab.fetch import Answer, Target, fetch
 from controlplane.lab.plane import Plane, start_plane
@@ -383,3 +386,81 @@ def test_routing_by_claims(scene: Scene, rsa: Issuer) -> None:
     # A header of such a name is only a header.
     forged = {"@request.auth.claims.group": "admin", "Host": "claims.example.com"}
     assert scene.status(forged) in (214, 400)
+
+
+def encoded(value: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+
+def forged(issuer: Issuer) -> dict[str, str]:
+    """Tokens that somebody without the issuer's key makes of what everybody knows."""
+    good = issuer.token()
+    head, payload, signature = good.split(".")
+    claims = {"iss": issuer.name, "sub": "root", "exp": 4_000_000_000}
+    mine = Issuer(issuer.name, issuer.algorithm)
+    public = issuer.key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    secret = hmac.new(public, f"{encoded({'alg': 'HS256', 'kid': '1'})}.{encoded(claims)}".encode(), "sha256")
+    mac = base64.urlsafe_b64encode(secret.digest()).rstrip(b"=").decode()
+    own = {"alg": issuer.algorithm, "kid": "1", "jwk": mine.public}
+    pointed = {"jku": "http://127.0.0.1/keys", "x5u": "http://127.0.0.1/keys", "kid": "1"}
+    return {
+        "none": f"{encoded({'alg': 'none'})}.{encoded(claims)}.",
+        "none with a signature": f"{encoded({'alg': 'none'})}.{encoded(claims)}.{signature}",
+        "None": f"{encoded({'alg': 'None', 'kid': '1'})}.{encoded(claims)}.",
+        "no signature": f"{head}.{payload}.",
+        "two parts": f"{head}.{payload}",
+        "another payload": f"{head}.{encoded(claims)}.{signature}",
+        "another head": f"{encoded({'alg': issuer.algorithm, 'kid': '2'})}.{payload}.{signature}",
+        "public key as a secret": f"{encoded({'alg': 'HS256', 'kid': '1'})}.{encoded(claims)}.{mac}",
+        "own key": mine.token(),
+        "own key brought along": jwt.encode(claims, mine.key, issuer.algorithm, headers=own),
+        "own key to be fetched": jwt.encode(claims, mine.key, issuer.algorithm, headers=pointed),
+        "not yet": issuer.token(nbf=4_000_000_000),
+        "expired": issuer.token(lifetime=-120),
+        "a list for an issuer": jwt.api_jws.encode(
+            json.dumps({**claims, "iss": [issuer.name]}).encode(), issuer.key, issuer.algorithm, {"kid": "1"}
+        ),
+        "another issuer": issuer.token(iss=issuer.name + "/"),
+        "no issuer": jwt.encode({"sub": "alice"}, issuer.key, issuer.algorithm, headers={"kid": "1"}),
+        "zeros for a signature": f"{head}.{payload}.{encoded('')}",
+        "long": f"{head}.{encoded({**claims, 'a': 'a' * 20_000})}.{signature}",
+        "nested": f"{head}.{base64.urlsafe_b64encode(b'[' * 5000).decode()}.{signature}",
+        "no json": f"{head}.{base64.urlsafe_b64encode(b'text').decode()}.{signature}",
+        "nonsense": "a.b.c",
+        "empty parts": "..",
+        "empty": "",
+    }
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
+def test_forged_tokens(scene: Scene, algorithm: str) -> None:
+    issuer = Issuer("https://idp.example", algorithm)
+    scene.write("policy", policy(rule(issuer)) + "---\n" + REQUIRE.format(where="foo", selector="app: web"))
+    assert scene.becomes(403)
+    assert scene.becomes(401, bearer("deadbeef"))
+    assert scene.status(bearer(issuer.token())) == 200
+    found = {name: scene.status(bearer(token)) for name, token in forged(issuer).items()}
+    # Not one is let in; an empty one is none at all.
+    assert found == {**dict.fromkeys(found, 401), "empty": 403}
+
+
+def test_a_good_token_in_the_wrong_place_is_none(scene: Scene, rsa: Issuer) -> None:
+    text = policy(rule(rsa, fromHeaders=[{"name": "x-token"}]))
+    scene.write("policy", text + "---\n" + REQUIRE.format(where="foo", selector="app: web"))
+    assert scene.becomes(403)
+    assert scene.becomes(200, {"x-token": rsa.token()})
+    assert scene.status(bearer(rsa.token())) == 403
+    assert scene.status(path=f"/?access_token={rsa.token()}") == 403
+    # What a proxy notes of a token cannot be said by a client.
+    said = {"x-jwt-payload": "e30", "sec-istio-auth-userinfo": "e30", "request.auth.principal": "a/b"}
+    assert scene.status(said) == 403
+
+
+def test_one_bad_token_spoils_a_good_one(scene: Scene, rsa: Issuer) -> None:
+    scene.write("policy", policy(rule(rsa)))
+    assert scene.becomes(401, bearer("deadbeef"))
+    assert scene.status(bearer(rsa.token()), f"/?access_token={rsa.token()}") == 200
+    assert scene.status(bearer(rsa.token()), "/?access_token=deadbeef") == 401
+    assert scene.status(bearer("deadbeef"), f"/?access_token={rsa.token()}") == 401

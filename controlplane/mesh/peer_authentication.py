@@ -86,7 +86,10 @@ def peer_modes(q: Q, policies: tuple[Key, ...]) -> PeerModes:
     default = DEFAULT_MODE
     ports: tuple[tuple[int, str], ...] = ()
     for key in reversed(policies):
-        policy: PeerAuthentication = q.get(peer_authentications, key)
+        policy: PeerAuthentication | None = q.get(peer_authentications, key)
+        if policy is None:
+            # Gone; who asks for it still will soon ask for others.
+            continue
         default = default if policy.mode == "UNSET" else policy.mode
         # Only a workload's own policy names ports.
         ports = policy.ports

@@ -9,6 +9,7 @@ import pytest
 
 from controlplane.envoy.clusters import cluster_maps
 from controlplane.envoy.endpoints import assignment_maps
+from controlplane.envoy.listeners import inbound_listeners
 from controlplane.mesh.checks import checks
 from controlplane.mesh.scope import ports, visible
 from tests.unit.mesh.world import World, pod, service, slice_of
@@ -36,6 +37,7 @@ def some_slice(pick: random.Random) -> tuple[tuple[str, str, str], str]:
 def some_pod(pick: random.Random) -> tuple[tuple[str, str, str], str]:
     name, namespace = f"p{pick.randrange(3)}", pick.choice(NAMESPACES)
     labels = f"app: {pick.choice('abc')}, version: v{pick.randrange(1, 3)}"
+    labels += pick.choice(("", ", security.istio.io/tlsMode: istio"))
     return ("Pod", name, namespace), pod(name, f"10.0.0.{pick.randrange(1, 4)}", labels, namespace=namespace)
 
 
@@ -109,25 +111,52 @@ spec: {{egress: [{{hosts: [{quoted}]}}]}}
 
 
 def some_mesh(pick: random.Random) -> tuple[tuple[str, str, str], str]:
-    text = f"kind: MeshConfig\ndefaultDestinationRuleExportTo: [{pick.choice(EXPORTS[:2])}]\n---\n"
+    text = f"kind: MeshConfig\ndefaultDestinationRuleExportTo: [{pick.choice(EXPORTS[:2])}]\n"
+    text += f"enableAutoMtls: {pick.choice(('true', 'false'))}\n---\n"
     return ("MeshConfig", "mesh", ""), text
 
 
-MAKERS = (some_service, some_slice, some_pod, some_entry, some_rule, some_route, some_sidecar, some_mesh)
+def some_peer_policy(pick: random.Random) -> tuple[tuple[str, str, str], str]:
+    name, namespace = pick.choice("mn"), pick.choice((*NAMESPACES, "istio-system"))
+    ports = pick.choice(("", f", portLevelMtls: {{80: {{mode: {pick.choice(MODES)}}}}}"))
+    selector = pick.choice(("", f", selector: {{matchLabels: {{app: a}}}}{ports}"))
+    text = f"""
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {{name: {name}, namespace: {namespace}}}
+spec: {{mtls: {{mode: {pick.choice(MODES)}}}{selector}}}
+---
+"""
+    return ("PeerAuthentication", name, namespace), text
+
+
+MODES = ("UNSET", "DISABLE", "PERMISSIVE", "STRICT")
+MAKERS = (
+    some_service,
+    some_slice,
+    some_pod,
+    some_entry,
+    some_rule,
+    some_route,
+    some_sidecar,
+    some_mesh,
+    some_peer_policy,
+)
 PROXIES = tuple(
     f"sidecar~10.0.0.{n}~p{n}.{namespace}~{namespace}.svc.cluster.local"
-    for n in (1, 2)
     for namespace in NAMESPACES
+    for n in (1, 2)
 )
 
 
 def everything(world: World) -> dict[Any, Any]:
     out: dict[Any, Any] = {"checks": world.map(checks)}
-    for proxy in PROXIES:
-        view = world.view(proxy)
+    for number, proxy in enumerate(PROXIES):
+        view = world.view(proxy, identity=("", "spiffe://cluster.local/ns/one/sa/a")[number % 2])
         out[proxy] = view
         out[proxy, "cds"] = world.resources(cluster_maps(view))
         out[proxy, "eds"] = world.resources(assignment_maps(view))
+        out[proxy, "inbound"] = world.map(inbound_listeners, view.inbound)
         out[proxy, "visible"] = world.map(visible, view.scope)
         out[proxy, "ports"] = {number: part.keys() for number, part in world.map(ports, view.scope).items()}
     return out

@@ -13,6 +13,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from controlplane.lab import traffic as lab_traffic
 from controlplane.lab.fetch import Answer, Target, fetch
 from controlplane.lab.plane import Plane, start_plane
 from controlplane.lab.pods import App, Lab, Pod, PodSpec, Sidecar
@@ -22,6 +23,7 @@ from tests.support.issuer import Issuer, KeyServer
 
 pytestmark = MARKS
 
+TRAFFIC = Path(lab_traffic.__file__)
 ECHO = Path(__file__).parents[1] / "support" / "echo.py"
 WEB, GATEWAY = "10.244.0.10", "10.244.0.11"
 
@@ -464,3 +466,36 @@ def test_one_bad_token_spoils_a_good_one(scene: Scene, rsa: Issuer) -> None:
     assert scene.status(bearer(rsa.token()), f"/?access_token={rsa.token()}") == 200
     assert scene.status(bearer(rsa.token()), "/?access_token=deadbeef") == 401
     assert scene.status(bearer("deadbeef"), f"/?access_token={rsa.token()}") == 401
+
+
+def test_new_keys_break_no_request(scene: Scene) -> None:
+    """Under 200 requests per second on kept-alive connections the provider adds a key, five times."""
+    issuer = Issuer("https://idp.example")
+    keys = [issuer.public]
+    with KeyServer() as server:
+        server.answers["/keys"] = (200, json.dumps({"keys": keys}))
+        scene.write("policy", policy(rule(issuer, jwksUri=server.uri("/keys"))))
+        assert scene.becomes(401, bearer("deadbeef"))
+        assert scene.becomes(200, bearer(issuer.token()))
+        order = {
+            "host": WEB,
+            "port": 8080,
+            "path": "/",
+            "authority": "web.example.com",
+            "headers": bearer(issuer.token()),
+            "requests": 800,
+            "workers": 4,
+            "pause": 0.02,
+            "timeout": 5,
+        }
+        visitor = scene.lab.run_in(scene.client, App(TRAFFIC, (json.dumps(order),)))
+        for kid in range(2, 7):
+            added = Issuer(issuer.name, kid=str(kid))
+            keys.append(added.public)
+            server.answers["/keys"] = (200, json.dumps({"keys": keys}))
+            assert scene.becomes(200, bearer(added.token()))
+        assert visitor.stdout is not None
+        answers = [json.loads(line) for line in visitor.stdout]
+        assert visitor.wait(10) == 0
+    assert len(answers) == 800
+    assert {(one["status"], one["error"]) for one in answers} == {(200, None)}

@@ -10,6 +10,7 @@ Redacted are
 - in any object, what stands under a name like `privateKey`, `password` or `token` (all of them: `_SECRET`);
 - the values that routes set on headers that carry credentials, and that they compare those with exactly;
 - texts that hold a private key in PEM form;
+- of a key set (`jwks`) everything but the public members of its usable keys, which are all that is read of it;
 - a Pod's environment, commands and arguments;
 - kubectl's annotation with the last applied version of the whole object.
 
@@ -25,6 +26,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
+from controlplane.model.jwks import read_key_set
 from controlplane.model.kinds.secret import REDACTED
 
 MARKER = REDACTED
@@ -47,6 +49,7 @@ _CREDENTIAL_HEADERS = frozenset(
         "xamzsecuritytoken",
     }
 )
+_KEY_SET = "jwks"
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _CONTAINERS = frozenset({"containers", "initContainers", "ephemeralContainers"})
 _OF_CONTAINERS = frozenset({"env", "command", "args"})
@@ -96,6 +99,8 @@ class Redaction:
 
     def _field(self, name: str, value: Any) -> Any:
         plain = str(name).lower().translate(_PUNCTUATION)
+        if plain == _KEY_SET and isinstance(value, str):
+            return read_key_set(value).text or self.hidden(value)
         if plain in _SECRET or name == _LAST_APPLIED:
             return self.hidden(value)
         if plain in _CREDENTIAL_HEADERS:

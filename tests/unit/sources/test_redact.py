@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from controlplane.model.jwks import NOBODYS_KEYS
 from controlplane.sources.redact import MARKER, Redaction
 
 KEY = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----\n"
@@ -65,6 +66,15 @@ def test_secrets_go(kind: str, raw: dict[str, Any]) -> None:
 )
 def test_the_rest_stays(kind: str, raw: dict[str, Any]) -> None:
     assert Redaction().raw(kind, raw) == raw
+
+
+def test_of_a_key_set_its_public_keys_stay() -> None:
+    (public,) = json.loads(NOBODYS_KEYS)["keys"]
+    raw = spec(jwtRules=[{"issuer": "i", "jwks": json.dumps({"keys": [{**public, "d": "hunter2"}]})}])
+    assert Redaction().raw("RequestAuthentication", raw)["spec"]["jwtRules"][0]["jwks"] == NOBODYS_KEYS
+    shared = spec(jwtRules=[{"issuer": "i", "jwks": '{"keys": [{"kty": "oct", "k": "hunter2"}]}'}])
+    found = Redaction().raw("RequestAuthentication", shared)["spec"]["jwtRules"][0]
+    assert found["jwks"].startswith(MARKER)
 
 
 def test_equal_secrets_have_equal_markers_in_one_recording_and_different_ones_in_two() -> None:

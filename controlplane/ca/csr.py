@@ -23,7 +23,7 @@ MOST_BYTES = 16 * 1024
 
 # What cryptography raises for requests whose parts are broken, doubled or unknown.
 _BROKEN = (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.DuplicateExtension)
-_ODD_NAMES = (x509.UnsupportedGeneralNameType,)
+_ODD = (x509.UnsupportedGeneralNameType, x509.InvalidVersion)
 _WEAK_HASHES = (hashes.MD5, hashes.SHA1)
 
 
@@ -44,7 +44,7 @@ def key_of(text: str, own: Collection[str]) -> PublicKey:
         key, genuine = request.public_key(), request.is_signature_valid
         extensions = request.extensions
         weak_hash = isinstance(request.signature_hash_algorithm, _WEAK_HASHES)
-    except (*_BROKEN, *_ODD_NAMES) as error:
+    except (*_BROKEN, *_ODD) as error:
         raise Unparsable("CSR_ERROR", f"the request cannot be read ({type(error).__name__})") from error
     if not genuine:
         raise Unparsable("CSR_ERROR", "the request is not signed by its own key")

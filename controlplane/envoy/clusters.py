@@ -19,7 +19,7 @@ from controlplane.envoy.cluster_protocol import apply_protocol, speaks_http2
 from controlplane.envoy.cluster_specs import Spec, cluster_specs
 from controlplane.envoy.cluster_tls import Security, apply_security, names_by_request
 from controlplane.envoy.endpoints import localities
-from controlplane.envoy.inbound_clusters import edge_clusters, inbound_clusters, static_clusters
+from controlplane.envoy.inbound_clusters import inbound_clusters, static_clusters
 from controlplane.envoy.key_clusters import key_clusters
 from controlplane.envoy.resource import Resource, resource
 from controlplane.envoy.types import CLUSTER
@@ -73,12 +73,11 @@ def cluster_maps(view: ProxyView) -> Maps:
     """The maps that hold a proxy's clusters between them: no name is in two of them."""
     common: Maps = ((common_clusters, (view.mutual,)),) if view.scope.sidecar is None else ()
     inbound: Maps = () if view.inbound is None else ((inbound_clusters, (view.inbound,)),)
-    static = static_clusters if view.gateway is None else edge_clusters
-    keys = _key_cluster_maps(view)
-    return (*common, (particular_clusters, (view.scope, view.mutual)), *inbound, *keys, (static, ()))
+    keys = key_cluster_maps(view)
+    return (*common, (particular_clusters, (view.scope, view.mutual)), *inbound, *keys, (static_clusters, ()))
 
 
-def _key_cluster_maps(view: ProxyView) -> Maps:
+def key_cluster_maps(view: ProxyView) -> Maps:
     """For workloads that check tokens at all."""
     guarded = view.inbound or view.gateway
     if guarded is None or not guarded.security.requests:

@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 
 from controlplane.envoy import pb
-from controlplane.envoy.clusters import cluster_maps
-from controlplane.envoy.endpoints import assignment_maps
+from controlplane.envoy.feeds import feeds
 from controlplane.envoy.resource import Resource
+from controlplane.envoy.types import CLUSTER, ENDPOINT
 from controlplane.graph import Failure, Graph
 from controlplane.mesh.proxies import proxy_view
 from controlplane.mesh.scope import ProxyView, Scope
@@ -100,7 +100,7 @@ class World:
     def clusters(self, scope: Scope | ProxyView) -> dict[str, Any]:
         """Name -> Cluster message: outbound ones of a scope, or all of a view."""
         view = scope if isinstance(scope, ProxyView) else ProxyView(scope, None)
-        found = self.resources(cluster_maps(view))
+        found = self.resources(feeds(view)[CLUSTER])
         return {name: pb.cluster.Cluster.FromString(r.body) for name, r in found.items()}
 
     def outbound(self, namespace: str = "default") -> dict[str, Any]:
@@ -111,7 +111,7 @@ class World:
     def assignments(self, namespace: str | Scope = "default") -> dict[str, Any]:
         """Name -> ClusterLoadAssignment message of a scope."""
         scope = namespace if isinstance(namespace, Scope) else Scope(namespace)
-        found = self.resources(assignment_maps(ProxyView(scope, None)))
+        found = self.resources(feeds(ProxyView(scope, None))[ENDPOINT])
         return {n: pb.endpoint.ClusterLoadAssignment.FromString(r.body) for n, r in found.items()}
 
     def addresses(self, cluster: str, namespace: str = "default") -> list[str]:

@@ -141,6 +141,7 @@ def test_a_control_plane_that_comes_back_gives_new_leaves_of_the_same_root(tmp_p
         undisturbed(pair, calls, drained)
         assert len(mesh.leaves()) == 2
         assert pair.roots(pair.client) == pair.roots(pair.server) == roots
+        print(f"a restart in {calls.seconds:.1f} s: {len(calls.answers)} requests, {calls.rate:.0f}/s")
 
 
 def test_the_root_changes_under_traffic_and_all_stay_connected(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ Redacted are
 - in any object, what stands under a name like `privateKey`, `password` or `token` (all of them: `_SECRET`);
 - the values that routes set on headers that carry credentials, and that they compare those with exactly;
 - texts that hold a private key in PEM form;
-- of a key set (`jwks`) everything but the public members of its usable keys, which are all that is read of it;
+- of a key set (`jwks`) everything but the public members of its usable keys, which are all that is read;
 - a Pod's environment, commands and arguments;
 - kubectl's annotation with the last applied version of the whole object.
 

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from controlplane.graph import Table
-from controlplane.model.checks import check_subnets, is_dns_label
+from controlplane.model.checks import check_subnets
 from controlplane.model.describe import shorten
 from controlplane.model.keys import Labels
 from controlplane.model.kinds.authorization_when import (
     KEYS,
+    check_account,
+    check_part,
     check_port,
     check_wildcard,
     condition_check,
@@ -35,7 +37,6 @@ DRY_RUN = "istio.io/dry-run"
 ACTIONS = ("ALLOW", "DENY", "AUDIT", "CUSTOM")
 MOST = 512
 _MOST_ACCOUNTS = 16
-_LONGEST_ACCOUNT = 320
 Both: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
 """The values of a field and of its negation."""
 Check: TypeAlias = Callable[[Reader, str, str], None]
@@ -210,9 +211,9 @@ def _read_source(r: Reader) -> Source:
     if source == Source():
         r.error("", "says nothing", "name principals, namespaces or the like, or leave from out")
     _each(r, "principals", principals, _check_principal)
-    _each(r, "namespaces", namespaces, check_wildcard)
-    _each(r, "trustDomains", domains, check_wildcard)
-    _each(r, "serviceAccounts", accounts, _check_account)
+    _each(r, "namespaces", namespaces, check_part)
+    _each(r, "trustDomains", domains, check_part)
+    _each(r, "serviceAccounts", accounts, check_account)
     for name, pair in (("ipBlocks", blocks), ("remoteIpBlocks", remote)):
         check_subnets(r, name, pair[0])
         check_subnets(r, _negated(name), pair[1])
@@ -233,15 +234,7 @@ def _each(r: Reader, name: str, values: Both, check: Check) -> None:
 def _check_principal(r: Reader, name: str, text: str) -> None:
     if text.startswith("spiffe://"):
         r.warn(name, f"{shorten(text)} matches nobody: principals have no spiffe://", "remove spiffe://")
-    check_wildcard(r, name, text)
-
-
-def _check_account(r: Reader, name: str, text: str) -> None:
-    namespace, slash, account = text.rpartition("/")
-    if len(text) > _LONGEST_ACCOUNT:
-        r.error(name, f"is longer than {_LONGEST_ACCOUNT} characters", "shorten it")
-    elif "*" in text or not account or "/" in namespace or (slash and not is_dns_label(namespace)):
-        r.error(name, f"{shorten(text)} is no service account", 'write "namespace/name"')
+    check_part(r, name, text)
 
 
 def _read_operation(r: Reader) -> Operation:

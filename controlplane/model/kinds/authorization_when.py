@@ -9,10 +9,13 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from controlplane.model.checks import is_dns_label
 from controlplane.model.describe import shorten
 from controlplane.model.hosts import is_address, is_prefix
 from controlplane.model.reader import Reader
 
+LONGEST_PART = 320
+_NO_PART = f"is no plain text of up to {LONGEST_PART} characters"
 _EXPERIMENTAL = "experimental."
 _INDEXED = re.compile(r"([^\[\]]+)((?:\[[^\[\]]+\])+)")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+|:[a-z]+")
@@ -52,6 +55,22 @@ def check_wildcard(r: Reader, name: str, text: str) -> None:
         r.warn(name, f"{shorten(text)} has a * that is compared as a character", remedy)
 
 
+def check_part(r: Reader, name: str, text: str) -> None:
+    """A peer's identity or a part of it; the longest is as long as a pattern may be for Envoy."""
+    if len(text) > LONGEST_PART or not text.isascii() or not text.isprintable():
+        r.error(name, _NO_PART, "write it as certificates have it")
+    check_wildcard(r, name, text)
+
+
+def check_account(r: Reader, name: str, text: str) -> None:
+    """A service account, "namespace/name" or a name in the policy's own namespace; there are no wildcards."""
+    namespace, slash, account = text.rpartition("/")
+    if len(text) > LONGEST_PART or not text.isascii() or not text.isprintable():
+        r.error(name, _NO_PART, "write it as certificates have it")
+    elif "*" in text or not account or "/" in namespace or (slash and not is_dns_label(namespace)):
+        r.error(name, f"{shorten(text)} is no service account", 'write "namespace/name"')
+
+
 def check_port(r: Reader, name: str, text: str) -> None:
     """A port number, written as a string."""
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535):
@@ -66,10 +85,10 @@ def _check_block(r: Reader, name: str, text: str) -> None:
 _PLAIN: dict[str, Callable[[Reader, str, str], None]] = {
     "source.ip": _check_block,
     "remote.ip": _check_block,
-    "source.namespace": check_wildcard,
-    "source.principal": check_wildcard,
-    "source.serviceAccount": check_wildcard,
-    "source.trustDomain": check_wildcard,
+    "source.namespace": check_part,
+    "source.principal": check_part,
+    "source.serviceAccount": check_account,
+    "source.trustDomain": check_part,
     "request.auth.principal": check_wildcard,
     "request.auth.audiences": check_wildcard,
     "request.auth.presenter": check_wildcard,

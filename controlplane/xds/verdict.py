@@ -140,9 +140,10 @@ def _reject(sub: Subscription, index: int, error: str) -> tuple[str, ...]:
 
 def _unheard(sub: Subscription, rejected: list[Push], suspects: _Suspects) -> set[str]:
     """What a client on demand was told beside what it rejected, and did not hear: answers and removals."""
-    missing = {one.name for push in rejected for one in push.plan.upserts if one.missing}
+    # That there is no such thing, and the last good bytes of what it had rejected before.
+    instead = {name for push in rejected for name in push.plan.stood_in}
     new = {name for name, (good, _) in suspects.items() if good is None or not good.body}
-    waiting = set(filter(sub.interest.covers, missing | new))
+    waiting = set(filter(sub.interest.covers, instead | new))
     sub.fresh = sub.fresh.union(waiting)
     gone = {change.name for push in rejected for change in push.news if change.new is None}
     return waiting.union(filter(sub.interest.covers, gone))

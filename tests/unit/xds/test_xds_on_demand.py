@@ -131,6 +131,24 @@ def test_what_was_told_beside_a_rejected_one_is_told_again(world: World, peer: P
     assert (answer.bodies, answer.removed) == ({"80/b": "", "80/nobody": ""}, ("80/a",))
 
 
+def test_last_good_bytes_that_were_told_beside_a_rejected_one_are_told_again(
+    world: World, peer: Peer
+) -> None:
+    peer.ask("vhds", "80/a")
+    peer.ack(peer.one())
+    world.put("vhds", "80/a", "bad")
+    change = peer.one()
+    # The client has let go of what it had, and asks for it anew, and for another one.
+    world.put("vhds", "80/b", "bad")
+    peer.ask("vhds", "80/a", "80/b")
+    peer.nack(change, "bad regex")
+    both = peer.one()
+    assert both.bodies == {"80/a": "1", "80/b": "bad"}
+    peer.nack(both, "bad regex")
+    again = peer.one()
+    assert again.names == ["80/a", "80/b"] and again.bodies["80/a"] == "1"
+
+
 def test_what_goes_while_it_is_asked_for_is_taken_away_and_then_answered(world: World, peer: Peer) -> None:
     """The client asked before it had what was on its way; one response cannot hold both."""
     peer.ask("vhds", "80/a")

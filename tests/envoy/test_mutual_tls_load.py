@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -93,6 +94,23 @@ def shaken(scene: Scene) -> int:
     """How many connections of mutual TLS there have been from foo to bar."""
     found = scene.clients["foo"].admin.stats("upstream_cx_total")
     return found[f"cluster.outbound|{HTTP}||httpbin.bar.svc.cluster.local;.upstream_cx_total"]
+
+
+def test_moving_to_another_trust_domain_under_load(scene: Scene) -> None:
+    """The old one is an alias: certificates for it are believed, on both sides, as long as there are any."""
+    answers: list[str] = []
+
+    def known() -> bool:
+        dump = json.dumps(scene.clients["foo"].admin.config_dump())
+        return "spiffe://new.example.org/ns/bar/sa/httpbin" in dump
+
+    with load(scene, answers, new_connections=True):
+        mesh = "kind: MeshConfig\ntrustDomain: new.example.org\ntrustDomainAliases: [cluster.local]\n"
+        scene.write("meshconfig", mesh)
+        assert wait_until(known, PATIENCE)
+        done = len(answers)
+        assert wait_until(lambda: len(answers) > done + 50, PATIENCE)
+    assert set(answers) == {f"200 {MUTUAL}"}, {a: answers.count(a) for a in set(answers)}
 
 
 def test_changing_a_mutual_cluster_under_load(scene: Scene) -> None:

@@ -71,10 +71,11 @@ STRICT = policy("istio-system", "STRICT")
 class Scene:
     """The pods, and a folder that says what they are."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, identified: bool = True) -> None:
+        """`identified`: who asks on the socket is who he says he is; it is not identity that is tested."""
         self.lab = lab
-        # Who asks on the socket is who he says he is: what is tested here is not identity.
-        self.plane: Plane = start_plane(lab.site, ("--trust-loopback-identities", "true"))
+        said = ("--trust-loopback-identities", "true") if identified else ()
+        self.plane: Plane = start_plane(lab.site, said)
         self.write("mesh", OBJECTS)
         self.plane.wait_ready()
         self.servers: dict[str, Pod] = {}

@@ -25,7 +25,7 @@ from tests.support.servers import Issuer, Pair
 pytestmark = MARKS
 
 NUMERIC = Path(__file__).parents[1] / "support" / "numeric.py"
-GATEWAY, SHOP, NUMBERS = "10.244.0.10", "10.244.0.11", "10.244.0.12"
+GATEWAY, SHOP, NUMBERS, SAFE = "10.244.0.10", "10.244.0.11", "10.244.0.12", "10.244.0.14"
 
 MESH = f"""
 apiVersion: v1
@@ -45,6 +45,17 @@ spec: {{serviceAccountName: ingress, containers: [{{name: proxy}}]}}
 status: {{podIP: {GATEWAY}, phase: Running, conditions: [{{type: Ready, status: "True"}}]}}
 """
 
+MESHED = f"""---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: safe
+  namespace: prod
+  labels: {{app: safe, security.istio.io/tlsMode: istio}}
+spec: {{serviceAccountName: safe, containers: [{{name: app}}]}}
+status: {{podIP: {SAFE}, phase: Running, conditions: [{{type: Ready, status: "True"}}]}}
+"""
+
 
 def backend(name: str, address: str) -> str:
     return f"""---
@@ -60,7 +71,10 @@ kind: EndpointSlice
 metadata: {{name: {name}-a, namespace: prod, labels: {{kubernetes.io/service-name: {name}}}}}
 addressType: IPv4
 ports: [{{name: http, port: 8080}}]
-endpoints: [{{addresses: [{address}], conditions: {{ready: true}}}}]
+endpoints:
+- addresses: [{address}]
+  conditions: {{ready: true}}
+  targetRef: {{kind: Pod, name: {name}, namespace: prod}}
 """
 
 
@@ -89,7 +103,8 @@ class Scene:
         self.lab = lab
         # Who asks on the socket is who he says he is: what is tested here is not identity.
         self.plane: Plane = start_plane(lab.site, ("--trust-loopback-identities", "true"))
-        self.write("mesh", MESH + backend("shop", SHOP) + backend("numbers", NUMBERS))
+        backends = backend("shop", SHOP) + backend("numbers", NUMBERS) + backend("safe", SAFE)
+        self.write("mesh", MESH + backends + MESHED)
         self.plane.wait_ready()
         sidecar = Sidecar(self.plane.address, stats=("listener", "cluster_manager"))
         labels = {"istio": "ingressgateway"}
@@ -99,6 +114,10 @@ class Scene:
             app = App(NUMERIC, (name, "8080"), port=8080)
             lab.start(PodSpec(name, "prod", address, app=app), None)
         self.client: Pod = lab.start(PodSpec("client", "outside", "10.244.0.13"), None)
+        safe = PodSpec(
+            "safe", "prod", SAFE, {"app": "safe"}, "safe", app=App(NUMERIC, ("safe", "8080"), port=8080)
+        )
+        lab.start(safe, sidecar)
         lab.wait_ready()
 
     def write(self, name: str, text: str) -> None:
@@ -125,11 +144,17 @@ class Scene:
     def secure(self, host: str, issuer: Issuer, path: str = "/", pair: Pair | None = None) -> Secure | None:
         """One request over TLS that asks for a host and checks its certificate; None where it is refused."""
         context = ssl.create_default_context(cadata=issuer.certificate.decode())
+        if pair is not None:
+            own = self.lab.directory / "client.pem"
+            own.write_bytes(pair.chain + pair.key)
+            context.load_cert_chain(own)
         try:
             raw = connect(Target(self.client.netns, GATEWAY, 8443), 5)
             with raw, context.wrap_socket(raw, server_hostname=host) as wrapped:
                 return _ask(wrapped, host, path)
-        except (ConnectionError, ssl.SSLEOFError):
+        except ssl.SSLCertVerificationError:
+            raise
+        except (ConnectionError, ssl.SSLError):
             return None
 
     def becomes(self, status: int | None, path: str, host: str = "anything.example.com") -> bool:
@@ -387,3 +412,43 @@ spec:
     scene.write("policies", tokens)
     assert scene.becomes(200, "/")
     assert scene.status("/elsewhere") == 404
+
+
+def test_a_gateway_speaks_mutual_tls_into_the_mesh(scene: Scene) -> None:
+    strict = """---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: prod}
+spec: {mtls: {mode: STRICT}}
+"""
+    scene.write(
+        "safe", INCREMENT.replace("host: numbers", "host: safe").replace("exact: /", "prefix: /") + strict
+    )
+    assert scene.becomes(200, "/seen")
+    # From outside the application cannot be had otherwise.
+    assert wait_until(lambda: _refused(scene, SAFE), 10)
+    answer = scene.get("/seen")
+    assert answer is not None
+    assert "URI=spiffe://cluster.local/ns/edge/sa/ingress" in answer.json()["x-forwarded-client-cert"]
+
+
+def _refused(scene: Scene, address: str) -> bool:
+    try:
+        fetch(Target(scene.client.netns, address, 8080), "/")
+    except (ConnectionError, http.client.HTTPException):
+        return True
+    return False
+
+
+def test_a_gateway_may_ask_clients_for_certificates(scene: Scene) -> None:
+    clients = Issuer("clients")
+    shop, jason = ISSUER.issue("shop.example.com"), clients.issue("jason")
+    scene.write("secrets", shop.secret("shop-tls", authorities=clients.certificate))
+    text = secure_gateway("shop.example.com", "shop-tls").replace("SIMPLE", "MUTUAL")
+    scene.write("https", text)
+    assert wait_until(lambda: scene.secure("shop.example.com", ISSUER, pair=jason) is not None, 10)
+    answer = scene.secure("shop.example.com", ISSUER, "/seen", pair=jason)
+    assert answer is not None
+    assert 'Subject="CN=jason"' in json.loads(answer.body)["x-forwarded-client-cert"]
+    for stranger in (None, ISSUER.issue("jason")):
+        assert scene.secure("shop.example.com", ISSUER, pair=stranger) is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from controlplane.envoy.feeds import feeds
@@ -167,6 +169,38 @@ def test_virtual_services_with_source_labels_mean_the_gateways_own() -> None:
         gateway("web", one(http(ALL))) + virtual_service("v", "[a.com]", rules, gateways="[edge/web]")
     )
     assert world.answers("http.80")["a.com"] == ["/own -> 200", "/edge -> 200", "/* -> 404"]
+
+
+# -- what Istio ships as samples ------------------------------------------------------------------------
+
+SAMPLES = Path(__file__).parents[4] / "shared" / "data" / "istio-samples"
+
+
+@pytest.mark.skipif(not SAMPLES.is_dir(), reason="Istio's samples are not beside this repository")
+@pytest.mark.parametrize(
+    ("file", "route", "expected"),
+    [
+        ("httpbin/httpbin-gateway", "http.80", ["/* -> httpbin:8000"]),
+        ("helloworld/helloworld-gateway", "http.80", ["/hello -> helloworld:5000", "/* -> 404"]),
+        (
+            "bookinfo/networking/bookinfo-gateway",
+            "http.8080",
+            [
+                *(
+                    f"{path} -> productpage:9080"
+                    for path in ("/productpage", "/static*", "/login", "/logout")
+                ),
+                "/api/v1/products* -> productpage:9080",
+                "/* -> 404",
+            ],
+        ),
+    ],
+)
+def test_istios_samples(file: str, route: str, expected: list[str]) -> None:
+    text = (SAMPLES / f"{file}.yaml").read_text()
+    world = Edge(text.replace("istio: ingressgateway", "istio: gw"))
+    assert world.answers(route) == {"*": expected}
+    assert world.listeners().keys() == {f"0.0.0.0_{route.removeprefix('http.')}"}
 
 
 # -- what a change touches ------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ def channel_options(options: XdsOptions) -> tuple[tuple[str, int], ...]:
         ("grpc.max_send_message_length", -1),
         ("grpc.max_receive_message_length", options.max_receive),
         ("grpc.max_concurrent_streams", options.max_streams),
+        # A token may have 8 KiB.  Where headers are longer than this, gRPC refuses some and not others.
+        ("grpc.max_metadata_size", 16 * 2**10),
         # Envoy's keepalive is more frequent than gRPC thinks proper: by default that ends the connection.
         ("grpc.http2.max_ping_strikes", 0),
         ("grpc.http2.min_ping_interval_without_data_ms", _ms(options.min_ping_interval)),

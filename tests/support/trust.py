@@ -21,7 +21,7 @@ from controlplane.ca.leaf import Names, leaf
 from controlplane.ca.signer import Signer, pem, self_signed
 from controlplane.ca.token_store import TokenStore
 from controlplane.ca.tokens import Account, Wish
-from controlplane.envoy.types import CLUSTER
+from controlplane.envoy.types import CLUSTER, SECRET
 from controlplane.lab.client import Proof
 from controlplane.model.caller import Door
 from controlplane.xds.stream import Stream
@@ -109,13 +109,20 @@ def run(directory: Path, test: Callable[[Trusting], Coroutine[Any, Any, None]], 
 
 
 async def told(
-    trust: Trusting, door: Door, proof: Proof | None, *, headers: Iterable[tuple[str, str]] = (), **node: Any
+    trust: Trusting,
+    door: Door,
+    proof: Proof | None,
+    *,
+    headers: Iterable[tuple[str, str]] = (),
+    secrets: bool = False,
+    **node: Any,
 ) -> tuple[grpc.StatusCode, str]:
     """How a stream that is opened like this ends."""
-    async with raw(trust.address(door), DELTA, proof=proof, headers=tuple(headers)) as call:
+    address, shown = trust.address(door), tuple(headers)
+    async with raw(address, DELTA, proof=proof, headers=shown, secrets=secrets) as call:
         # It may have ended already; how is what reading tells.
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            await call.write(request(DELTA, **node))
+            await call.write(request(DELTA, SECRET if secrets else CLUSTER, **node))
         return await status(call)
 
 

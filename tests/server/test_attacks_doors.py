@@ -33,6 +33,8 @@ class Attack(NamedTuple):
     id: str = ID
     metadata: dict[str, str] = {}
     headers: tuple[tuple[str, str], ...] = ()
+    secrets: bool = False
+    """Of the service that is for secrets alone."""
 
 
 def token(**wish: Any) -> Callable[[Trusting], Proof]:
@@ -129,6 +131,26 @@ ATTACKS = [
     ),
     Attack("another account", token(), DENIED, "service_account", metadata={"SERVICE_ACCOUNT": "admin"}),
     Attack("another pod", token(pod="web-2"), DENIED, "pod"),
+    Attack(
+        "a namespace that leads out of itself",
+        token(),
+        DENIED,
+        "namespace",
+        metadata={"NAMESPACE": "../default"},
+    ),
+    Attack("an account of that name elsewhere", token(namespace="other"), DENIED, "namespace"),
+    Attack("secrets without a credential", bare, UNKNOWN, "missing", secrets=True),
+    Attack("secrets with a revoked token", revoked, UNKNOWN, "revoked", secrets=True),
+    Attack("secrets of another namespace's proxy", token(), DENIED, "namespace", id=OTHERS, secrets=True),
+    Attack(
+        "secrets of another account's proxy",
+        named(SPIFFE),
+        DENIED,
+        "service_account",
+        Door.CERTIFICATE,
+        metadata={"SERVICE_ACCOUNT": "admin"},
+        secrets=True,
+    ),
     Attack("no node id", token(), grpc.StatusCode.INVALID_ARGUMENT, "invalid_argument", id="web"),
     Attack("a certificate instead of a token", named(SPIFFE), UNKNOWN, "missing"),
     Attack("plaintext to TLS", lambda trust: None, UNREACHED, ""),
@@ -179,7 +201,13 @@ def test_every_attack_is_refused_and_logged_without_the_credential(
             before = trust.refusals(one.cause)
             proof = one.show(trust)
             code, reason = await told(
-                trust, one.door, proof, headers=one.headers, id=one.id, metadata=one.metadata
+                trust,
+                one.door,
+                proof,
+                headers=one.headers,
+                secrets=one.secrets,
+                id=one.id,
+                metadata=one.metadata,
             )
             text = " ".join([reason, *(repr(vars(record)) for record in caplog.records)])
             secrets = [proof.token] if proof is not None and proof.token else []
@@ -201,4 +229,4 @@ def test_every_attack_is_refused_and_logged_without_the_credential(
 
 
 def test_names_of_attacks_are_distinct() -> None:
-    assert len({one.name for one in ATTACKS}) == len(ATTACKS) >= 36
+    assert len({one.name for one in ATTACKS}) == len(ATTACKS) >= 42

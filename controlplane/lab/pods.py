@@ -169,6 +169,8 @@ class Lab:
         if sidecar is not None:
             if spec.kind == "sidecar":
                 self._intercept(space)
+            else:
+                netns.inside(space, _open_low_ports)
             processes["envoy"] = self._start_envoy(spec, sidecar, space)
         if spec.app is not None:
             log = directory / "app.log"
@@ -277,6 +279,11 @@ class Lab:
         )
         if result.returncode != 0:
             raise EnvironmentUnfit(f"the kernel refuses the redirect rules: {result.stderr.strip()}")
+
+
+def _open_low_ports() -> None:
+    """Let programs that are not root listen on port 80, as container runtimes do."""
+    Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("0", encoding="ascii")
 
 
 def _write(directory: Path, files: Mapping[str, Json]) -> None:

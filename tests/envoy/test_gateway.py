@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
-from controlplane.lab.fetch import Answer, Target, connect, fetch
+from controlplane.lab.fetch import Answer, Target, answers, connect, fetch
 from controlplane.lab.plane import Plane, start_plane
 from controlplane.lab.pods import App, Lab, Pod, PodSpec, Sidecar
 from controlplane.lab.waiting import wait_until
@@ -254,6 +254,12 @@ spec:
   http: [{route: [{destination: {host: shop}}]}]
 """
 )
+
+
+def test_without_a_service_a_port_is_what_it_says(scene: Scene) -> None:
+    target = Target(scene.client.netns, GATEWAY, 90)
+    scene.write("low", INCREMENT.replace("number: 80,", "number: 90,"))
+    assert wait_until(lambda: answers(target, "/"), 10)
 
 
 def test_hosts_are_told_apart_and_nobodys_is_404(scene: Scene) -> None:

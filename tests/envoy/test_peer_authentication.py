@@ -28,6 +28,7 @@ from tests.support.peers import (
     SELECTED,
     STRICT,
     TCP,
+    TLS,
     UNNAMED,
     Scene,
     expected,
@@ -128,6 +129,14 @@ def test_an_applications_own_tls_passes_through_a_permissive_port(scene: Scene) 
     for port in (TCP, FOUND_OUT, UNNAMED):
         # Its proxy answers in place of the application, and asks for a certificate.
         assert not scene.send("legacy", "bar", hello, port).startswith(b"echo")
+
+
+def test_an_applications_own_tls_goes_through_mutual_tls(scene: Scene) -> None:
+    scene.write("policy", STRICT)
+    assert wait_until(lambda: scene.call("legacy", "bar") == REFUSED, PATIENCE)
+    hello, before = client_hello(), scene.handshakes("bar")
+    assert scene.send("foo", "bar", hello, TLS) == b"echo " + hello
+    assert scene.handshakes("bar") == before + 1
 
 
 def client_hello() -> bytes:

@@ -11,7 +11,7 @@ from controlplane.lab.pods import App, Lab, Pod, PodSpec, Sidecar
 from controlplane.lab.waiting import wait_until
 
 HTTPBIN = Path(__file__).parent / "httpbin.py"
-HTTP, TCP, FOUND_OUT, UNNAMED = 8000, 9000, 7000, 5000
+HTTP, TCP, TLS, FOUND_OUT, UNNAMED = 8000, 9000, 9443, 7000, 5000
 NAMESPACES = ("foo", "bar", "legacy")
 VIPS = {"foo": "10.96.0.1", "bar": "10.96.0.2", "legacy": "10.96.0.3"}
 SERVERS = {"foo": "10.244.0.11", "bar": "10.244.0.12", "legacy": "10.244.0.13"}
@@ -36,6 +36,7 @@ spec:
   ports:
   - {{name: http, port: {HTTP}}}
   - {{name: tcp, port: {TCP}}}
+  - {{name: tls, port: {TLS}}}
   - {{name: found-out, port: {FOUND_OUT}}}
 ---
 apiVersion: v1
@@ -81,7 +82,7 @@ class Scene:
         self.servers: dict[str, Pod] = {}
         self.clients: dict[str, Pod] = {}
         sidecar = Sidecar(self.plane.address, stats=("listener", "cluster.outbound", "http.inbound", "ssl"))
-        app = App(HTTPBIN, tuple(map(str, (HTTP, TCP, FOUND_OUT, UNNAMED))), port=HTTP)
+        app = App(HTTPBIN, tuple(map(str, (HTTP, TCP, TLS, FOUND_OUT, UNNAMED))), port=HTTP)
         for namespace in NAMESPACES:
             own = None if namespace == "legacy" else sidecar
             server = PodSpec(

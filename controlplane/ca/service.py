@@ -96,8 +96,16 @@ class CertificateService:
             extra={"identity": identity.spiffe, "peer": call.peer(), "serial": signed.serial},
         )
         self.on_issued(identity, signed.not_after)
-        chain = (*signed.certificates, self._authority.root)
+        chain = (*signed.certificates, self._roots())
         return ca_pb2.IstioCertificateResponse(cert_chain=[one.decode() for one in chain])
+
+    def _roots(self) -> bytes:
+        """What the caller should trust: during a rotation both roots, the signer's first.
+
+        An istio-proxy takes that element as a whole for its ROOTCA.
+        """
+        own = self._authority.root
+        return own + b"".join(one for one in self._authority.bundle.roots if one != own)
 
     async def _identity(self, door: Door, call: CallContext) -> Identity:
         try:

@@ -192,7 +192,7 @@ def test_a_rotation_is_followed_by_what_is_signed(tmp_path: Path) -> None:
         both = pem(old.root) + pem(new.root)
         code, chain = await create(trust, Door.TOKEN, Proof(both, trust.token()[0]))
         assert code is Code.OK
-        assert chain[-1].encode() == pem(new.root)
+        assert chain[-1].encode() == pem(new.root) + pem(old.root)
         # Whoever knows only the old root is not led to believe it.
         code, _ = await create(trust, Door.TOKEN, Proof(pem(old.root), trust.token()[0]))
         assert code is Code.UNAVAILABLE

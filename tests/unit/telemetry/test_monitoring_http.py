@@ -222,3 +222,46 @@ def test_a_stop_does_not_wait_for_a_slow_reader() -> None:
         writer.close()
 
     asyncio.run(scenario())
+
+
+def acting() -> tuple[Monitoring, list[Mapping[str, str]]]:
+    """A path that does something; and what it was told to do."""
+    done: list[Mapping[str, str]] = []
+
+    def act(query: Mapping[str, str]) -> str:
+        done.append(query)
+        return "done"
+
+    return Monitoring(base(), [Route("/debug/x", "x", lambda query: "read", act)], remote_debug=True), done
+
+
+def test_a_post_acts_and_reading_does_not() -> None:
+    monitoring, done = acting()
+    assert get(monitoring, "/debug/x?do=it")[2] == '"read"\n'
+    assert get(monitoring, "/debug/x?do=it", "HEAD")[0] == 200
+    assert done == []
+    assert get(monitoring, "/debug/x?do=it", "POST")[::2] == (200, '"done"\n')
+    assert done == [{"do": "it"}]
+    assert get(monitoring, "/debug/x", "PUT")[0] == 405
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Host": "evil.example"},
+        {"X-Forwarded-For": "10.0.0.9"},
+    ],
+)
+def test_only_a_command_on_this_machine_acts(header: dict[str, str]) -> None:
+    monitoring, done = acting()
+    found: list[int] = []
+
+    async def client(session: aiohttp.ClientSession, url: str) -> None:
+        async with session.post(f"{url}/debug/x", headers=header) as answer:
+            found.append(answer.status)
+
+    # Even where everybody may read.
+    serve(monitoring, client)
+    assert (found, done) == ([403], [])

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from cryptography import x509
 
 from controlplane.base.clock import Clock
-from controlplane.ca.keys import KeyType, PublicKey, key_pem, new_key, weakness
+from controlplane.ca.keys import KeyType, PrivateKey, PublicKey, key_pem, new_key, weakness
 from controlplane.ca.leaf import Names, leaf
 from controlplane.ca.refused import Refused
 from controlplane.ca.signer import BACKDATED, Signer, fingerprint, pem
@@ -125,6 +125,15 @@ class Authority:
             listener(change)
         return change
 
+    @property
+    def slow(self) -> bool:
+        """Whether keys take long to make: a tenth of a second for RSA, a hundredth of a millisecond else."""
+        return self._key_type == "rsa"
+
+    def new_key(self) -> PrivateKey:
+        """A key for a leaf.  This may be asked from any thread, and leaves the others in peace."""
+        return new_key(self._key_type)
+
     def issue(
         self,
         uris: Sequence[str],
@@ -132,14 +141,15 @@ class Authority:
         dns: Sequence[str] = (),
         ips: Sequence[str] = (),
         lifetime: float = 0.0,
-        key_type: KeyType | None = None,
+        key: PrivateKey | None = None,
     ) -> Certified:
-        """A new key and its certificate for these names.  `lifetime` in seconds, 0 for the default.
+        """A key and its certificate for these names.  `lifetime` in seconds, 0 for the default; `key` is one
+        of `new_key` that was made before, where there is one.
 
         Raises `Refused`: the lifetime is above the maximum, a name cannot be written, the signer is at
         its end.
         """
-        key = new_key(key_type or self._key_type)
+        key = key or self.new_key()
         names = Names(tuple(uris), tuple(dns), tuple(ips))
         signed = self.sign(key.public_key(), names, lifetime)
         return Certified(

@@ -8,7 +8,8 @@ the control plane everybody is given a new one.
 
 Issuing is work for the processor: a thousand proxies that connect at once would stop the loop for a good
 part of a second.  So it is done in slices, each of which is one commit, with turns of the loop between; what
-only replaces something good yields to everything else.
+only replaces something good yields to everything else.  Keys that take long to make (RSA) are made in
+other threads, and signed here.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any, NamedTuple, Protocol
 
 from controlplane.base.clock import Clock
 from controlplane.ca.authority import Change
+from controlplane.ca.keys import PrivateKey
 from controlplane.ca.refused import Refused
 from controlplane.envoy.secrets import ROOT_CA, certificates, roots
 from controlplane.graph import Table
@@ -41,6 +43,8 @@ _EARLIEST, _LATEST = 1 / 2, 2 / 3
 _SHORTEST = 1.0
 """Seconds: nothing is renewed more often than this."""
 
+_THREADS = 2
+"""For making keys."""
 _SPARE = 1_000
 """Turns of holders that have gone, kept for as long as that is less work than to look for them."""
 
@@ -51,7 +55,12 @@ class Issuer(Protocol):
     @property
     def bundle(self) -> TrustBundle: ...
 
-    def issue(self, uris: Sequence[str]) -> Certified: ...
+    @property
+    def slow(self) -> bool: ...
+
+    def new_key(self) -> PrivateKey: ...
+
+    def issue(self, uris: Sequence[str], *, key: PrivateKey | None = None) -> Certified: ...
 
     def on_change(self, callback: Callable[[Change], None]) -> None: ...
 
@@ -112,6 +121,7 @@ class Certificates:
         # Gone, and until when (monotonic) they are waited for; in the order of going.
         self._away: dict[Holder, float] = {}
         self._work = asyncio.Event()
+        self._keys: list[PrivateKey] = []
         # Whether the roots were written.
         self._told = False
         authority.on_change(self._changed)
@@ -171,6 +181,9 @@ class Certificates:
             self._work.clear()
             self._forget_the_lost()
             self._note_the_due()
+            queue = self._first or self._again
+            if queue and self._authority.slow:
+                await self._make_keys(len(queue))
             if self._first:
                 self._issue(self._first)
                 await asyncio.sleep(0)
@@ -180,18 +193,25 @@ class Certificates:
             else:
                 await self._until(self._next())
 
+    async def _make_keys(self, wanted: int) -> None:
+        """Have some keys that take long to make: no more than there are processors to make them."""
+        count = min(wanted, _THREADS) - len(self._keys)
+        new_key = self._authority.new_key
+        self._keys += await asyncio.gather(*(asyncio.to_thread(new_key) for _ in range(count)))
+
     def _issue(self, queue: dict[Holder, None]) -> float:
         """Certify for one slice of time and commit; gives the seconds that it took."""
         started = now = self._clock.monotonic()
         rows = []
         refused: tuple[int, str] = (0, "")
         waits = []
-        while queue and now - started < self._pace.slice:
+        while queue and now - started < self._pace.slice and (self._keys or not self._authority.slow):
             holder = next(iter(queue))
             del queue[holder]
             held = self._held[holder]
+            key = self._keys.pop() if self._keys else None
             try:
-                certified = self._authority.issue((holder.identity.spiffe,))
+                certified = self._authority.issue((holder.identity.spiffe,), key=key)
             except Refused as error:
                 refused = (refused[0] + 1, str(error))
                 self._plan(holder, held, self._clock.wall() + _RETRY)

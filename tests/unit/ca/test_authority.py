@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from controlplane.base.clock import FakeClock
 from controlplane.ca.authority import Authority, Change, Lifetimes
+from controlplane.ca.keys import new_key
 from controlplane.ca.leaf import Names
 from controlplane.ca.refused import Refused
 from controlplane.ca.signer import Signer, pem, self_signed
@@ -88,7 +89,7 @@ def test_the_key_belongs_to_the_certificate() -> None:
 
 
 def test_rsa_on_request_and_by_default_where_that_is_set(tmp_path: Path) -> None:
-    found = x509.load_pem_x509_certificate(authority().issue((WEB,), key_type="rsa").chain)
+    found = x509.load_pem_x509_certificate(authority().issue((WEB,), key=new_key("rsa")).chain)
     public = found.public_key()
     assert isinstance(public, rsa.RSAPublicKey)
     assert public.key_size == 2048

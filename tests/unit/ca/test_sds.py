@@ -37,9 +37,16 @@ class FakeAuthority:
         self.bundle = TrustBundle((b"root 1",))
         self.issued: list[tuple[str, ...]] = []
         self.refuses = False
+        self.slow = False
+        self.made = 0
         self.listeners: list[Callable[[Change], None]] = []
 
-    def issue(self, uris: Sequence[str]) -> Certified:
+    def new_key(self) -> Any:
+        self.made += 1
+        return self.made
+
+    def issue(self, uris: Sequence[str], *, key: Any = None) -> Certified:
+        assert bool(key) == self.slow
         self.clock._now += self.takes
         if self.refuses:
             raise Refused("CA_NOT_READY", "the authority's own certificate is at its end")
@@ -230,6 +237,25 @@ def test_a_thousand_at_once_are_certified_in_slices_that_are_committed_one_by_on
             assert len(world.supply) == len(world.rows) == 1000
             assert max(world.commits[1:]) == 5
             assert turns >= 200
+
+    run(test)
+
+
+def test_keys_that_take_long_are_made_in_other_threads() -> None:
+    async def test() -> None:
+        async with running() as world:
+            world.authority.slow = True
+            for number in range(5):
+                world.supply.take(holder(number))
+            while len(world.rows) < 5:
+                await asyncio.sleep(0.001)
+            assert world.authority.made == 5
+            assert max(world.commits) <= 2
+            world.supply.reissue_all()
+            while len(world.authority.issued) < 10:
+                await world.clock.advance(1)
+                await asyncio.sleep(0.001)
+            assert world.authority.made == 10
 
     run(test)
 

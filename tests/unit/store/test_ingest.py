@@ -224,9 +224,8 @@ def test_the_gate_opens_for_an_empty_mesh_too() -> None:
     [
         ("apps/v1", "Deployment", None, None),
         ("v1", "ConfigMap", None, None),
-        ("v1", "Secret", None, None),
         ("rbac.authorization.k8s.io/v1", "ClusterRole", None, None),
-        ("security.istio.io/v1", "RequestAuthentication", "not supported yet", "remove it"),
+        ("telemetry.istio.io/v1", "Telemetry", "not supported yet", "remove it"),
         ("gateway.networking.k8s.io/v1", "HTTPRoute", "not supported yet", "remove it"),
         ("networking.k8s.io/v1", "Ingress", "not supported yet", "remove it"),
         ("networking.istio.io/v1", "VirtualServise", "no kind VirtualServise", "did you mean VirtualService"),

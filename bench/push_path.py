@@ -27,8 +27,11 @@ from controlplane.envoy import pb
 from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from controlplane.lab.churn.mesh import Mesh
 from controlplane.lab.client import references
+from controlplane.model.caller import Door
+from controlplane.xds.server import _Asked
 from controlplane.xds.variant import Variant
 
+_ASKED = _Asked(Door.PLAINTEXT, Variant.DELTA, "")
 _FOLLOWS = {CLUSTER: ENDPOINT, LISTENER: ROUTE}
 _WARM_UP = 3
 _PAUSE, _TURN = 0.05, 0.001
@@ -46,6 +49,12 @@ class FakeCall:
 
     def peer(self) -> str:
         return "memory"
+
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
+
+    def auth_context(self) -> dict[str, list[bytes]]:
+        return {}
 
     async def write(self, data: bytes) -> None:
         done = self._loop.create_future()
@@ -120,7 +129,7 @@ async def _connect(plane: Plant, size: Mesh, proxies: int) -> list[asyncio.Task[
     for number, call in enumerate(calls):
         call.put(_request(CLUSTER, node=size.node(number)))
         call.put(_request(LISTENER))
-    tasks = [asyncio.create_task(plane.app.xds._handle(Variant.DELTA, call)) for call in calls]
+    tasks = [asyncio.create_task(plane.app.xds._handle(_ASKED, call)) for call in calls]
     # Nothing tells that nothing more will come.
     while len(plane.app.xds.streams) < proxies:  # noqa: ASYNC110
         await asyncio.sleep(_PAUSE)

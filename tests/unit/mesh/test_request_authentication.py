@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import pytest
@@ -217,3 +218,42 @@ def test_only_the_control_plane_asks_where_keys_are() -> None:
     world.graph.commit([(key_fetching, MODE, "envoy")])
     assert world.rules(Key("default", "p")).providers[0].remote is None
     assert len(world.map(wanted_key_sets)) == 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_edited_equals_fresh(seed: int) -> None:
+    """After any edits of policies and fetched keys: rules, wanted URIs and Problems as from nothing."""
+    chance = random.Random(seed)
+    world = Requests(SERVICE)
+    texts: dict[str, str] = {}
+    keys: tuple[str, str] | None = None
+    mode = "istiod"
+    for _ in range(30):
+        name = chance.choice("pqr")
+        namespace = chance.choice(("default", "istio-system"))
+        what = chance.randrange(5)
+        if what == 0 and texts.pop(f"{namespace}/{name}", None):
+            world.delete("RequestAuthentication", name, namespace)
+        elif what == 1:
+            keys = (chance.choice(("", KEYS)), chance.choice(("", "answers 500")))
+            world.fetched(*keys)
+        elif what == 2:
+            mode = chance.choice(("istiod", "hybrid", "envoy"))
+            world.graph.commit([(key_fetching, MODE, mode)])
+        else:
+            rules = chance.choices((rule("b"), rule("a"), FETCHED), k=chance.randint(1, 3))
+            created = f"2024-01-0{chance.randint(1, 3)}T00:00:00Z"
+            selector = chance.choice(("", "app: web"))
+            text = policy(name, *rules, namespace=namespace, selector=selector, created=created)
+            texts[f"{namespace}/{name}"] = text
+            world.apply(text)
+        fresh = Requests(SERVICE + "".join(texts.values()))
+        fresh.graph.commit([(key_fetching, MODE, mode)])
+        if keys is not None:
+            fresh.fetched(*keys)
+        for labels in ({}, {"app": "web"}):
+            assert world.inforce(**labels) == fresh.inforce(**labels)
+            found = tuple(Key(*one.split("/")) for one in fresh.inforce(**labels))
+            assert world.rules(*found) == fresh.rules(*found)
+        assert world.map(wanted_key_sets) == fresh.map(wanted_key_sets)
+        assert world.problems() == fresh.problems()

@@ -148,7 +148,9 @@ def build(settings: Settings) -> App:
         clock=clock,
         access=serving_requests(entrance.access, trust.authority, metrics),
     )
-    supply_certificates(trust, core.views, xds, clock)
+    supply = supply_certificates(trust, core.views, xds, clock)
+    metrics.certificates.set_function(supply.__len__)
+    supply.on_issued = metrics.certificate_wait.of().observe
     wanted = WantedKeySets(core.graph.lease(wanted_key_sets), key_sets)
     findings = Findings(core.graph.lease(checks), core.ingest)
     mesh = debug.Mesh(core.graph, core.ingest, core.views, findings, debug.shelf_leases(core.graph))

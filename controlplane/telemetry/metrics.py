@@ -200,6 +200,11 @@ class Metrics:
             )
             for what in ("root_cert", "cert_chain")
         }
+        self.certificates = self._gauge("mini_istiod_certificates", "Proxies that have a certificate.")
+        self.certificate_wait = self._spread(
+            "mini_istiod_certificate_wait_seconds",
+            "Seconds from a proxy's first stream until its first certificate is issued.",
+        )
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(name, text, labels, registry=self.registry)

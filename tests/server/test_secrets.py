@@ -48,6 +48,9 @@ def test_an_identity_is_given_a_certificate_that_openssl_agrees_with(
             assert f"URI:{SPIFFE}" in shown(asker.chain, "-ext", "subjectAltName")
             assert public_of(asker.key) == shown(asker.chain, "-pubkey")
             assert asker.removed == []
+            metrics = (await asyncio.to_thread(fetch, monitor(trust), "/metrics")).body.decode()
+            assert "\nmini_istiod_certificates 1.0\n" in metrics
+            assert "\nmini_istiod_certificate_wait_seconds_count 1.0\n" in metrics
 
     run(tmp_path, test)
 
@@ -95,6 +98,16 @@ def test_a_renewal_sends_one_secret_and_nothing_else(tmp_path: Path, protocol: s
             assert judged(asker.roots, asker.chain) == ""
 
     run(tmp_path, test)
+
+
+def test_keys_of_rsa(tmp_path: Path) -> None:
+    async def test(trust: Trusting) -> None:
+        async with asking(secure(trust), DELTA, proof=trust.proof()) as asker:
+            await served(asker, *NAMES)
+            assert "Public Key Algorithm: rsaEncryption" in shown(asker.chain, "-text")
+            assert public_of(asker.key) == shown(asker.chain, "-pubkey")
+
+    run(tmp_path, test, "--workload-key-type", "rsa")
 
 
 def test_nobody_is_given_nothing(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Mutual TLS of clusters: with whom it is spoken, and to whom the other side must prove to belong.
+"""Mutual TLS of clusters: with whom it is spoken, and who the other side must prove to be.
 
     without a word in a DestinationRule    per endpoint, for those that take it (Istio's auto mTLS)
     ISTIO_MUTUAL                           with every endpoint

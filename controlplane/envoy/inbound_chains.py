@@ -8,10 +8,9 @@
     CLOSED       nothing                   nothing                       nothing
 
 Sidecars tell mutual TLS from an application's own by ALPN; under PERMISSIVE the latter is passed on as it
-comes, and under STRICT clients with a certificate need not know of ALPN.  Envoy looks
-for a chain by port first, then by transport, then by ALPN, and never comes back from a port or a transport
-that some chain names: what matches no chain of its port is refused, as long as the listener has no
-`default_filter_chain`.
+comes, and under STRICT clients with a certificate need not know of ALPN.  Envoy looks for a chain by port
+first, then by transport, then by ALPN, and never comes back from a port or a transport that some chain names:
+what matches no chain of its port is refused, as long as the listener has no `default_filter_chain`.
 """
 
 from __future__ import annotations

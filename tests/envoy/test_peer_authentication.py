@@ -81,6 +81,10 @@ POLICIES = {
         policy("bar", "STRICT") + policy("bar", "UNSET", SELECTED, "httpbin"),
         expected(foo=BOTH, bar=ONLY_MUTUAL, legacy=NOT_IN_MESH),
     ),
+    "a workload is disabled in a strict namespace": (
+        policy("foo", "STRICT") + policy("foo", "DISABLE", SELECTED, "httpbin"),
+        expected(foo=NOT_IN_MESH, bar=BOTH, legacy=NOT_IN_MESH),
+    ),
     "a policy for other workloads": (
         policy("bar", "STRICT", ", selector: {matchLabels: {app: other}}", "other"),
         DEFAULT,

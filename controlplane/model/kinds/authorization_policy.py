@@ -208,7 +208,7 @@ def _read_source(r: Reader) -> Source:
         *(blocks := _both(r, "ipBlocks")),
         *(remote := _both(r, "remoteIpBlocks")),
     )
-    if source == Source():
+    if source == Source() and not r.report.failed:
         r.error("", "says nothing", "name principals, namespaces or the like, or leave from out")
     _each(r, "principals", principals, _check_principal)
     _each(r, "namespaces", namespaces, check_part)
@@ -244,7 +244,7 @@ def _read_operation(r: Reader) -> Operation:
         *(methods := _both(r, "methods")),
         *(paths := _both(r, "paths")),
     )
-    if operation == Operation():
+    if operation == Operation() and not r.report.failed:
         r.error("", "says nothing", "name methods, paths or the like, or leave to out")
     _each(r, "hosts", hosts, check_wildcard)
     _each(r, "ports", ports, check_port)

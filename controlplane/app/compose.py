@@ -139,7 +139,7 @@ def build(settings: Settings) -> App:
     observer = together(watchers)
     core.watch(observer)
 
-    entrance = build_entrance(settings, trust, core.graph, clock)
+    entrance = build_entrance(settings, trust, core.graph, clock, metrics)
     xds = XdsServer(
         core.views,
         settings.grpc_addr,

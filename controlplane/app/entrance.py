@@ -13,6 +13,7 @@ from controlplane.ca.token_review import ApiServer, TokenReviews
 from controlplane.ca.token_store import TokenStore
 from controlplane.graph import Graph
 from controlplane.mesh.settings import MESH
+from controlplane.model.caller import Door
 from controlplane.model.certificate import Certified, TrustBundle
 from controlplane.model.kinds import mesh_configs
 from controlplane.model.kinds.mesh_config import MeshConfig
@@ -41,7 +42,9 @@ class Entrance:
             await self.api.close()
 
 
-def build_entrance(settings: Settings, trust: Trust, graph: Graph, clock: Clock) -> Entrance:
+def build_entrance(
+    settings: Settings, trust: Trust, graph: Graph, clock: Clock, metrics: Metrics
+) -> Entrance:
     """Make the doors' part; EnvironmentUnfit when the tokens' folder cannot be used."""
     api = ApiServer(settings.token_review) if settings.token_review else None
     rules = Rules(
@@ -64,7 +67,11 @@ def build_entrance(settings: Settings, trust: Trust, graph: Graph, clock: Clock)
         return trust.serving.current, trust.authority.bundle
 
     identities = Identities(rules, trust_domains, clock)
-    access = Access(identities, settings.secure_grpc_addr, settings.mtls_grpc_addr, serving)
+
+    def begun(door: Door) -> None:
+        metrics.handshakes.inc(door.value)
+
+    access = Access(identities, settings.secure_grpc_addr, settings.mtls_grpc_addr, serving, begun=begun)
     return Entrance(access, identities, api)
 
 

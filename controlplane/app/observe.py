@@ -93,7 +93,12 @@ class Observer(Watcher):
         self._metrics.connected(proxy.metadata.istio_version, 1)
         _log.info(
             "a proxy connected",
-            extra={"proxy": connection.id, "peer": connection.peer, "variant": connection.variant.name},
+            extra={
+                "proxy": connection.id,
+                "peer": connection.peer,
+                "variant": connection.variant.name,
+                "identity": "" if proxy.identity is None else proxy.identity.spiffe,
+            },
         )
 
     def woken(self, connection: Connection, revision: int, at: float) -> None:

@@ -96,6 +96,9 @@ class Identities:
         now = self._clock.wall()
         if caller.expires is not None and caller.expires <= now:
             return "credential expired"
+        if caller.identity.trust_domain != self.trust_domain():
+            # What it holds is of the old one; when it comes back it is given what is of the new.
+            return "the mesh's trust domain has changed"
         return self._read(now).reason(caller.token, _path(caller.identity), caller.issued)
 
     # -- certificates ---------------------------------------------------------------------------

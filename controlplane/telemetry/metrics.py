@@ -163,6 +163,9 @@ class Metrics:
             "Streams that were not let in, or not let stay, by reason.",
             "reason",
         )
+        self.handshakes = self._count(
+            "mini_istiod_tls_handshakes_total", "TLS handshakes begun, those that fail among them.", "door"
+        )
         self.expired_nonce = self._count(
             "pilot_xds_expired_nonce", "Requests with a nonce that is past.", "type"
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import grpc
@@ -38,6 +39,10 @@ def _nothing(door: Door) -> Sequence[grpc.GenericRpcHandler]:
     return ()
 
 
+def _unheard(door: Door) -> None:
+    del door
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """Who may come in, and by which doors besides the plaintext ones; those need `serving`."""
@@ -47,6 +52,8 @@ class Access:
     certificate: tuple[Address, ...] = ()
     serving: Serving | None = None
     services: Services = _nothing
+    begun: Callable[[Door], None] = _unheard
+    """Called when a TLS handshake begins, from gRPC's own threads."""
 
 
 class Doors:
@@ -109,7 +116,8 @@ class Doors:
         serving = self._access.serving
         if serving is None:
             raise EnvironmentUnfit(f"the {door} door has no certificate to show")
-        return tls_credentials(serving, demand_client=door is Door.CERTIFICATE)
+        begun = partial(self._access.begun, door)
+        return tls_credentials(serving, begun, demand_client=door is Door.CERTIFICATE)
 
 
 def _at(door: Door, options: XdsOptions) -> XdsOptions:
@@ -121,9 +129,9 @@ def _at(door: Door, options: XdsOptions) -> XdsOptions:
     return replace(options, max_connection_age=age)
 
 
-def tls_credentials(serving: Serving, *, demand_client: bool) -> Any:
+def tls_credentials(serving: Serving, begun: Callable[[], None], *, demand_client: bool) -> Any:
     """Server credentials that follow `serving`; with `demand_client` there is no handshake without a
-    client certificate of one of its roots."""
+    client certificate of one of its roots.  `begun` is called before each."""
 
     def configuration() -> Any:
         certified, bundle = serving()
@@ -135,6 +143,7 @@ def tls_credentials(serving: Serving, *, demand_client: bool) -> Any:
 
     def fetch() -> Any | None:
         nonlocal last
+        begun()
         now = serving()
         if now == last:
             return None

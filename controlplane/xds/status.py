@@ -108,10 +108,16 @@ def connections(streams: Iterable[Served], epoch: float) -> dict[str, Any]:
             "connectionId": one.connection.id,
             "connectedAt": _time(one.connection.connected_at + epoch),
             "address": one.connection.peer,
+            "identity": _identity(one),
         }
         for one in streams
     ]
     return {"totalClients": len(clients), "clients": clients}
+
+
+def _identity(one: Served) -> str:
+    identity = one.connection.proxy.identity
+    return "" if identity is None else identity.spiffe
 
 
 def adsz(streams: Iterable[Served], epoch: float) -> dict[str, Any]:

@@ -196,6 +196,7 @@ def test_every_attack_is_refused_and_logged_without_the_credential(
 
     async def test(trust: Trusting) -> None:
         wrong = []
+        handshakes = trust.served.app.metrics.handshakes
         for one in ATTACKS:
             caplog.clear()
             before = trust.refusals(one.cause)
@@ -222,6 +223,9 @@ def test_every_attack_is_refused_and_logged_without_the_credential(
                 wrong.append(f"{one.name}: the credential is told")
         assert wrong == []
         assert trust.served.app.xds.streams == ()
+        # What does not get as far as gRPC is counted as a handshake.
+        for door in (Door.TOKEN, Door.CERTIFICATE):
+            assert handshakes.get(door.value) >= sum(one.door is door for one in ATTACKS)
         # A server that turns everybody away would pass all of this.
         await let_in(trust, Door.TOKEN, trust.proof())
 

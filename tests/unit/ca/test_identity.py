@@ -160,6 +160,16 @@ def test_who_is_in_stays_while_the_list_cannot_be_read(world: World, tmp_path: P
     assert world.identities.objection(caller) == ""
 
 
+def test_who_is_of_the_old_trust_domain_comes_again_as_one_of_the_new(world: World) -> None:
+    shown = world.shown(WEB.spiffe)
+    caller = world.identify(shown)
+    world.domains = ("new.example", "mesh.example")
+    assert "trust domain" in world.identities.objection(caller)
+    again = world.identify(shown)
+    assert again.identity == WEB._replace(trust_domain="new.example")
+    assert world.identities.objection(again) == ""
+
+
 def test_nobody_has_nothing_that_ends(world: World) -> None:
     assert world.identities.objection(Caller(None, None, True, "")) == ""
 

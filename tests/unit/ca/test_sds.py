@@ -29,11 +29,12 @@ def holder(number: int = 1) -> Holder:
 
 
 class FakeAuthority:
-    """Issues at once, for a day, and counts; each takes `takes` seconds of the clock."""
+    """Issues at once, for `life` seconds; each takes `takes` seconds of the clock."""
 
     def __init__(self, clock: FakeClock, takes: float = 0.0) -> None:
         self.clock = clock
         self.takes = takes
+        self.life = DAY
         self.bundle = TrustBundle((b"root 1",))
         self.issued: list[tuple[str, ...]] = []
         self.refuses = False
@@ -53,7 +54,7 @@ class FakeAuthority:
         self.issued.append(tuple(uris))
         number = len(self.issued)
         now = self.clock.wall()
-        return Certified(b"chain %d" % number, b"key %d" % number, f"{number:x}", now - 120, now + DAY)
+        return Certified(b"chain %d" % number, b"key %d" % number, f"{number:x}", now - 120, now + self.life)
 
     def on_change(self, callback: Callable[[Change], None]) -> None:
         self.listeners.append(callback)

@@ -99,11 +99,14 @@ def _anchors(text: str) -> set[str]:
     return {heading.replace(" ", "-") for heading in plain}
 
 
-def test_pictures_are_those_of_their_script() -> None:
-    script = runpy.run_path(str(ROOT / "docs/images/draw.py"))
-    for name, theme in script["THEMES"].items():
-        shown = (ROOT / f"docs/images/data-flow-{name}.svg").read_text(encoding="utf-8")
-        assert shown == script["picture"](theme), "run python docs/images/draw.py"
+@pytest.mark.parametrize(
+    ("script", "picture"), [("draw.py", "data-flow"), ("draw_mutual_tls.py", "mutual-tls")]
+)
+def test_pictures_are_those_of_their_script(script: str, picture: str) -> None:
+    drawn = runpy.run_path(str(ROOT / "docs/images" / script))
+    for name, theme in drawn["THEMES"].items():
+        shown = (ROOT / f"docs/images/{picture}-{name}.svg").read_text(encoding="utf-8")
+        assert shown == drawn["picture"](theme), f"run python docs/images/{script}"
 
 
 def main() -> None:

@@ -5,6 +5,7 @@
     bare       a process that only writes given bytes to given streams: what gRPC alone costs
     spine, fanout, memory, storm
                 the cases; each returns plain data
+    signing     certificates per second of one core, and what of it is cryptography
     graph       the incremental engine by itself, with queries that do nothing
     fleet_cost, fleet_share
                 what synthetic proxies cost, by themselves and beside the server

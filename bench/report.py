@@ -30,6 +30,7 @@ def tables(results: dict[str, Any], quick: bool = False) -> Iterator[str]:
         "fanout": _fanout,
         "memory": _memory,
         "storm": _storm,
+        "signing": _signing,
         "certificates": _certificates,
     }
     for name, write in writers.items():
@@ -232,6 +233,13 @@ def _storm(found: dict[str, Any]) -> Iterator[str]:
         for name, one in found["storms"].items()
     )
     yield _title(f"{found['proxies']} proxies connect at once", table(head, rows))
+
+
+def _signing(found: dict[str, Any]) -> Iterator[str]:
+    head = _head("what, per second of CPU, p50 us, p99, make key us, check request, sign, the rest, crypto %")
+    names = ("per_second", "p50", "p99", "key", "check", "signature", "rest")
+    rows = ((what, *(one[name] for name in names), 100 * one["share"]) for what, one in found.items())
+    yield _title("Certificates issued on one core", table(head, rows))
 
 
 def _certificates(found: dict[str, Any]) -> Iterator[str]:

@@ -31,3 +31,11 @@ def test_a_proxy_that_wants_no_certificate_has_no_wait_for_one() -> None:
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (plain, certified)]
     assert cells[0] == ["plaintext", "", "", "", "", "1.5", "3", "2", "2"]
     assert cells[1] == ["certificates", "1.5", "2", "2.5", "3", "1.5", "3", "4", "4"]
+
+
+def test_what_is_no_cryptography_is_the_rest() -> None:
+    one = {"rounds": 1, "per_second": 10_000.0, "p50": 90.0, "p99": 120.0, "check": None}
+    one |= {"key": 10.0, "signature": 20.0, "rest": 70.0, "share": 0.3}
+    found = list(report.tables({**RESULTS, "cases": {"signing": {"EC key and certificate": one}}}))[-1]
+    cells = [cell.strip() for cell in found.splitlines()[-1].split("|")[1:-1]]
+    assert cells == ["EC key and certificate", "10000", "90", "120", "10", "", "20", "70", "30"]

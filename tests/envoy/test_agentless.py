@@ -5,6 +5,7 @@ The control plane is reached as in a cluster: at an address, by TLS on 15012.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import time
@@ -14,16 +15,18 @@ from typing import Any
 
 import pytest
 
+from controlplane.app.commands import main
 from controlplane.ca.keep import DirectoryKeeper
 from controlplane.ca.keys import key_pem, new_key
 from controlplane.ca.leaf import Names, leaf
 from controlplane.ca.signer import pem
 from controlplane.envoy.bootstrap_trust import Trust
 from controlplane.inject.iptables import PROXY_UID
-from controlplane.lab import fabric, netns
+from controlplane.lab import fabric, netns, tools
 from controlplane.lab.fetch import fetch
 from controlplane.lab.plane import Plane, start_plane
 from controlplane.lab.pods import Lab, Pod, PodSpec, Sidecar
+from controlplane.lab.site import Command
 from controlplane.lab.tokens import minter
 from controlplane.lab.volumes import Account, Kubelet, project
 from controlplane.lab.waiting import wait_until
@@ -249,6 +252,26 @@ def test_a_certificate_proves_as_much_and_is_read_again(mesh: Mesh) -> None:
     assert wait_until(lambda: connected(pod), PATIENCE)
     assert stat(pod, "cluster.xds-grpc.ssl.handshake") == 2
     mesh.lab.delete(pod)
+
+
+def test_what_the_commands_write_is_all_it_takes(mesh: Mesh) -> None:
+    lab, plane = mesh.lab, mesh.plane
+    folder = lab.directory / "by-hand"
+    folder.mkdir()
+    token, root = folder / "token", folder / "root-cert.pem"
+    issuer = ["--data-dir", str(plane.data)]
+    assert main(["token", "create", *issuer, "--sa", "prod/web", "--out", str(token)]) == 0
+    os.chown(token, PROXY_UID, PROXY_UID)
+    shutil.copyfile(plane.roots, root)
+    pod = lab.start(PodSpec("by-hand", "prod", "10.244.0.99"), None)
+    files = ["--root-file", str(root), "--token-file", str(token), "--out", str(folder / "envoy")]
+    who = ["--ip", "10.244.0.99", "--name", "by-hand", "--namespace", "prod", "--sa", "web"]
+    assert main(["bootstrap", "--control-plane", plane.secure, *who, *files]) == 0
+    command = (str(tools.find_envoy(os.environ)), "-c", str(folder / "envoy" / "envoy.json"))
+    envoy = Command("by-hand", (*command, "--disable-hot-restart"), pod.netns, PROXY_UID, folder / "log")
+    lab.site.start(envoy)
+    assert wait_until(lambda: mesh.welcomes(pod) == 1 and pod.admin.live(), PATIENCE)
+    assert names(pod) == {SPIFFE}
 
 
 def test_a_change_of_root_leaves_it_connected(tmp_path: Path) -> None:

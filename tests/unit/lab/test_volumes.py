@@ -57,7 +57,7 @@ def kubelet(roots: Path, minted: list[Account]) -> Iterator[Kubelet]:
         minted.append(account)
         return f"token {len(minted)}"
 
-    found = Kubelet(roots, mint, ME, renew_after=0.5)
+    found = Kubelet(roots, mint, ME, renew_after=0.1)
     yield found
     found.close()
 

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 
@@ -47,6 +48,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     status.add_argument("proxy", nargs="?", default="", help="only this one: NAME or NAME.NAMESPACE")
     status.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    status.add_argument(
+        "--token-file",
+        metavar="FILE",
+        type=parse.argument(_token),
+        default="",
+        help="what to show a control plane on another machine: see `mini-istiod token create`",
+    )
     status.set_defaults(run=_proxy_status)
 
     version = commands.add_parser("version", help="versions of this program and of the control plane")
@@ -75,8 +83,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _token(path: str) -> str:
+    """The token in a file."""
+    try:
+        text = Path(path).read_text().strip() if path else ""
+    except (OSError, ValueError) as error:
+        raise ValueError(getattr(error, "strerror", None) or "it is no text") from error
+    if not text.isprintable():
+        raise ValueError("it is not one line")
+    return text
+
+
 def _proxy_status(args: argparse.Namespace) -> int:
-    proxies = proxy_status.select(fetch(args.monitoring, "/debug/syncz", list, args.timeout), args.proxy)
+    found = fetch(args.monitoring, "/debug/syncz", list, args.timeout, token=args.token_file)
+    proxies = proxy_status.select(found, args.proxy)
     if args.proxy and not proxies:
         raise NoAnswerError(f"no proxy {args.proxy} is connected; proxy-status without a name lists them")
     if args.output == "json":

@@ -6,7 +6,7 @@ import json
 from http.client import HTTPException
 from typing import TypeVar
 from urllib.error import HTTPError, URLError
-from urllib.request import ProxyHandler, build_opener
+from urllib.request import ProxyHandler, Request, build_opener
 
 from controlplane.base.errors import MiniIstiodError
 
@@ -22,16 +22,20 @@ class NoAnswerError(MiniIstiodError):
     """The control plane did not answer, or not with what was asked for; the message says what happened."""
 
 
-def fetch(base: str, path: str, kind: type[T], timeout: float, *, post: bool = False) -> T:
+def fetch(base: str, path: str, kind: type[T], timeout: float, *, post: bool = False, token: str = "") -> T:
     """The JSON that `path` answers, which must be a `kind`: list or dict.
 
-    `base` is a URL or HOST:PORT; `timeout` is the seconds for each wait.  `post` asks for a change.
+    `base` is a URL or HOST:PORT; `timeout` is the seconds for each wait.  `post` asks for a change.  `token`
+    is shown to a control plane on another machine.
     """
     url = (base if "://" in base else f"http://{base}").rstrip("/") + path
     if not url.startswith(("http://", "https://")):
         raise NoAnswerError(f"{base}: give http://HOST:PORT or HOST:PORT of the monitoring port")
+    request = Request(url, data=b"" if post else None)
+    if token:
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
     try:
-        with _direct.open(url, data=b"" if post else None, timeout=timeout) as answer:
+        with _direct.open(request, timeout=timeout) as answer:
             found = json.load(answer)
     except HTTPError as error:
         with error:

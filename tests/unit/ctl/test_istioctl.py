@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,10 +37,12 @@ def proxy(name: str, **resources: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def serving(answers: dict[str, tuple[int, str]]) -> Iterator[str]:
+def serving(answers: dict[str, tuple[int, str]], token: str = "") -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             status, body = answers.get(self.path, (404, '{"error": "there is nothing"}'))
+            if token and self.headers["Authorization"] != f"Bearer {token}":
+                status, body = 401, '{"error": "only with a bearer token"}'
             self.send_response(status)
             self.end_headers()
             self.wfile.write(body.encode())
@@ -176,3 +179,29 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
         )
     assert done.stdout.startswith("NAME")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_token_is_shown_from_its_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / "token"
+    place.write_text("a.b.c\n")
+    with serving(syncz(proxy("a.default", cds=SENT)), token="a.b.c") as address:
+        assert main(["ps", "--monitoring", address, "--token-file", str(place)]) == 0
+        assert "a.default" in capsys.readouterr().out
+        assert main(["ps", "--monitoring", address]) == 1
+        error = capsys.readouterr().err
+        assert "401" in error and "bearer token" in error
+
+
+@pytest.mark.parametrize("content", [None, b"one\ntwo", b"\xff"])
+def test_a_token_file_that_cannot_be_used_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None
+) -> None:
+    place = tmp_path / "token"
+    if content is not None:
+        place.write_bytes(content)
+    with pytest.raises(SystemExit) as ended:
+        main(["ps", "--token-file", str(place)])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert "--token-file" in error
+    assert "two" not in error

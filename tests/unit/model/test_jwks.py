@@ -60,6 +60,10 @@ def test_rsa_and_edwards_keys_as_another_library_writes_them() -> None:
     assert kept(edwards) == [edwards]
 
 
+def test_the_exponents_that_envoy_takes() -> None:
+    assert len(kept(RSA, {**RSA, "e": "Aw"})) == 2
+
+
 def test_names_stay_and_everything_private_or_idle_goes() -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     private = ECAlgorithm(ECAlgorithm.SHA256).to_jwk(key, as_dict=True)

@@ -134,6 +134,12 @@ async def test_nothing_wanted_is_nothing_to_wait_for(world: World) -> None:
 
 
 @following
+async def test_before_anything_is_wanted_nothing_is_waited_for(world: World) -> None:
+    async with asyncio.timeout(1):
+        await world.keys.tried()
+
+
+@following
 async def test_keys_are_fetched_at_once_and_again_before_they_are_old(world: World) -> None:
     world.issuer.answers[URI] = key_set("a")
     world.keys.want({URI: 5.0})

@@ -16,6 +16,7 @@ from controlplane.lab.steps import Result, Visit
 
 _BAR = 20  # characters for 100 %
 _FRAMES = 20  # per second
+_NUMBERS = 76  # characters that the columns before the last one take
 
 
 class Screen:
@@ -57,7 +58,7 @@ class Screen:
         with Live(console=self._console, refresh_per_second=_FRAMES) as live:
             for result in results:
                 seen.append(result)
-                live.update(_table(visit, seen))
+                live.update(_table(visit, seen, self._console.width))
         return seen
 
 
@@ -73,21 +74,25 @@ def _rows(visit: Visit, results: Sequence[Result]) -> Iterable[tuple[str, int, f
         yield outcome, counts[outcome], counts[outcome] / max(1, len(results))
 
 
-def _table(visit: Visit, results: Sequence[Result]) -> Table:
-    table = Table(box=None, padding=(0, 2), show_header=False)
+def _table(visit: Visit, results: Sequence[Result], width: int) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    for _ in range(5):
+        table.add_column(no_wrap=True)
+    # On a narrow terminal this is what there is least need of.
+    table.add_column(no_wrap=True, max_width=max(1, width - _NUMBERS))
     for number, (outcome, count, share) in enumerate(_rows(visit, results)):
         expected = visit.expect.get(outcome, 0.0)
         wanted = "some" if expected is None else f"{expected:.0%} expected"
         colour = "green" if outcome in visit.expect else "red"
         bar = "█" * round(share * _BAR)
-        who = visit.who if number == 0 else ""
+        who = f"  {visit.who}" if number == 0 else ""
         cells = (who, outcome, str(count), f"{share:.1%}", wanted)
         table.add_row(*map(escape, cells), f"[{colour}]{bar:<{_BAR}}[/{colour}]")
     for hop, count in sorted(hops(results, visit.asker).items()):
         colour = "green" if hop.caller == hop.expected else "red"
         how = "mutual TLS" if hop.caller else "plaintext"
         cells = ("", f"{hop.asker} → {hop.service}", str(count), "", how)
-        # As policies write it.
-        seen_as = escape(hop.caller.removeprefix("spiffe://") or "nobody known")
-        table.add_row(*(f"[dim]{escape(cell)}[/dim]" for cell in cells), f"[dim {colour}]{seen_as}[/]")
+        # The service account is what differs.
+        caller = f"as {hop.caller.rpartition('/')[2]}" if hop.caller else "as nobody known"
+        table.add_row(*(f"[dim]{escape(cell)}[/dim]" for cell in cells), f"[dim {colour}]{escape(caller)}[/]")
     return table

@@ -100,7 +100,7 @@ def test_on_a_terminal_there_is_a_table() -> None:
     screen.watch(CROWD, iter([{**result(200), "body": REACHED}, result(404)]))
     last = out.getvalue()
     assert "a [bold] crowd" in last and "404" in last and "50.0%" in last and "some" in last
-    assert "client → productpage" in last and "mutual TLS" in last and "cluster.local/ns/" in last
+    assert "client → productpage" in last and "mutual TLS" in last and "as bookstore-client" in last
 
 
 def test_a_push_is_told_with_its_stages() -> None:

@@ -385,6 +385,7 @@ def test_routing_by_claims(scene: Scene, rsa: Issuer) -> None:
     assert status(scope="read write") == 213
     assert status(scope="read writer") == 215
     assert status(guest="yes") == 216
+    assert status(group=["staff", 1], guest=True) == 215
     # A header of such a name is only a header.
     forged = {"@request.auth.claims.group": "admin", "Host": "claims.example.com"}
     assert scene.status(forged) in (214, 400)

@@ -168,11 +168,15 @@ def test_path_templates(world: Scene, path: str, status: int) -> None:
     assert world.status(world.sleep, path) == status
 
 
-def test_audit_lets_everything_pass(scene: Scene) -> None:
+def test_audit_marks_and_lets_pass(scene: Scene) -> None:
+    audit = policy("audit", '{action: AUDIT, rules: [{to: [{operation: {paths: ["/noted*"]}}]}]}')
     mark = policy("mark", '{action: DENY, rules: [{to: [{operation: {paths: ["/mark"]}}]}]}')
-    scene.write("policy", policy("audit", "{action: AUDIT, rules: [{}]}") + mark)
+    scene.write("policy", audit + mark)
     assert scene.becomes(403, scene.sleep, "/mark")
-    assert scene.status(scene.sleep) == 200
+    assert [scene.status(scene.sleep, path) for path in ("/noted-1", "/plain-1")] == [200, 200]
+    assert scene.logged("true /noted-1 via_upstream")
+    assert scene.logged("false /plain-1 via_upstream")
+    assert scene.logged("/mark rbac_access_denied_matched_policy[ns[foo]-policy[mark]-rule[0]]")
 
 
 def test_a_dry_run_is_counted_and_refuses_nobody(scene: Scene) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from controlplane.lab.fetch import Target, connect
 from controlplane.lab.waiting import wait_until
 from tests.support.envoys import MARKS, laboratory
-from tests.support.guarded import TCP, UNNAMED, Scene, bearer, policy
+from tests.support.guarded import HTTP, TCP, UNNAMED, VIP, Scene, bearer, policy
 
 pytestmark = MARKS
 
@@ -104,8 +107,13 @@ def test_a_rule_comes_and_goes_without_the_listener(scene: Scene) -> None:
 
 def test_a_body_is_shown(scene: Scene) -> None:
     scene.write("policy", custom("ask", "ext-http", on("/guarded")))
-    assert scene.becomes(403, scene.sleep, "/guarded", method="POST")
-    assert asked(scene, "http")[-1]["method"] == "POST"
+    assert scene.becomes(403, scene.sleep, "/guarded")
+    connection = http.client.HTTPConnection(VIP, HTTP, timeout=5)
+    connection.sock = connect(Target(scene.sleep.netns, VIP, HTTP), 5)
+    with contextlib.closing(connection):
+        connection.request("POST", "/guarded", b"who am I", {"host": "web.foo", **ALLOW})
+        assert connection.getresponse().status == 200
+    assert {"method": "POST", "body": "who am I"}.items() <= asked(scene, "http")[-1].items()
 
 
 def test_the_authorizer_knows_no_token(scene: Scene) -> None:

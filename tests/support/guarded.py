@@ -80,6 +80,8 @@ spec: {{jwtRules: [{{issuer: {ISSUER.name}, jwks: {json.dumps(ISSUER.jwks)}}}]}}
     )
 )
 PROVIDERS = """
+accessLogFile: /dev/stdout
+accessLogFormat: "%DYNAMIC_METADATA(envoy.common:access_log_hint)% %REQ(:PATH)% %RESPONSE_CODE_DETAILS%\\n"
 extensionProviders:
 - name: ext-http
   envoyExtAuthzHttp:
@@ -183,6 +185,11 @@ class Scene:
     def checks(self) -> Iterator[dict[str, Any]]:
         """What the external authorizer was asked so far."""
         return (json.loads(line) for line in self.checks_log.read_text().splitlines() if line[:1] == "{")
+
+    def logged(self, text: str) -> bool:
+        """Whether the access log of the web sidecar has a line like this, soon."""
+        log = self.web.directory / "envoy.log"
+        return wait_until(lambda: text in log.read_text(errors="replace"), 5)
 
     def counted(self, pattern: str) -> int:
         """The sum of the web sidecar's counters with such a name."""

@@ -36,6 +36,11 @@ class Entrance:
     identities: Identities
     api: ApiServer | None
 
+    async def open(self) -> None:
+        """Make ready to judge; EnvironmentUnfit when the API server's settings cannot be used."""
+        if self.api is not None:
+            await self.api.open()
+
     async def close(self) -> None:
         """End what was opened to judge."""
         if self.api is not None:

@@ -118,6 +118,7 @@ async def _until_stopped(app: App, stop: asyncio.Event) -> None:
         host, port = await app.monitoring.start(
             app.settings.monitoring_addr.host, app.settings.monitoring_addr.port
         )
+        await app.entrance.open()
         await app.xds.start()
         doors = {door: ", ".join(map(str, found)) for door, found in app.xds.doors.addresses.items() if found}
         bound = {_DOORS[door]: addresses for door, addresses in doors.items()}

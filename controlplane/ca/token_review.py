@@ -100,40 +100,44 @@ def _account(status: Any, token: str, audience: str) -> Account | Unauthenticate
 
 
 class ApiServer:
-    """Reviews by the API server that a kubeconfig names, or the pod's own (`IN_CLUSTER`).
-
-    Made outside of a running loop; EnvironmentUnfit when the settings cannot be used.
-    """
+    """Reviews by the API server that a kubeconfig names, or the pod's own (`IN_CLUSTER`)."""
 
     def __init__(self, config: str) -> None:
         self._config = config
         self._client: Any = None
 
-    async def review(self, token: str, audiences: tuple[str, ...]) -> Any:
-        """One TokenReview; raises what the client raises."""
+    async def open(self) -> None:
+        """Read the configuration; nothing is asked yet.  EnvironmentUnfit when it cannot be used."""
         try:
-            from kubernetes.aio import client
+            from kubernetes.aio import client, config
         except ImportError:
             raise EnvironmentUnfit("--token-review needs the package kubernetes") from None
-        if self._client is None:
-            self._client = await self._connect()
+        settings = client.Configuration()
+        no_yaml = config.kube_config.yaml.YAMLError
+        try:
+            if self._config == IN_CLUSTER:
+                config.load_incluster_config(client_configuration=settings)
+            else:
+                await config.load_kube_config(config_file=self._config, client_configuration=settings)
+        except (config.ConfigException, no_yaml, OSError, ValueError, TypeError) as error:
+            # Its text may quote the file, in which there are credentials.
+            raise EnvironmentUnfit(
+                f"--token-review: {self._config} cannot be used ({type(error).__name__}); give a kubeconfig "
+                f"with a current context, or {IN_CLUSTER} in a pod with a service account"
+            ) from None
+        self._client = client.ApiClient(settings)
+
+    async def review(self, token: str, audiences: tuple[str, ...]) -> Any:
+        """One TokenReview; raises what the client raises."""
+        from kubernetes.aio import client
+
         spec = client.V1TokenReviewSpec(token=token, audiences=list(audiences))
         api = client.AuthenticationV1Api(self._client)
         answer = await api.create_token_review(client.V1TokenReview(spec=spec))
         return answer.status
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; harmless when none was opened."""
         opened, self._client = self._client, None
         if opened is not None:
             await opened.close()
-
-    async def _connect(self) -> Any:
-        from kubernetes.aio import client, config
-
-        settings = client.Configuration()
-        if self._config == IN_CLUSTER:
-            config.load_incluster_config(client_configuration=settings)
-        else:
-            await config.load_kube_config(config_file=self._config, client_configuration=settings)
-        return client.ApiClient(settings)

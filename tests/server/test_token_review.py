@@ -13,12 +13,15 @@ from typing import Any
 
 import grpc
 import jwt
+import pytest
 import yaml
 from aiohttp import web
 
 from controlplane.base.clock import SystemClock
+from controlplane.base.errors import EnvironmentUnfit
 from controlplane.ca.authority import Authority
 from controlplane.ca.signer import pem, self_signed
+from controlplane.ca.token_review import ApiServer as ApiServerClient
 from controlplane.lab.client import Proof
 from controlplane.model.caller import Door
 from tests.support.trust import SPIFFE, let_in, told, trusting
@@ -120,6 +123,25 @@ def test_tokens_are_the_api_servers_to_judge(tmp_path: Path) -> None:
             assert len(api.asked) == asked
 
     asyncio.run(test())
+
+
+@pytest.mark.parametrize("text", ["", "{", "kind: Config", "[]", "current-context: none\nusers: hunter2\n"])
+def test_a_kubeconfig_that_cannot_be_used_is_said_at_once(tmp_path: Path, text: str) -> None:
+    config = tmp_path / "kubeconfig"
+    config.write_text(text)
+
+    async def test() -> None:
+        with pytest.raises(EnvironmentUnfit, match="--token-review") as caught:
+            await ApiServerClient(str(config)).open()
+        assert "hunter2" not in str(caught.value)
+
+    asyncio.run(test())
+
+
+def test_a_pods_account_is_missed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with pytest.raises(EnvironmentUnfit, match="in-cluster cannot be used"):
+        asyncio.run(ApiServerClient("in-cluster").open())
 
 
 def test_without_the_api_server_nobody_is_let_in(tmp_path: Path) -> None:

@@ -13,10 +13,13 @@ from controlplane.model.keys import Key
 from controlplane.model.kinds import request_authentications
 from controlplane.model.kinds.request_authentication import RequestAuthentication
 
+LONGEST = 30.0
+"""A policy may not hold the control plane's attention for longer."""
+
 
 @keyed
 def wanted_key_sets(q: Q) -> Plan:
-    """URI -> seconds that a fetch may take; of several policies the first by name decides."""
+    """URI -> seconds that a fetch may take, at most LONGEST; of several policies the first by name counts."""
     return flat(q.members(request_authentications), _wanted)
 
 
@@ -32,5 +35,5 @@ def _wanted(q: Q, key: Key) -> tuple[tuple[str, float], ...]:
             continue
         if rule.keys_from:
             seconds = (DEFAULT_TIMEOUT if rule.timeout is None else rule.timeout) / SECOND
-            found[rule.keys_from] = max(seconds, found.get(rule.keys_from, 0.0))
+            found[rule.keys_from] = min(LONGEST, max(seconds, found.get(rule.keys_from, 0.0)))
     return tuple(sorted(found.items()))

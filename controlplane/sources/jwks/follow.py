@@ -19,8 +19,11 @@ from controlplane.sources.jwks.document import Keys, keys_at
 from controlplane.sources.jwks.fetch import Fetcher, FetchFailed
 from controlplane.sources.jwks.shelf import Shelf
 
-AT_ONCE = 8
+AT_ONCE = 32
 """Fetches under way at the same time."""
+
+AGAIN_AT_ONCE = 8
+"""Of those, fetches from where the last one failed: who never answers must not keep others waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,8 @@ class KeySets:
         self._moved = asyncio.Event()
         self._tried = asyncio.Event()
         self._tried.set()
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._slots = asyncio.Semaphore(AT_ONCE - AGAIN_AT_ONCE)
+        self._slots_again = asyncio.Semaphore(AGAIN_AT_ONCE)
         # Not a secret: it only spreads replicas that were started together.
         self._jitter = random.Random()
 
@@ -143,7 +147,8 @@ class KeySets:
 
     async def _attempt(self, uri: str) -> Keys | str:
         """The keys, or why there are none."""
-        async with self._slots:
+        known = self._known.get(uri)
+        async with self._slots_again if known is not None and known.fault else self._slots:
             try:
                 return await keys_at(self._fetcher, uri, self._wanted.get(uri, self._pace.retry))
             except FetchFailed as error:

@@ -141,10 +141,10 @@ def test_which_key_sets_are_wanted() -> None:
     world = Requests(policy("p", FETCHED, rule("b"), "{issuer: 'https://c.example', timeout: 1s}"))
     metadata = "https://c.example/.well-known/openid-configuration"
     assert world.map(wanted_key_sets) == {URI: 5.0, metadata: 1.0}
-    world.apply(policy("q", f"{{issuer: d, jwksUri: '{URI}', timeout: 9s}}"))
+    world.apply(policy("q", f"{{issuer: d, jwksUri: '{URI}', timeout: 9h}}"))
     assert world.map(wanted_key_sets) == {URI: 5.0, metadata: 1.0}
     world.delete("RequestAuthentication", "p")
-    assert world.map(wanted_key_sets) == {URI: 9.0}
+    assert world.map(wanted_key_sets) == {URI: 30.0}
     world.delete("RequestAuthentication", "q")
     assert world.map(wanted_key_sets) == {}
 

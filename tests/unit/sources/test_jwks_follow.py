@@ -17,7 +17,7 @@ from controlplane.model.kinds.key_set import key_set_key
 from controlplane.model.problem import Problem
 from controlplane.sources.change import Change
 from controlplane.sources.jwks.fetch import Fetched, FetchFailed
-from controlplane.sources.jwks.follow import AT_ONCE, KeySets, Pace
+from controlplane.sources.jwks.follow import AGAIN_AT_ONCE, AT_ONCE, KeySets, Pace
 from controlplane.sources.jwks.shelf import Shelf
 
 URI = "https://issuer.example/keys"
@@ -255,11 +255,26 @@ async def test_only_some_are_asked_at_the_same_time(world: World) -> None:
     world.issuer.held = asyncio.Event()
     world.keys.want({f"https://{number}.example/keys": 5.0 for number in range(3 * AT_ONCE)})
     await world.clock.advance(0)
-    assert world.issuer.under_way == AT_ONCE
+    assert world.issuer.under_way == AT_ONCE - AGAIN_AT_ONCE
     world.issuer.held.set()
     await world.keys.tried()
-    assert world.issuer.most == AT_ONCE
+    assert world.issuer.most == AT_ONCE - AGAIN_AT_ONCE
     assert len(world.issuer.asked) == 3 * AT_ONCE
+
+
+@following
+async def test_who_never_answers_keeps_nobody_else_waiting(world: World) -> None:
+    tarpit = {f"https://{number}.example/keys": 5.0 for number in range(3 * AT_ONCE)}
+    world.keys.want(tarpit)
+    await world.keys.tried()
+    world.issuer.held = asyncio.Event()
+    await world.clock.advance(PACE.longest_retry)
+    assert world.issuer.under_way == AGAIN_AT_ONCE
+    asked = len(world.issuer.asked)
+    world.keys.want({**tarpit, URI: 5.0})
+    await world.clock.advance(0)
+    assert world.issuer.asked[asked:] == [URI]
+    world.issuer.held.set()
 
 
 def test_what_was_fetched_before_a_restart_is_there_until_something_better_comes(tmp_path: Path) -> None:

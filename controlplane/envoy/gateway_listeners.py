@@ -2,6 +2,8 @@
 
     plaintext HTTP   one chain, whose routes are those of all servers of the port
     HTTPS            one chain per server, chosen by the name that the client asks for
+    other TLS        the same, or a chain per rule where the gateway passes on what it cannot read
+    TCP              one chain
 
 Unlike a sidecar's these listeners bind: clients dial them.  A server whose credential is missing has no
 chain, so that its clients are turned away and those of its neighbours are not.  The chains are serialized
@@ -10,14 +12,16 @@ one by one and joined: an edit of one server among hundreds makes one chain.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from controlplane.base import wire
 from controlplane.envoy import pb
 from controlplane.envoy.accesslog import AccessLog, access_log, refusal_logs
 from controlplane.envoy.filters.chain import Chain
+from controlplane.envoy.gateway_l4 import l4_chains
 from controlplane.envoy.gateway_routes import plain_route_name, secure_route_name
-from controlplane.envoy.gateway_tls import Shown, downstream_socket, shown
+from controlplane.envoy.gateway_tls import Shown, shown, transport_socket
 from controlplane.envoy.guard import guard
 from controlplane.envoy.listeners_parts import (
     chain,
@@ -30,8 +34,17 @@ from controlplane.envoy.listeners_parts import (
 from controlplane.envoy.resource import Resource
 from controlplane.envoy.types import LISTENER
 from controlplane.graph import Plan, Q, flat, keyed, query
-from controlplane.mesh.authorization import ExtAuthz
-from controlplane.mesh.gateways import ServerId, Socket, served, server_names, server_of, sockets
+from controlplane.mesh.authorization import ExtAuthz, TcpGuard
+from controlplane.mesh.gateways import (
+    Manner,
+    ServerId,
+    Socket,
+    manner_of,
+    served,
+    server_names,
+    server_of,
+    sockets,
+)
 from controlplane.mesh.projections import GatewayScope, Security
 from controlplane.mesh.request_authentication import JwtRules
 
@@ -40,17 +53,18 @@ _WILDCARD = "0.0.0.0"
 
 
 class EdgeGuard(NamedTuple):
-    """What policies make of a gateway's HTTP managers, by content."""
+    """What policies make of a gateway's filters, by content."""
 
     jwt: JwtRules = JwtRules()
     providers: tuple[ExtAuthz, ...] = ()
+    tcp: TcpGuard = TcpGuard()
 
 
 @query
 def edge_guard(q: Q, namespace: str, security: Security) -> EdgeGuard:
     """The guard of a gateway that these policies hold for."""
     found = q(guard, namespace, security)
-    return EdgeGuard(found.jwt, found.providers)
+    return EdgeGuard(found.jwt, found.providers, found.tcp)
 
 
 def listener_name(socket: Socket) -> str:
@@ -71,39 +85,55 @@ def _socket_listener(q: Q, gateway: GatewayScope, socket: Socket) -> tuple[tuple
     name = listener_name(socket)
     if found.family == "http":
         route = plain_route_name(socket)
-        frames = [q(_plain_chain, name, route, policies)]
-        return ((name, _join(q, socket, frames, (route,), secure=False)),)
-    secrets = ((id, shown(q, gateway, id)) for id in found.servers)
-    chains = [q(_secure_chain, name, id, policies, own) for id, own in secrets if own is not None]
-    kept = [one for one in chains if one is not None]
-    if not kept:
-        return ()
-    routes = tuple(one.route for one in kept)
-    return ((name, _join(q, socket, [one.frame for one in kept], routes, secure=True)),)
+        chains = [_Chain(q(_plain_chain, name, route, policies), route)]
+    else:
+        chains = [one for id in found.servers for one in _chains(q, gateway, name, id, policies)]
+    return ((name, _join(q, socket, chains, secure=found.family == "tls")),) if chains else ()
 
 
-class _Secure(NamedTuple):
-    route: str
-    frame: bytes
+class _Chain(NamedTuple):
+    """A FilterChain, serialized, and the route configuration that it fetches ("" = none)."""
+
+    body: bytes
+    route: str = ""
+
+
+def _chains(q: Q, gateway: GatewayScope, name: str, id: ServerId, policies: EdgeGuard) -> Iterator[_Chain]:
+    """The chains of one server; none for one that has nothing to show, or nowhere to send anything."""
+    manner = q(_manner, id)
+    ends = manner in ("https", "tls")
+    secrets = shown(q, gateway, id) if ends else None
+    if ends and secrets is None:
+        return
+    if manner == "https" and secrets is not None:
+        yield from q(_secure_chain, name, id, policies, secrets)
+    elif manner is not None:
+        yield from (_Chain(body) for body in q(l4_chains, gateway.routes, id, policies.tcp, secrets))
+
+
+@query
+def _manner(q: Q, id: ServerId) -> Manner | None:
+    server = server_of(q, id)
+    return None if server is None else manner_of(server)
 
 
 @query
 def _plain_chain(q: Q, name: str, route: str, policies: EdgeGuard) -> bytes:
-    return _frame(chain(route, [_manager(q(access_log), name, route, policies)]))
+    return pb.deterministic(chain(route, [_manager(q(access_log), name, route, policies)]))
 
 
 @query
-def _secure_chain(q: Q, name: str, id: ServerId, policies: EdgeGuard, secrets: Shown) -> _Secure | None:
-    """The chain of a server that ends TLS."""
+def _secure_chain(q: Q, name: str, id: ServerId, policies: EdgeGuard, secrets: Shown) -> tuple[_Chain, ...]:
+    """The chain of a server that ends TLS around HTTP."""
     server = server_of(q, id)
     if server is None or server.tls is None:
-        return None
+        return ()
     route = secure_route_name(id, server)
     names = server_names(server)
     match = pb.listener_components.FilterChainMatch(server_names=() if names == ("*",) else names)
     message = chain(route, [_manager(q(access_log), name, route, policies)], match)
-    message.transport_socket.CopyFrom(downstream_socket(server.tls, secrets))
-    return _Secure(route, _frame(message))
+    message.transport_socket.CopyFrom(transport_socket(q, server, secrets))
+    return (_Chain(pb.deterministic(message), route),)
 
 
 def _manager(log: AccessLog | None, name: str, route: str, policies: EdgeGuard) -> Any:
@@ -111,11 +141,7 @@ def _manager(log: AccessLog | None, name: str, route: str, policies: EdgeGuard) 
     return http_manager(f"outbound_{name}", route, where, log)
 
 
-def _frame(message: Any) -> bytes:
-    return wire.length_delimited(_FILTER_CHAINS, pb.deterministic(message))
-
-
-def _join(q: Q, socket: Socket, frames: list[bytes], routes: tuple[str, ...], *, secure: bool) -> Resource:
+def _join(q: Q, socket: Socket, chains: list[_Chain], *, secure: bool) -> Resource:
     """The listener: its name and address, the chains, and the fields that come after them."""
     name = listener_name(socket)
     head = pb.listener.Listener(name=name, address=address_of(socket.bind or _WILDCARD, socket.port))
@@ -125,5 +151,6 @@ def _join(q: Q, socket: Socket, frames: list[bytes], routes: tuple[str, ...], *,
     )
     if secure:
         tail.listener_filters.append(tls_inspector())
+    frames = (wire.length_delimited(_FILTER_CHAINS, one.body) for one in chains)
     body = b"".join((pb.deterministic(head), *frames, pb.deterministic(tail)))
-    return Resource(LISTENER, name, body, routes)
+    return Resource(LISTENER, name, body, tuple(one.route for one in chains if one.route))

@@ -18,7 +18,7 @@ from controlplane.envoy.routes import route_tail
 from controlplane.envoy.routes_hosts import virtual_host_message
 from controlplane.envoy.types import ROUTE
 from controlplane.graph import Plan, Q, each, flat, keyed, query
-from controlplane.mesh.gateways import ServerId, Socket, served, server_of, sockets
+from controlplane.mesh.gateways import ServerId, Socket, manner_of, served, server_of, sockets
 from controlplane.mesh.gateways_hosts import (
     NOT_FOUND,
     GatewayHost,
@@ -61,8 +61,9 @@ def _socket_routes(q: Q, gateway: GatewayScope, socket: Socket) -> tuple[tuple[s
     if found.family == "http":
         name = plain_route_name(socket)
         return ((name, q(site_routes, name, site, gateway)),)
-    secure = ((id, server_of(q, id)) for id in found.servers)
-    named = ((secure_route_name(id, server), id) for id, server in secure if server is not None)
+    secure = [(id, server_of(q, id)) for id in found.servers]
+    reading = [(id, server) for id, server in secure if server is not None and manner_of(server) == "https"]
+    named = ((secure_route_name(id, server), id) for id, server in reading)
     return tuple((name, q(site_routes, name, site._replace(server=id), gateway)) for name, id in named)
 
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from controlplane.envoy import pb
+from controlplane.envoy.inbound_tls import downstream_tls
 from controlplane.envoy.secrets import KUBERNETES, gateway_secrets
 from controlplane.graph import Q, query
 from controlplane.mesh.gateways import ServerId, authorities_of, credentials_of, server_of
 from controlplane.mesh.projections import GatewayScope
+from controlplane.mesh.settings import mesh_tls
 from controlplane.model.hosts import is_address
-from controlplane.model.kinds.gateway import ASKING
+from controlplane.model.kinds.gateway import ASKING, Server
 from controlplane.model.kinds.tls import CIPHER_SUITES, ECDH_CURVES, ServerTLSSettings
 
 _ALPN = ("h2", "http/1.1")
@@ -43,6 +45,8 @@ def _shown(q: Q, namespace: str, id: ServerId) -> Shown | None:
     server = server_of(q, id)
     if server is None or server.tls is None:
         return None
+    if server.tls.mode == "ISTIO_MUTUAL":
+        return Shown() if namespace else None
     names = (KUBERNETES + name for name in credentials_of(server))
     certificates = tuple(name for name in names if q(_there, namespace, name))
     authorities = authorities_of(server)
@@ -59,11 +63,19 @@ def _there(q: Q, namespace: str, name: str) -> bool:
     return bool(namespace) and q.at(gateway_secrets, (namespace,), name) is not None
 
 
-def downstream_socket(tls: ServerTLSSettings, secrets: Shown) -> Any:
+def transport_socket(q: Q, server: Server, secrets: Shown) -> Any:
     """The transport socket of a server that ends TLS."""
+    assert server.tls is not None, "a server that ends TLS has settings"
+    alpn = _ALPN if server.port.protocol == "HTTPS" else ()
+    if server.tls.mode == "ISTIO_MUTUAL":
+        return downstream_tls(q(mesh_tls), alpn)
+    return _downstream(server.tls, secrets, alpn)
+
+
+def _downstream(tls: ServerTLSSettings, secrets: Shown, alpn: tuple[str, ...]) -> Any:
     context = pb.tls.DownstreamTlsContext()
     common = context.common_tls_context
-    common.alpn_protocols.extend(_ALPN)
+    common.alpn_protocols.extend(alpn)
     parameters = _parameters(tls)
     if parameters != _Parameters():
         common.tls_params.CopyFrom(parameters)

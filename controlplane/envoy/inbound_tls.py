@@ -62,7 +62,7 @@ def inbound_tls(modes: PeerModes, settings: MeshTls, *, identified: bool) -> Inb
     return InboundTls(modes.default, modes.ports, settings if encrypted else None)
 
 
-def downstream_tls(settings: MeshTls) -> Any:
+def downstream_tls(settings: MeshTls, alpn: tuple[str, ...] = _HTTP_SERVED) -> Any:
     """The transport socket of mutual TLS: a certificate of a trust domain of the mesh, or none of this.
 
     Sessions may be resumed: a context that gets another certificate or other roots forgets them all, and
@@ -72,7 +72,7 @@ def downstream_tls(settings: MeshTls) -> Any:
     context.require_client_certificate.value = True
     common = context.common_tls_context
     # Never "istio", which clients name too: chosen, it would say nothing about which HTTP is spoken.
-    common.alpn_protocols.extend(_HTTP_SERVED)
+    common.alpn_protocols.extend(alpn)
     limit_versions(common.tls_params, settings)
     uri = pb.tls_common.SubjectAltNameMatcher.URI
     prefixes = (f"spiffe://{domain}/" for domain in settings.trust_domains)

@@ -18,7 +18,12 @@ from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import gateways
 from controlplane.model.kinds.gateway import ASKING, ENCRYPTED, HTTP, PASSING, Gateway, Server
 
-Family = Literal["http", "tls"]
+Family = Literal["http", "tls", "tcp"]
+Manner = Literal["http", "https", "tls", "passed", "tcp"]
+"""What a server does with connections: speaks HTTP, ends TLS around HTTP or around anything, passes TLS on by
+the name that is asked for, or passes everything on."""
+_SPEAKS: dict[Family, str] = {"http": "plaintext HTTP", "tls": "TLS", "tcp": "TCP"}
+_TCP = ("TCP", "MONGO", "REDIS", "MYSQL")
 
 RESERVED = frozenset({15000, 15021, 15090})
 """Ports of every proxy itself: administration, readiness and statistics."""
@@ -89,15 +94,25 @@ def server_of(q: Q, id: ServerId) -> Server | None:
 
 
 def without_effect(server: Server) -> tuple[str, str] | None:
-    """(field, why) of a server that is not served yet; None for one that is."""
+    """(field, why) of a server that is not served; None for one that is."""
+    protocol, tls = server.port.protocol, server.tls
+    if protocol in ENCRYPTED and tls is not None and tls.mode == "AUTO_PASSTHROUGH":
+        return "tls.mode", "AUTO_PASSTHROUGH is not served yet"
+    if protocol in (*HTTP, *ENCRYPTED, *_TCP):
+        return None
+    return "port.protocol", f"{protocol} is not served by gateways"
+
+
+def manner_of(server: Server) -> Manner:
+    """What a server does with connections."""
     protocol, tls = server.port.protocol, server.tls
     if protocol in HTTP:
-        return None
-    if protocol != "HTTPS" or tls is None:
-        return "port.protocol", f"{protocol} is not served by gateways yet"
-    if tls.mode in (*PASSING, "ISTIO_MUTUAL"):
-        return "tls.mode", f"{tls.mode} is not served yet"
-    return None
+        return "http"
+    if protocol not in ENCRYPTED or tls is None:
+        return "tcp"
+    if tls.mode in PASSING:
+        return "passed"
+    return "https" if protocol == "HTTPS" else "tls"
 
 
 def credentials_of(server: Server) -> tuple[str, ...]:
@@ -167,9 +182,10 @@ def _claim(q: Q, id: ServerId) -> _Claim | None:
     server = server_of(q, id)
     if server is None:
         return None
-    if server.port.protocol in ENCRYPTED:
-        return _Claim("tls", server_names(server))
-    return _Claim("http", ())
+    manner = manner_of(server)
+    if manner == "http" or manner == "tcp":
+        return _Claim(manner, ())
+    return _Claim("tls", server_names(server))
 
 
 @query
@@ -197,8 +213,9 @@ def _conflict(claim: _Claim, family: Family, kept: list[ServerId], owners: dict[
     """Why a server cannot be served beside the earlier ones; "" where it can."""
     if claim.family != family:
         first = kept[0]
-        speaks = "plaintext HTTP" if family == "http" else "TLS"
-        return f"Gateway {first.namespace}/{first.name} speaks {speaks} on this port"
+        return f"Gateway {first.namespace}/{first.name} speaks {_SPEAKS[family]} on this port"
+    if claim.family == "tcp" and kept:
+        return f"Gateway {kept[0].namespace}/{kept[0].name} has all connections to this port"
     if claim.family == "tls" and not claim.names:
         return "none of its hosts can be told from others by name"
     taken = next((name for name in claim.names if name in owners), None)

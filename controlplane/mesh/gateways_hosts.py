@@ -17,7 +17,7 @@ from controlplane.graph import Plan, Q, group, keyed, query
 from controlplane.mesh.gateways import ServerId, Socket, served, server_of
 from controlplane.mesh.hosts import covers
 from controlplane.mesh.projections import Edge, RouteScope
-from controlplane.mesh.routing import closeness
+from controlplane.mesh.routing import Layer, closeness
 from controlplane.mesh.routing_hosts import client_of
 from controlplane.mesh.routing_http import http_routes
 from controlplane.mesh.routing_ir import (
@@ -82,9 +82,10 @@ class GatewayHost(NamedTuple):
     redirect: bool
 
 
-class _Attachment(NamedTuple):
-    """What a VirtualService is to gateways; `particular`: its rules are not the same for each of them."""
+class Attached(NamedTuple):
+    """What a VirtualService is to gateways; `particular`: its HTTP rules tell them apart."""
 
+    layers: tuple[Layer, ...]
     created: str
     hosts: tuple[str, ...]
     export_to: tuple[str, ...]
@@ -93,13 +94,16 @@ class _Attachment(NamedTuple):
 
 
 @query
-def _attachment(q: Q, key: Key) -> _Attachment | None:
+def attached(q: Q, key: Key) -> Attached | None:
+    """The VirtualService as far as gateways select it; None for one that does not exist."""
     found: VirtualService | None = q.get(virtual_services, key)
-    if found is None or not found.http:
+    if found is None:
         return None
+    layers: tuple[Layer, ...] = ("http", "tls", "tcp")
     bound = {gateway_key(text, key.namespace) for text in found.gateways} - {None}
     matches = [match for rule in found.http for match in rule.match]
-    return _Attachment(
+    return Attached(
+        layers=tuple(layer for layer in layers if getattr(found, layer)),
         created=found.meta.created,
         hosts=tuple(sorted({fqdn(host, key.namespace) for host in found.hosts})),
         export_to=resolved_export_to(found.export_to, q(virtual_service_export_to), key.namespace),
@@ -166,17 +170,21 @@ def _names(q: Q, site: Site, member: Key | ServerId) -> tuple[tuple[str, Bound],
 
 
 def _names_of(q: Q, site: Site, key: Key) -> Iterator[tuple[str, Bound]]:
-    found = q(_attachment, key)
-    if found is None or not exported(found.export_to, site.namespace):
+    found = q(attached, key)
+    if found is None or "http" not in found.layers or not exported(found.export_to, site.namespace):
         return
-    close = closeness(site.namespace, key, found.export_to)
-    rank = (close, found.created, key.name, key.namespace)
+    rank = rank_of(site.namespace, key, found)
     for gateway in found.gateways:
         for id in q.keys(q.part(_by_gateway, (site,), gateway)):
             hosts, redirect = q(_hosts, id)
             bound = Bound((id.created, gateway), rank, key, redirect)
             for name in common_names(hosts, found.hosts, key.namespace):
                 yield name, bound
+
+
+def rank_of(namespace: str, key: Key, one: Attached) -> tuple[int, str, str, str]:
+    """What sorts the VirtualServices of a gateway in `namespace` into the order in which they count."""
+    return (closeness(namespace, key, one.export_to), one.created, key.name, key.namespace)
 
 
 def common_names(offered: tuple[ServerHost, ...], asked: tuple[str, ...], namespace: str) -> tuple[str, ...]:
@@ -199,7 +207,7 @@ def _alike(q: Q, site: Site, scope: RouteScope, name: str) -> tuple[tuple[Gatewa
     port = q(site_port, site)
     rules: dict[Key, list[tuple[Key, Client]]] = {}
     for one in bound:
-        found = None if one.rules is None else q(_attachment, one.rules)
+        found = None if one.rules is None else q(attached, one.rules)
         if found is None or one.rules is None or (one.rules in rules and not found.particular):
             continue
         client = client_of(q, scope, one.rules)._replace(gateway=one.gateway[1])

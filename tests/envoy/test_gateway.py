@@ -24,8 +24,9 @@ from tests.support.servers import Issuer, Pair
 
 pytestmark = MARKS
 
+ISSUER = Issuer()
 NUMERIC = Path(__file__).parents[1] / "support" / "numeric.py"
-GATEWAY, SHOP, NUMBERS, SAFE = "10.244.0.10", "10.244.0.11", "10.244.0.12", "10.244.0.14"
+GATEWAY, SHOP, NUMBERS, SAFE, VAULT = (f"10.244.0.{number}" for number in (10, 11, 12, 14, 15))
 
 MESH = f"""
 apiVersion: v1
@@ -103,7 +104,12 @@ class Scene:
         self.lab = lab
         # Who asks on the socket is who he says he is: what is tested here is not identity.
         self.plane: Plane = start_plane(lab.site, ("--trust-loopback-identities", "true"))
-        backends = backend("shop", SHOP) + backend("numbers", NUMBERS) + backend("safe", SAFE)
+        backends = (
+            backend("shop", SHOP)
+            + backend("numbers", NUMBERS)
+            + backend("safe", SAFE)
+            + backend("vault", VAULT)
+        )
         self.write("mesh", MESH + backends + MESHED)
         self.plane.wait_ready()
         sidecar = Sidecar(self.plane.address, stats=("listener", "cluster_manager"))
@@ -118,6 +124,11 @@ class Scene:
             "safe", "prod", SAFE, {"app": "safe"}, "safe", app=App(NUMERIC, ("safe", "8080"), port=8080)
         )
         lab.start(safe, sidecar)
+        self.vault = ISSUER.issue("vault.example.com")
+        pem = lab.directory / "vault.pem"
+        pem.write_bytes(self.vault.chain + self.vault.key)
+        pem.chmod(0o644)
+        lab.start(PodSpec("vault", "prod", VAULT, app=App(NUMERIC, ("vault", "8080", str(pem)))), None)
         lab.wait_ready()
 
     def write(self, name: str, text: str) -> None:
@@ -282,8 +293,6 @@ def test_plaintext_is_sent_to_https(scene: Scene) -> None:
 
 
 # -- TLS ------------------------------------------------------------------------------------------------
-
-ISSUER = Issuer()
 
 
 def secure_gateway(host: str, credential: str, *, name: str = "", app: str = "shop") -> str:
@@ -458,3 +467,53 @@ def test_a_gateway_may_ask_clients_for_certificates(scene: Scene) -> None:
     assert 'Subject="CN=jason"' in json.loads(answer.body)["x-forwarded-client-cert"]
     for stranger in (None, ISSUER.issue("jason")):
         assert scene.secure("shop.example.com", ISSUER, pair=stranger) is None
+
+
+# -- connections that the gateway does not read ---------------------------------------------------------
+
+OPAQUE = """
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: opaque, namespace: prod}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - port: {number: 31400, name: tcp, protocol: TCP}
+    hosts: ["*"]
+  - port: {number: 443, name: tls, protocol: TLS}
+    tls: {mode: PASSTHROUGH}
+    hosts: [vault.example.com]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: opaque, namespace: prod}
+spec:
+  hosts: ["*"]
+  gateways: [opaque]
+  tcp: [{match: [{port: 31400}], route: [{destination: {host: numbers, port: {number: 8080}}}]}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: vault, namespace: prod}
+spec:
+  hosts: [vault.example.com]
+  gateways: [opaque]
+  tls:
+  - match: [{port: 443, sniHosts: [vault.example.com]}]
+    route: [{destination: {host: vault, port: {number: 8080}}}]
+"""
+
+
+def test_tls_is_passed_on_beside_tls_that_ends_and_tcp_goes_on_as_it_is(scene: Scene) -> None:
+    shop = ISSUER.issue("shop.example.com")
+    scene.write("secrets", shop.secret("shop-tls"))
+    scene.write("opaque", OPAQUE)
+    scene.write("https", secure_gateway("shop.example.com", "shop-tls"))
+    assert wait_until(lambda: scene.secure("vault.example.com", ISSUER) is not None, 10)
+    assert scene.secure("vault.example.com", ISSUER) == (200, b"vault", scene.vault.serial)
+    assert wait_until(lambda: scene.secure("shop.example.com", ISSUER) is not None, 10)
+    assert scene.secure("shop.example.com", ISSUER) == (200, b"shop", shop.serial)
+    answer = fetch(Target(scene.client.netns, GATEWAY, 31400), "/increment/1")
+    assert answer.body == b"2"
+    # Nobody of the mesh has read it.
+    assert "x-request-id" not in fetch(Target(scene.client.netns, GATEWAY, 31400), "/seen").json()

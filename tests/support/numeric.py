@@ -1,9 +1,11 @@
 """An application behind a gateway: GET /increment/N answers N+1, GET / and /healthz answer with its name.
 
-Usage: numeric.py NAME PORT; the answer to /seen is the request's headers as JSON.
+Usage: numeric.py NAME PORT [PEM]; the answer to /seen is the request's headers as JSON.  With a file of a
+certificate and its key it speaks TLS.
 """
 
 import json
+import ssl
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -30,4 +32,9 @@ class Numeric(BaseHTTPRequestHandler):
         del format, args
 
 
-ThreadingHTTPServer(("0.0.0.0", PORT), Numeric).serve_forever()
+server = ThreadingHTTPServer(("0.0.0.0", PORT), Numeric)
+if sys.argv[3:]:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(sys.argv[3])
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()

@@ -10,6 +10,7 @@ from controlplane.envoy.types import LISTENER, ROUTE
 from controlplane.mesh.projections import ProxyView
 from tests.unit.mesh.world import World
 
+MANAGER = "envoy.filters.network.http_connection_manager"
 NODE = "router~10.0.0.9~gw-1.edge~edge.svc.cluster.local"
 
 
@@ -25,8 +26,9 @@ class Edge(World):
         for name, one in self.resources(feeds(self.view_of(**metadata))[LISTENER]).items():
             found[name] = pb.listener.Listener.FromString(one.body)
             assert pb.deterministic(found[name]) == one.body
-            managers = (chain.filters[0] for chain in found[name].filter_chains)
-            assert one.refs == tuple(manager_of(filter).rds.route_config_name for filter in managers)
+            filters = (filter for chain in found[name].filter_chains for filter in chain.filters)
+            managers = (manager_of(filter) for filter in filters if filter.name == MANAGER)
+            assert one.refs == tuple(manager.rds.route_config_name for manager in managers)
         return found
 
     def routes(self, **metadata: Any) -> dict[str, Any]:

@@ -252,9 +252,9 @@ def test_names_of_half_a_label_cannot_be_told_by_name() -> None:
 @pytest.mark.parametrize(
     ("server", "effect"),
     [
-        ("{port: {number: 90, name: p, protocol: TCP}, hosts: ['*']}", False),
-        ("{port: {number: 90, name: p, protocol: TLS}, hosts: ['*'], tls: {mode: PASSTHROUGH}}", False),
-        ("{port: {number: 90, name: p, protocol: HTTPS}, hosts: ['*'], tls: {mode: ISTIO_MUTUAL}}", False),
+        ("{port: {number: 90, name: p, protocol: HTTP_PROXY}, hosts: ['*']}", False),
+        ("{port: {number: 90, name: p, protocol: TLS}, hosts: ['*'], tls: {mode: AUTO_PASSTHROUGH}}", False),
+        ("{port: {number: 90, name: p, protocol: TCP}, hosts: ['*']}", True),
         ("{port: {number: 90, name: p, protocol: HTTP2}, hosts: ['*']}", True),
     ],
 )

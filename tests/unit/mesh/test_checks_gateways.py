@@ -78,10 +78,13 @@ def test_who_comes_too_late_is_told() -> None:
 @pytest.mark.parametrize(
     ("server", "problem"),
     [
-        ("{port: {number: 90, name: p, protocol: TCP}, hosts: ['*']}", "port.protocol: TCP is not served"),
         (
-            "{port: {number: 90, name: p, protocol: HTTPS}, hosts: ['*'], tls: {mode: ISTIO_MUTUAL}}",
-            "tls.mode: ISTIO_MUTUAL is not served yet: this server has no effect",
+            "{port: {number: 90, name: p, protocol: HTTP_PROXY}, hosts: ['*']}",
+            "port.protocol: HTTP_PROXY is not served by gateways: this server has no effect",
+        ),
+        (
+            "{port: {number: 90, name: p, protocol: TLS}, hosts: ['*'], tls: {mode: AUTO_PASSTHROUGH}}",
+            "tls.mode: AUTO_PASSTHROUGH is not served yet: this server has no effect",
         ),
         (http(ALL, 15021), "port.number: port 15021 is the proxy's own"),
         (

@@ -37,6 +37,8 @@ def _has(sub: Subscription, name: str) -> bool:
     refusal = sub.rejected.get(name)
     if sub.point is None or name in sub.owed or (refusal is not None and refusal.version == present.version):
         return False
-    if any(change.name == name for change in sub.ledger.changes(sub.point)):
+    if sub.point is not sub.ledger.head and any(
+        change.name == name for change in sub.ledger.changes(sub.point)
+    ):
         return False
     return not any(one.name == name for push in sub.pending for one in push.plan.upserts)

@@ -19,17 +19,17 @@ from controlplane.lab.tokens import minter
 from controlplane.lab.waiting import wait_until
 from controlplane.xds.stream import Stream
 from tests.support.envoys import MARKS, laboratory
-from tests.support.files import MeshFiles
 from tests.support.mutual import (
     OBJECTS,
     STATS,
     Pair,
     calling,
     leaves_under_traffic,
+    served_pair,
     undisturbed,
     with_sidecars,
 )
-from tests.support.plane import Served, serving_files
+from tests.support.plane import Served
 from tests.support.waiting import until
 
 pytestmark = MARKS
@@ -46,17 +46,11 @@ def test_leaves_change_under_traffic(tmp_path: Path, protocol: Protocol) -> None
 @pytest.mark.parametrize("protocol", ["GRPC", "DELTA_GRPC"])
 def test_what_uses_secrets_changes_without_them_being_sent_again(tmp_path: Path, protocol: Protocol) -> None:
     async def scene(lab: Lab) -> None:
-        files = MeshFiles(lab.directory / "config")
-        files.text("mesh.yaml", OBJECTS)
-        socket = lab.directory / "xds.sock"
-        async with serving_files(files, socket, "--trust-loopback-identities") as served:
-            socket.chmod(0o666)
-            sidecar = Sidecar(served.address, protocol, (*STATS, "cluster_manager"))
-            pair = await asyncio.to_thread(with_sidecars, lab, sidecar)
-            took = [await changed(served, pair, files, *edit) for edit in (("PERMISSIVE", 2), ("STRICT", 3))]
+        async with served_pair(lab, protocol) as (served, pair):
+            took = [await changed(served, pair, *edit) for edit in (("PERMISSIVE", 2), ("STRICT", 3))]
             print(f"from the edit to the last ACK: {', '.join(f'{1e3 * one:.0f} ms' for one in took)}")
 
-    async def changed(served: Served, pair: Pair, files: MeshFiles, mode: str, requests: int) -> float:
+    async def changed(served: Served, pair: Pair, mode: str, requests: int) -> float:
         """Change the client's cluster and the server's listener; the seconds until both have said yes."""
         before = [pair.stat(pod, "^sds.*update_success$") for pod in pair.pods]
         streams = served.app.xds.streams
@@ -64,12 +58,14 @@ def test_what_uses_secrets_changes_without_them_being_sent_again(tmp_path: Path,
         text = OBJECTS.replace("mode: STRICT", f"mode: {mode}")
         text = text.replace("maxRequestsPerConnection: 1", f"maxRequestsPerConnection: {requests}")
         started = asyncio.get_running_loop().time()
-        files.text("mesh.yaml", text)
+        served.files.text("mesh.yaml", text)
         await until(lambda: all(_acked(one) != seen[one] for one in streams), "changes are sent")
         await until(lambda: not any(map(_busy, streams)), "they are acknowledged")
         took = asyncio.get_running_loop().time() - started
         assert [pair.stat(pod, "^sds.*update_success$") for pod in pair.pods] == before
-        assert sum(pair.stat(pod, "(warming_clusters|total_listeners_warming)$") for pod in pair.pods) == 0
+        for pod in pair.pods:
+            warming = pod.admin.stats("(warming_clusters|total_listeners_warming)$")
+            assert len(warming) == 2 and not any(warming.values())
         return took
 
     with laboratory(tmp_path) as lab:

@@ -11,8 +11,8 @@ import json
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,10 @@ from tests.support.waiting import until
 
 HTTPBIN = Path(__file__).parent / "httpbin.py"
 PORT, VIP, SERVER, CLIENT = 8000, "10.96.0.1", "10.244.0.11", "10.244.0.21"
-STATS = ("listener", "cluster.outbound", "cluster.xds-grpc", "control_plane", "http.inbound", "ssl", "sds")
+STATS = (
+    *("listener", "cluster_manager", "cluster.outbound", "cluster.xds-grpc"),
+    *("control_plane", "http.inbound", "ssl", "sds"),
+)
 
 OBJECTS = f"""
 apiVersion: v1
@@ -213,14 +216,20 @@ async def _rotate(served: Served, pair: Pair, pause: float) -> None:
     await asyncio.sleep(pause)
 
 
-async def leaves_under_traffic(lab: Lab, rotations: int, protocol: Protocol, pause: float = 0.1) -> None:
-    """Callers call while the leaves of both proxies change so many times; fails if anybody notices."""
+@asynccontextmanager
+async def served_pair(lab: Lab, protocol: Protocol, *flags: str) -> AsyncIterator[tuple[Served, Pair]]:
+    """A control plane in this process that believes local nodes, and the two pods."""
     files = MeshFiles(lab.directory / "config")
     files.text("mesh.yaml", OBJECTS)
     socket = lab.directory / "xds.sock"
-    async with serving_files(files, socket, "--trust-loopback-identities") as served:
+    async with serving_files(files, socket, "--trust-loopback-identities", *flags) as served:
         socket.chmod(0o666)
-        pair = await asyncio.to_thread(with_sidecars, lab, Sidecar(served.address, protocol, STATS))
+        yield served, await asyncio.to_thread(with_sidecars, lab, Sidecar(served.address, protocol, STATS))
+
+
+async def leaves_under_traffic(lab: Lab, rotations: int, protocol: Protocol, pause: float = 0.1) -> None:
+    """Callers call while the leaves of both proxies change so many times; fails if anybody notices."""
+    async with served_pair(lab, protocol) as (served, pair):
         made, drained = pair.handshakes(), pair.drained()
         changes = [pair.stat(pod, "^sds.default.update_success$") for pod in pair.pods]
         with calling(lab, pair) as calls:
@@ -236,3 +245,18 @@ async def leaves_under_traffic(lab: Lab, rotations: int, protocol: Protocol, pau
             f"{rotations} rotations of both in {calls.seconds:.1f} s: {len(calls.answers)} requests "
             f"({calls.rate:.0f} in a second), {handshakes} handshakes"
         )
+
+
+async def renewals_under_traffic(lab: Lab, life: float, seconds: float) -> None:
+    """Callers call for so long, while leaves with a short life are renewed in time."""
+    flags = ("--default-workload-cert-ttl", f"{life:g}s")
+    async with served_pair(lab, "DELTA_GRPC", *flags) as (_, pair):
+        drained = pair.drained()
+        before = [pair.stat(pod, "^sds.default.update_success$") for pod in pair.pods]
+        with calling(lab, pair) as calls:
+            await asyncio.sleep(seconds)
+        undisturbed(pair, calls, drained)
+        for pod, count in zip(pair.pods, before, strict=True):
+            # Between a half and two thirds of a life, and one renewal may be at either end.
+            renewals = pair.stat(pod, "^sds.default.update_success$") - count
+            assert seconds / (life * 2 / 3) - 2 <= renewals <= seconds / (life / 2) + 1

@@ -30,6 +30,11 @@ def modulus(bits: int) -> str:
     return number(1 << (bits - 1) | 1)
 
 
+def whole(text: str) -> int:
+    return int.from_bytes(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), "big")
+
+
+P_256 = 2**256 - 2**224 + 2**192 + 2**96 - 1
 EC = elliptic()
 RSA = {"kty": "RSA", "n": modulus(2048), "e": "AQAB"}
 OKP = {"kty": "OKP", "crv": "Ed25519", "x": base64.urlsafe_b64encode(bytes(32)).decode()}
@@ -107,6 +112,9 @@ def test_equal_sets_are_equal_texts() -> None:
         ({**EC, "crv": "P-384"}, "is not a point of P-384"),
         ({**EC, "alg": "ES384"}, "alg is not ES256"),
         ({**EC, "y": EC["x"]}, "is not a point of P-256"),
+        # The same point in other words, which not every library takes.
+        ({**EC, "x": number(whole(EC["x"]) + P_256)}, "is not a point of P-256"),
+        ({**EC, "y": number(whole(EC["y"]) + P_256)}, "is not a point of P-256"),
         ({**EC, "y": None}, "x or y is no base64url number"),
         ({**OKP, "crv": "X25519"}, "crv is not Ed25519"),
         ({**OKP, "x": "AAAA"}, "x is not 32 bytes"),

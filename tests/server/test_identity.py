@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +144,58 @@ def test_nobody_is_given_a_secret(tmp_path: Path) -> None:
                 pass  # no answer is as good
 
     run(tmp_path, test)
+
+
+@asynccontextmanager
+async def passed_on(address: str) -> AsyncIterator[str]:
+    """Where an Envoy beside the control plane would let others in: it connects from an address of its own."""
+    host, port = address.rsplit(":", 1)
+    open_now: set[asyncio.StreamWriter] = set()
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_now.add(writer)
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                writer.write(data)
+        writer.close()
+
+    async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        onward = await asyncio.open_connection(host, int(port), local_addr=("127.0.0.6", 0))
+        await asyncio.gather(pump(reader, onward[1]), pump(onward[0], writer))
+
+    server = await asyncio.start_server(accepted, "127.0.0.1", 0)
+    try:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for writer in open_now:
+            writer.close()
+
+
+def test_what_others_can_overhear_makes_nobody_of_anybody(tmp_path: Path) -> None:
+    """Neither a node that would be believed here nor a good token, and no secret is sent."""
+
+    async def test(trust: Trusting) -> None:
+        here = str(trust.served.app.xds.addresses[1])
+        headers = (("authorization", f"Bearer {trust.token()[0]}"),)
+        async with passed_on(here) as there:
+            for address, shown, expected in ((here, (), SPIFFE), (there, (), None), (there, headers, None)):
+                async with raw(address, DELTA, headers=shown) as call:
+                    await opened(call, metadata={"SERVICE_ACCOUNT": "web"})
+                    (stream,) = trust.served.app.xds.streams
+                    identity = stream.connection.proxy.identity
+                    assert (identity and identity.spiffe) == expected
+                    await call.write(request(DELTA, SECRET, id=None, names=("default", "ROOTCA")))
+                    if expected is None:
+                        with pytest.raises(TimeoutError):
+                            async with asyncio.timeout(0.3):
+                                assert not answer(DELTA, await call.read()).resources
+                                await call.read()
+                    else:
+                        assert answer(DELTA, await call.read()).resources
+                await until(lambda: not trust.served.app.xds.streams, "all streams are gone")
+
+    run(tmp_path, test, "--trust-loopback-identities", "--grpc-addr", "127.0.0.1:0")
 
 
 # -- limits -----------------------------------------------------------------------------------------------

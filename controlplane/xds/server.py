@@ -196,7 +196,9 @@ class XdsServer:
             await self._admit()
             with self._places.one(identity) as free:
                 if not free:
-                    raise _Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "this identity has too many streams")
+                    reason = "this identity has too many streams"
+                    full = Denial("streams", reason, asked.door, context.peer(), identity)
+                    raise _Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, reason, full)
                 await self._serve(asked, caller, context)
         except (Unauthenticated, Denied) as error:
             known = isinstance(error, Denied)

@@ -210,6 +210,7 @@ def test_an_identity_has_so_many_streams_and_no_more(tmp_path: Path) -> None:
             code, reason = await told(trust, Door.TOKEN, proof, id=ID)
             assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
             assert "too many streams" in reason
+            assert trust.refusals("streams") == 1
             # Another identity is not concerned, and a place that is given up is free.
             other = trust.proof(trust.token(name="db")[0])
             async with raw(address, DELTA, proof=other) as three:

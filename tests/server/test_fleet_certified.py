@@ -35,6 +35,10 @@ class Door:
         wishes = (Wish(node.namespace, node.service_account, 3600.0, pod=node.name) for node in NODES)
         self.tokens = {name: issuer.issue(wish, now)[0] for name, wish in zip(NAMES, wishes, strict=True)}
 
+    def roots(self) -> bytes:
+        """What bootstraps are pointed to."""
+        return (self._data / "root-cert.pem").read_bytes()
+
     def fleet(self, tokens: dict[str, str], **options: Any) -> Fleet:
         tls, secrets = Tls(self._data / "root-cert.pem"), ("default", "ROOTCA")
         return Fleet(self._address, NODES, FleetOptions(token=tokens, tls=tls, secrets=secrets, **options))
@@ -45,6 +49,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     folder = tmp_path_factory.mktemp("certified")
     (port,) = free_ports(1)
     flags = ("--data-dir", str(folder / "data"), "--secure-grpc-addr", f"127.0.0.1:{port}")
+    flags += ("--root-rotation-pause", "0s")
     with started(folder, *flags) as process:
         for raw in SIZE.objects():
             process.files.put(raw)
@@ -91,3 +96,27 @@ def test_a_storm_brings_everybody_back_with_the_certificate_that_it_had(door: Do
         storm = fleet.reconnect(0.5, seed=1)
         assert sorted(storm.warm) == sorted(NAMES)
         assert {name: fleet.contents(name)["sds"]["default"] for name in NAMES} == before
+
+
+def test_a_change_of_root_is_told_by_secrets_alone(door: Door) -> None:
+    with door.fleet(door.tokens, processes=2) as fleet:
+        fleet.connect()
+        before = {name: fleet.contents(name)["sds"] for name in NAMES}
+        fleet.receipts()
+        assert door.process.get("/debug/ca?do=rotate", method="POST").status == 200
+        door.process.wait(
+            lambda: door.process.get("/debug/ca").json["stage"] == "idle", "the rotation is over"
+        )
+        fleet.quiet(0.3)
+        after = {name: fleet.contents(name)["sds"] for name in NAMES}
+        # Both roots, then a certificate of the new one, then the new root alone; and nothing else.
+        receipts = fleet.receipts()
+        assert {receipt.type for receipt in receipts} == {"sds"}
+        assert len(receipts) == 3 * len(NAMES)
+        assert fleet.endings() == []
+        for name in NAMES:
+            assert before[name]["default"] != after[name]["default"]
+            assert before[name]["ROOTCA"] != after[name]["ROOTCA"]
+        (root,) = {after[name]["ROOTCA"] for name in NAMES}
+        trusted = pb.secret.Secret.FromString(root).validation_context.trusted_ca.inline_bytes
+        assert trusted == door.roots()

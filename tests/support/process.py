@@ -49,10 +49,11 @@ class Process:
         lines = self.log.read_text(errors="replace").splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str, method: str = "GET") -> Answer:
         """What it answers at a path of its monitoring address."""
+        asked = urllib.request.Request(f"http://{self._monitoring()}{path}", method=method)
         try:
-            with urllib.request.urlopen(f"http://{self._monitoring()}{path}", timeout=10) as found:
+            with urllib.request.urlopen(asked, timeout=10) as found:
                 return Answer(found.status, found.read().decode())
         except urllib.error.HTTPError as refused:
             with refused:

@@ -74,15 +74,13 @@ class HttpFetcher:
 
     def __init__(self, reach: Reach | None = None, roots: Path | None = None) -> None:
         self._reach = reach or Reach()
-        self._tls = ssl.create_default_context()
-        if roots is not None:
-            try:
-                self._tls.load_verify_locations(roots)
-            except OSError as error:
-                raise EnvironmentUnfit(f"{roots} holds no certificates that can be read: {error}") from error
+        # Reading the system's takes longer than the event loop may wait, and most meshes fetch nothing.
+        self._tls = None if roots is None else _trusting(roots)
 
     async def fetch(self, uri: str, within: float) -> Fetched:
         """See `Fetcher`; a connection of its own, for once in twenty minutes."""
+        if self._tls is None:
+            self._tls = await asyncio.to_thread(ssl.create_default_context)
         connector = aiohttp.TCPConnector(
             resolver=_Resolver(self._reach), use_dns_cache=False, ssl=self._tls, force_close=True
         )
@@ -111,6 +109,15 @@ class HttpFetcher:
                 if len(body) > MOST_BYTES:
                     raise FetchFailed(f"answers with more than {MOST_BYTES} bytes")
             return Fetched(bytes(body), max_age(answer.headers.get("Cache-Control", "")))
+
+
+def _trusting(roots: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(roots)
+    except OSError as error:
+        raise EnvironmentUnfit(f"{roots} holds no certificates that can be read: {error}") from error
+    return context
 
 
 def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:

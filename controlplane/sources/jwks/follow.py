@@ -7,6 +7,7 @@ comes: a provider that is away for a day must not lock its users out.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from controlplane.sources.change import Change, Sink
 from controlplane.sources.jwks.document import Keys, keys_at
 from controlplane.sources.jwks.fetch import Fetcher, FetchFailed
 from controlplane.sources.jwks.shelf import Shelf
+
+_log = logging.getLogger(__name__)
 
 AT_ONCE = 32
 """Fetches under way at the same time."""
@@ -153,6 +156,9 @@ class KeySets:
                 return await keys_at(self._fetcher, uri, self._wanted.get(uri, self._pace.retry))
             except FetchFailed as error:
                 return str(error)
+            except Exception:  # noqa: BLE001 - the root of a task: no provider may end the control plane
+                _log.exception("a key set could not be fetched", extra={"uri": uri})
+                return "could not be read: a fault of the control plane, whose log says more"
 
     async def _deliver(self, sink: Sink, uri: str, state: _State | None) -> None:
         if state == self._known.get(uri):

@@ -34,7 +34,7 @@ class Issuer:
     """Answers by URI: a text, seconds to live, or a failure."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, str | FetchFailed] = {}
+        self.answers: dict[str, str | Exception] = {}
         self.max_age: float | None = None
         self.asked: list[str] = []
         self.held: asyncio.Event | None = None
@@ -48,7 +48,7 @@ class Issuer:
             if self.held is not None:
                 await self.held.wait()
             answer = self.answers.get(uri, FetchFailed("does not answer"))
-            if isinstance(answer, FetchFailed):
+            if isinstance(answer, Exception):
                 raise answer
             return Fetched(answer.encode(), self.max_age)
         finally:
@@ -248,6 +248,17 @@ async def test_one_that_does_not_answer_holds_up_no_other(world: World) -> None:
     await world.keys.tried()
     assert "b" in world.store.spec(OTHER)["keys"]
     assert world.store.spec()["keys"] == ""
+
+
+@following
+async def test_a_fault_of_ours_is_told_and_ends_nothing(world: World) -> None:
+    world.issuer.answers = {URI: RuntimeError("ours"), OTHER: key_set("b")}
+    world.keys.want({URI: 5.0, OTHER: 5.0})
+    await world.keys.tried()
+    assert "a fault of the control plane" in world.store.spec()["fault"]
+    world.issuer.answers[URI] = key_set("a")
+    await world.clock.advance(PACE.longest_retry)
+    assert world.store.spec()["fault"] == ""
 
 
 @following

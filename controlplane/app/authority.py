@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from controlplane.app.trust import Trust
 from controlplane.base.clock import Clock
 from controlplane.ca.authority import Authority
 from controlplane.ca.service import CertificateService, Count, Event
@@ -12,9 +13,11 @@ from controlplane.telemetry.metrics import Metrics
 from controlplane.xds.doors import Access
 
 
-def serving_requests(access: Access, authority: Authority, metrics: Metrics) -> Access:
+def serving_requests(access: Access, trust: Trust, metrics: Metrics) -> Access:
     """The same doors, at which signing requests are served, too."""
-    service = CertificateService(authority, access.authenticator, _counted(metrics))
+    service = CertificateService(
+        trust.authority, access.authenticator, _counted(metrics), trust.outstanding.note
+    )
     return replace(access, services=service.handlers)
 
 

@@ -41,12 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--timeout", type=seconds, default=0.0, metavar="SECONDS", help="the longest to wait; it goes on"
     )
     actions.add_parser("abandon", help="keep the old root, as long as the new one does not sign")
+    actions.add_parser("advance", help="leave a stage though some are behind: others may refuse them")
     actions.add_parser("reload", help="take up the new files of a CA that is plugged in")
 
 
 def run(args: argparse.Namespace) -> int:
     """The command; status 1 when a rotation is not over within --timeout."""
-    if args.action in ("rotate", "abandon", "reload"):
+    if args.action in ("rotate", "abandon", "advance", "reload"):
         path = f"{PATH}?do={args.action}"
         found = monitoring.fetch(args.monitoring, path, dict, _TIMEOUT, post=True)
     else:

@@ -44,7 +44,8 @@ def _done(trust: Trust, query: Mapping[str, str]) -> Any:
     """Do one thing, and show what there is then."""
     does: dict[str, Callable[[], object]] = {}
     if trust.rotation is not None:
-        does |= {"rotate": trust.rotation.start, "abandon": trust.rotation.abandon}
+        rotation = trust.rotation
+        does |= {"rotate": rotation.start, "abandon": rotation.abandon, "advance": rotation.advance}
     if trust.reload is not None:
         does["reload"] = trust.reload.reload
     do = does.get(query.get("do", ""))

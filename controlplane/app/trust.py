@@ -16,6 +16,7 @@ from controlplane.base.clock import Clock
 from controlplane.ca import plugged
 from controlplane.ca.authority import Authority, Lifetimes
 from controlplane.ca.keep import DirectoryKeeper, Keeper, MemoryKeeper, write_bundle
+from controlplane.ca.outstanding import Outstanding
 from controlplane.ca.reload import Reload
 from controlplane.ca.rotation import Pace, Rotation, opened
 from controlplane.ca.sds import Certificates
@@ -35,6 +36,7 @@ class Trust:
 
     authority: Authority
     serving: Serving
+    outstanding: Outstanding
     rotation: Rotation | None = None
     reload: Reload | None = None
     certificates: Certificates | None = None
@@ -75,7 +77,7 @@ def build_trust(settings: Settings, clock: Clock) -> Trust:
         rotation = Rotation(roots, keeper, authority, clock, pace)
     _publish(settings.data_dir, authority.bundle)
     serving = Serving(authority, serving_names(settings.tls_name), clock)
-    return Trust(authority, serving, rotation, reload)
+    return Trust(authority, serving, Outstanding(authority, clock), rotation, reload)
 
 
 def _keeper(settings: Settings) -> Keeper:
@@ -100,7 +102,7 @@ def supply_certificates(trust: Trust, views: GraphViews, xds: XdsServer, clock: 
     views.holders = supply
 
     def lagging() -> tuple[str, ...]:
-        return tuple(sorted({*supply.waiting, *behind(xds.streams, views)}))
+        return tuple(sorted({*supply.waiting, *behind(xds.streams, views), *trust.outstanding.behind()}))
 
     for changes in (trust.rotation, trust.reload):
         if changes is not None:

@@ -71,7 +71,7 @@ def opened(keeper: Keeper, clock: Clock, lifetime: float) -> Roots:
 
 
 class Rotation:
-    """Owns the kept roots.  `run` is its task; `start` and `abandon` are its commands.
+    """Owns the kept roots.  `run` is its task; `start`, `abandon` and `advance` are its commands.
 
     `behind()` gives the names of the proxies that have not acknowledged the secrets that follow from
     the authority's present state; `held()` is "" or why no stage may be left now.
@@ -115,6 +115,12 @@ class Rotation:
             self._enter(abandoned(self._roots, self._clock.wall()))
         except ValueError as error:
             raise RotationRefused(str(error)) from error
+
+    def advance(self) -> None:
+        """Leave the stage at once, whoever is behind; `RotationRefused` when there is none to leave."""
+        if self._roots.stage == "idle":
+            raise RotationRefused("there is no rotation to advance")
+        self._enter(advanced(self._roots, self._clock.wall()))
 
     async def run(self) -> None:
         """Leave stages when they may be left; start by itself when a root has a fifth of its life left."""

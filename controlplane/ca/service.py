@@ -31,6 +31,9 @@ Event = Literal["asked", "issued", "unauthenticated", "nobody", "unparsable", "u
 Count: TypeAlias = Callable[[Event, str], None]
 """Told of each event; the text is the kind of a refusal for "unsigned", else ""."""
 
+OnIssued: TypeAlias = Callable[[Identity, str, float], None]
+"""Told of each success: who, from where (as gRPC writes it), and until when."""
+
 _CODES = {
     "CSR_ERROR": grpc.StatusCode.INVALID_ARGUMENT,
     "TTL_ERROR": grpc.StatusCode.INVALID_ARGUMENT,
@@ -45,10 +48,12 @@ class _NotIssued(Exception):
 
 
 class CertificateService:
-    """`handlers(door)` are what a door serves; `on_issued(identity, not_after)` hears of each success."""
+    """`handlers(door)` are what a door serves; `count` and `on_issued` hear of what happens."""
 
-    def __init__(self, authority: Authority, authenticator: Authenticator, count: Count) -> None:
-        self.on_issued: Callable[[Identity, float], None] = _no_listener
+    def __init__(
+        self, authority: Authority, authenticator: Authenticator, count: Count, on_issued: OnIssued
+    ) -> None:
+        self._on_issued = on_issued
         self._authority = authority
         self._authenticator = authenticator
         self._count = count
@@ -95,7 +100,7 @@ class CertificateService:
             "a certificate was signed",
             extra={"identity": identity.spiffe, "peer": call.peer(), "serial": signed.serial},
         )
-        self.on_issued(identity, signed.not_after)
+        self._on_issued(identity, call.peer(), signed.not_after)
         chain = (*signed.certificates, self._roots())
         return ca_pb2.IstioCertificateResponse(cert_chain=[one.decode() for one in chain])
 
@@ -127,7 +132,3 @@ class CertificateService:
             "a certificate was refused",
             extra={"identity": identity, "peer": call.peer(), "reason": reason},
         )
-
-
-def _no_listener(identity: Identity, not_after: float) -> None:
-    del identity, not_after

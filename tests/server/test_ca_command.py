@@ -84,7 +84,7 @@ def test_what_is_refused_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert "answered 409: there is no rotation to abandon" in capsys.readouterr().err
         assert await ca(served, "reload") == 2
         assert (
-            "answered 400: what can be done with this authority: abandon, rotate" in capsys.readouterr().err
+            "answered 400: what can be done with this authority: abandon, advance, rotate" in capsys.readouterr().err
         )
         assert await ca(served, "rotate", "--no-wait") == 0
         assert "stage      trust" in capsys.readouterr().out

@@ -208,3 +208,17 @@ def test_many_at_once(tmp_path: Path) -> None:
         assert len({chain[0] for _, chain in found}) == 20
 
     run(tmp_path, test)
+
+
+def test_a_rotation_waits_for_those_who_ask_by_themselves(tmp_path: Path) -> None:
+    async def test(trust: Trusting) -> None:
+        proof = trust.proof()
+        assert (await create(trust, Door.TOKEN, proof))[0] is Code.OK
+        rotation = trust.served.app.trust.rotation
+        assert rotation is not None
+        rotation.start()
+        assert rotation.progress().behind == (f"{SPIFFE} at 127.0.0.1",)
+        assert (await create(trust, Door.TOKEN, proof))[0] is Code.OK
+        assert rotation.progress().behind == ()
+
+    run(tmp_path, test)

@@ -286,3 +286,14 @@ def test_a_command_wakes_the_task() -> None:
     running(world, rotate)
     assert world.stage == "idle"
     assert len(world.authority.roots) == 1
+
+
+def test_an_operator_may_leave_a_stage_though_some_are_behind() -> None:
+    world = World(MemoryKeeper())
+    with pytest.raises(RotationRefused, match="no rotation to advance"):
+        world.rotation.advance()
+    world.rotation.start()
+    world.behind = ("web.default",)
+    for stage in ORDER[1:]:
+        world.rotation.advance()
+        assert world.stage == stage

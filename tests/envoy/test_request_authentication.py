@@ -300,6 +300,33 @@ def test_presence(scene: Scene, rsa: Issuer, elliptic: Issuer) -> None:
     assert scene.status(bearer(elliptic.token())) == 401
 
 
+def test_two_tokens_that_must_be_there(scene: Scene, rsa: Issuer, elliptic: Issuer) -> None:
+    rules = [
+        rule(issuer, presence="REQUIRED", fromHeaders=[{"name": name}])
+        for issuer, name in ((rsa, "x-one"), (elliptic, "x-two"))
+    ]
+    scene.write("policy", policy(*rules))
+    assert scene.becomes(401)
+    one, two = {"x-one": rsa.token()}, {"x-two": elliptic.token()}
+    assert scene.becomes(200, {**one, **two})
+    assert scene.status(one) == 401
+    assert scene.status(two) == 401
+    assert scene.status({**one, "x-two": rsa.token()}) == 401
+    assert scene.status({**one, **two, "x-two": "deadbeef"}) == 401
+
+
+def test_tokens_of_two_issuers_in_two_places(scene: Scene, rsa: Issuer, elliptic: Issuer) -> None:
+    scene.write("policy", policy(rule(rsa, fromHeaders=[{"name": "x-one"}]), rule(elliptic)))
+    assert scene.becomes(401, {"x-one": "deadbeef"})
+    good = {"x-one": rsa.token()}
+    assert scene.status(good) == 200
+    assert scene.status(bearer(elliptic.token())) == 200
+    assert scene.status({**good, **bearer(elliptic.token())}) == 200
+    # One that accepts is enough, as in Istio: the other place is not looked at any more.
+    assert scene.status({**good, **bearer("deadbeef")}) == 200
+    assert scene.status({"x-one": "deadbeef", **bearer("deadbeef")}) == 401
+
+
 def test_keys_by_uri(scene: Scene) -> None:
     before, after = Issuer("https://idp.example", kid="1"), Issuer("https://idp.example", kid="2")
     inline = Issuer("inline", "RS256")

@@ -53,7 +53,7 @@ async def endless(request: web.Request) -> web.StreamResponse:
 
 
 async def bomb(request: web.Request) -> web.StreamResponse:
-    small = gzip.compress(b" " * 64 * MOST_BYTES)
+    small = gzip.compress(b" " * 8 * MOST_BYTES)
     return web.Response(body=small, headers={"Content-Encoding": "gzip"})
 
 

@@ -194,6 +194,7 @@ class XdsServer:
             identity = caller.identity
             # Only now, so that those who are turned away take no place of a proxy's.
             await self._admit()
+            self._refuse_when_unready()  # all of that may have taken seconds
             with self._places.one(identity) as free:
                 if not free:
                     reason = "this identity has too many streams"

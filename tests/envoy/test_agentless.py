@@ -66,6 +66,20 @@ class Certifier:
         pass
 
 
+class Late:
+    """Folders that are there, and empty."""
+
+    def mount(self, directory: Path, account: Account) -> Trust:
+        for folder in ("roots", "tokens"):
+            (directory / folder).mkdir()
+        return Trust(
+            str(directory), root=f"{directory}/roots/root-cert.pem", token=f"{directory}/tokens/token"
+        )
+
+    def unmount(self, directory: Path) -> None:
+        pass
+
+
 class Mesh:
     """A control plane in the fabric, and pods that find it there."""
 
@@ -79,11 +93,11 @@ class Mesh:
     def kubelet(self, lifetime: float = 3600.0, renew_after: float = 3600.0) -> Kubelet:
         return self.lab.kubelet(self.plane.roots, minter(self.plane.data, lifetime), renew_after)
 
-    def start(self, name: str, kubelet: Kubelet | Certifier) -> Pod:
+    def start(self, name: str, kubelet: Kubelet | Certifier | Late) -> Pod:
         """A pod of prod/web with nothing but an Envoy in it."""
         self._number += 1
         spec = PodSpec(name, "prod", f"10.244.0.{9 + self._number}", {"app": "web"}, "web")
-        address = self.plane.secure if isinstance(kubelet, Kubelet) else CERTIFICATES
+        address = CERTIFICATES if isinstance(kubelet, Certifier) else self.plane.secure
         stats = ("control_plane", "listener", "sds")
         return self.lab.start(spec, Sidecar(address, "DELTA_GRPC", stats, kubelet))
 
@@ -251,6 +265,22 @@ def test_a_certificate_proves_as_much_and_is_read_again(mesh: Mesh) -> None:
     assert wait_until(lambda: mesh.welcomes(pod) == 2, PATIENCE)
     assert wait_until(lambda: connected(pod), PATIENCE)
     assert stat(pod, "cluster.xds-grpc.ssl.handshake") == 2
+    mesh.lab.delete(pod)
+
+
+def test_it_may_start_before_its_files_are_there(mesh: Mesh) -> None:
+    pod = mesh.start("early", Late())
+    assert wait_until(lambda: stat(pod, "sds.xdsroot.update_rejected") == 1, PATIENCE)
+    assert not connected(pod)
+    token = minter(mesh.plane.data)(Account("prod", "web", "early"))
+    late = (("roots/root-cert.pem", mesh.plane.roots.read_bytes()), ("tokens/token", token.encode()))
+    for name, content in late:
+        # Moved in from beside, as a job does it that makes them for somebody else.
+        draft = pod.directory / "draft"
+        draft.write_bytes(content)
+        draft.rename(pod.directory / name)
+    assert wait_until(lambda: connected(pod) and pod.admin.live(), 40)
+    assert names(pod) == {SPIFFE}
     mesh.lab.delete(pod)
 
 

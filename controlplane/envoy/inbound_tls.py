@@ -65,11 +65,13 @@ def inbound_tls(modes: PeerModes, settings: MeshTls, *, identified: bool) -> Inb
 def downstream_tls(settings: MeshTls, alpn: tuple[str, ...] = _HTTP_SERVED) -> Any:
     """The transport socket of mutual TLS: a certificate of a trust domain of the mesh, or none of this.
 
-    Sessions may be resumed: a context that gets another certificate or other roots forgets them all, and
-    the caller's identity is known on a resumed one too.
+    Every connection is a whole handshake.  Envoy does not look at certificates again when a session is
+    resumed: a caller whose certificate has expired could go on for as long as the server keeps its own.
     """
     context = pb.tls.DownstreamTlsContext()
     context.require_client_certificate.value = True
+    context.disable_stateless_session_resumption = True
+    context.disable_stateful_session_resumption = True
     common = context.common_tls_context
     # Never "istio", which clients name too: chosen, it would say nothing about which HTTP is spoken.
     common.alpn_protocols.extend(alpn)

@@ -109,6 +109,25 @@ def test_others_are_refused(
     assert get(scene, port, pair, alpn) == ""
 
 
+def test_a_session_does_not_outlive_the_certificate_that_it_was_begun_with(
+    scene: Scene, signer: Signer, tmp_path: Path
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.load_cert_chain(certificate(tmp_path, signer, SCRAPER))
+    target, session = scene.target("legacy", "bar", HTTP), None
+    for _ in range(2):
+        with (
+            connect(target, 5) as raw,
+            context.wrap_socket(raw, session=session, server_hostname="a") as wrapped,
+        ):
+            wrapped.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            assert wrapped.recv(65536).startswith(b"HTTP/1.1 200")
+            assert not wrapped.session_reused
+            session = wrapped.session
+
+
 def test_a_caller_in_plaintext_cannot_say_who_it_is(scene: Scene) -> None:
     """Under PERMISSIVE it is served, and the header by which it names itself goes no further."""
     scene.write("policy", "")

@@ -191,6 +191,9 @@ def context(mesh: MeshTls = MESH) -> Any:
 def test_the_context_of_mutual_tls() -> None:
     found = context()
     assert found.require_client_certificate.value
+    # Resumed, a session would outlive the certificate that it was begun with.
+    assert found.disable_stateful_session_resumption
+    assert found.disable_stateless_session_resumption
     common = found.common_tls_context
     assert not any("istio" in name for name in common.alpn_protocols)
     assert list(common.alpn_protocols) == ["h2", "http/1.1"]

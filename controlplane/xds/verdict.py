@@ -27,6 +27,7 @@ LIFTED = ""
 
 _Suspects: TypeAlias = dict[str, tuple[Resource | None, Resource]]
 
+_KEY = "PRIVATE KEY-----"
 _NAMES_OFFENDERS = "Error adding/updating"
 _SEPARATORS = re.compile(r"[\s,;'\"()]+")
 
@@ -59,7 +60,8 @@ def answered(sub: Subscription, nonce: str, error: str | None) -> Verdict | None
     if error is None:
         _accept(sub, index)
         return Verdict(push, newest)
-    error = error[:MAX_DETAIL]
+    # Some rejections repeat the whole message, and what is told here is shown in many places.
+    error = "(not shown: it repeats a private key)" if _KEY in error else error[:MAX_DETAIL]
     return Verdict(push, newest, error, _reject(sub, index, error))
 
 

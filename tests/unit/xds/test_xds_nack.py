@@ -390,3 +390,18 @@ NAMES = {"outbound|80||a.b", "outbound|8080||a.b", "inbound|9080||", "0.0.0.0_80
 )
 def test_offenders_are_read_only_where_envoy_names_them(error: str, found: set[str]) -> None:
     assert offenders(error, NAMES) == found
+
+
+@both
+def test_a_rejection_that_repeats_a_key_is_not_repeated(variant) -> None:
+    world = World()
+    world.put("sds", "default", "good")
+    peer = Peer(world, variant)
+    peer.start(("sds", "default"))
+    world.put("sds", "default", "bad")
+    text = 'Proto constraint validation failed: inline_bytes: "-----BEGIN EC PRIVATE KEY-----\\nMHcC"'
+    verdict = peer.nack(peer.one(), text, "default").verdict
+    assert verdict is not None and "MHcC" not in f"{verdict}"
+    (again,) = peer.flush()
+    assert again.bodies == {"default": "good"}
+    assert "MHcC" not in peer.sub("sds").error

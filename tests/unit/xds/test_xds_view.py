@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import yaml
 
 from controlplane.base.clock import SystemClock
-from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from controlplane.envoy.secrets import certificates
+from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 from controlplane.graph import Graph
+from controlplane.model.certificate import Certified
+from controlplane.model.identity import Holder, Identity
 from controlplane.model.kinds import BY_NAME
 from controlplane.model.proxy import Proxy, parse_node
 from controlplane.xds.feed import UNSETTLED
@@ -289,5 +294,42 @@ def test_a_proxy_that_comes_back_during_a_settle_is_told_after_it() -> None:
         rig.open("web-1", "a").close()
         await rig.quiet()
         assert list(rig.views.views) == [first, second]
+
+    drive(test)
+
+
+class Counted:
+    """Holders, counted."""
+
+    def __init__(self) -> None:
+        self.held: Counter[Holder] = Counter()
+
+    def take(self, holder: Holder) -> None:
+        self.held[holder] += 1
+
+    def give_back(self, holder: Holder) -> None:
+        self.held[holder] -= 1
+
+
+def test_who_has_an_identity_is_announced_for_as_long_as_it_is_there() -> None:
+    async def test(rig: Rig) -> None:
+        counted = rig.views.holders = Counted()
+        identity = Identity("cluster.local", "a", "web")
+        nobody = proxy("nobody", "a", "10.0.0.1")
+        somebody = replace(proxy("one", "a", "10.0.0.2"), identity=identity)
+        views = [rig.views.open(nobody), rig.views.open(somebody), rig.views.open(somebody, incremental=True)]
+        await rig.quiet()
+        assert counted.held == {Holder(identity, "one.a"): 2}
+        assert SECRET not in views[0].feeds
+        # Its certificate is on the way: there is a feed, and nothing in it.
+        assert names(views[1], SECRET) == set()
+        assert views[1].feeds[SECRET] is views[2].feeds[SECRET]
+        rig.graph.commit([(certificates, Holder(identity, "one.a"), Certified(b"c", b"k", "1", 0.0, 9.0))])
+        rig.settler.request()
+        await rig.quiet()
+        assert names(views[1], SECRET) == {"default"}
+        for view in views:
+            view.close()
+        assert counted.held == {Holder(identity, "one.a"): 0}
 
     drive(test)

@@ -28,7 +28,7 @@ from controlplane.mesh.gateways_hosts import (
     is_answered,
     site_port,
 )
-from controlplane.mesh.projections import GatewayScope, RouteScope, Security
+from controlplane.mesh.projections import Edge, GatewayScope, RouteScope, Security
 from controlplane.mesh.routing_ir import VirtualHost
 from controlplane.model.kinds.gateway import Server
 
@@ -51,25 +51,30 @@ def secure_route_name(id: ServerId, server: Server) -> str:
 @keyed
 def gateway_routes(q: Q, gateway: GatewayScope) -> Plan:
     """Route configuration name -> Resource, for each socket of a gateway."""
-    return flat(q.map(sockets, gateway.edge), _socket_routes, gateway)
+    return each(q.map(_sites, gateway.edge, gateway.namespace), site_routes, gateway)
+
+
+@keyed
+def _sites(q: Q, edge: Edge, namespace: str) -> Plan:
+    """Route configuration name -> Site."""
+    return flat(q.map(sockets, edge), _sites_of, edge, namespace)
 
 
 @query
-def _socket_routes(q: Q, gateway: GatewayScope, socket: Socket) -> tuple[tuple[str, Resource], ...]:
-    found = q(served, gateway.edge, socket)
-    site = Site(gateway.edge, gateway.namespace, socket)
+def _sites_of(q: Q, edge: Edge, namespace: str, socket: Socket) -> tuple[tuple[str, Site], ...]:
+    found = q(served, edge, socket)
+    site = Site(edge, namespace, socket)
     if found.family == "http":
-        name = plain_route_name(socket)
-        return ((name, q(site_routes, name, site, gateway)),)
-    secure = [(id, server_of(q, id)) for id in found.servers]
-    reading = [(id, server) for id, server in secure if server is not None and manner_of(server) == "https"]
-    named = ((secure_route_name(id, server), id) for id, server in reading)
-    return tuple((name, q(site_routes, name, site._replace(server=id), gateway)) for name, id in named)
+        return ((plain_route_name(socket), site),)
+    servers = [(id, server_of(q, id)) for id in found.servers]
+    reading = [(id, server) for id, server in servers if server is not None and manner_of(server) == "https"]
+    return tuple((secure_route_name(id, server), site._replace(server=id)) for id, server in reading)
 
 
 @query
-def site_routes(q: Q, name: str, site: Site, gateway: GatewayScope) -> Resource:
+def site_routes(q: Q, gateway: GatewayScope, name: str) -> Resource:
     """One route configuration."""
+    site: Site = q.at(_sites, (gateway.edge, gateway.namespace), name)
     frames = q.values(_frames, site, gateway.routes)
     if not is_answered(q, site, gateway.routes, _ANY):
         frames.append(q(_blackhole, q(site_port, site)))

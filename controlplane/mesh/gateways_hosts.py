@@ -41,6 +41,9 @@ NOT_FOUND = Route("not-found", Match(), DirectResponse(404))
 """The end of every virtual host of a gateway.  A request without a route would meet no policy of its own."""
 
 
+_MANY = 32
+"""Gateways on one plaintext port, from which on it is cheaper to look at the VirtualServices of all others as
+well: a map whose plan changes compares each of its members with each of its sources."""
 _PLAINTEXT = HeaderMatch("x-forwarded-proto", TextMatch("exact", "https"), invert=True)
 TO_HTTPS = Route("https-redirect", Match(headers=(_PLAINTEXT,)), Redirect(scheme="https"))
 """The beginning of a virtual host that sends everybody to HTTPS.
@@ -154,10 +157,23 @@ def _hosts(q: Q, id: ServerId) -> _Hosts:
 def names(q: Q, site: Site) -> Plan:
     """Name -> Bound, for all names that are answered for."""
     servers = q(site_servers, site)
-    bound = (
-        q.bucket(virtual_services, "gateway", key) for key in dict.fromkeys(id.gateway for id in servers)
-    )
+    speaking = dict.fromkeys(id.gateway for id in servers)
+    if len(speaking) > _MANY:
+        return group((q.part(_bound_anywhere, (), True), q.fixed(*servers)), _names, site)
+    bound = (q.bucket(virtual_services, "gateway", key) for key in speaking)
     return group((*bound, q.fixed(*servers)), _names, site)
+
+
+@keyed
+def _bound_anywhere(q: Q) -> Plan:
+    """True -> the VirtualServices that are bound to any gateway."""
+    return group(q.members(virtual_services), _bound_to_any)
+
+
+@query
+def _bound_to_any(q: Q, key: Key) -> tuple[tuple[bool, Key], ...]:
+    found = q(attached, key)
+    return ((True, key),) if found is not None and found.gateways else ()
 
 
 @query

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from controlplane.envoy.feeds import feeds
+from controlplane.mesh import gateways_hosts
 from controlplane.mesh.checks import checks
 from controlplane.mesh.proxies import proxy_view
 from controlplane.model.identity import Identity
@@ -101,8 +102,10 @@ def everything(world: World) -> dict[Any, Any]:
     return out
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_edited_equals_fresh(seed: int) -> None:
+@pytest.mark.parametrize(("seed", "many"), [(0, 32), (1, 0), (2, 1)])
+def test_edited_equals_fresh(seed: int, many: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # From how many gateways on a port on they are found in another way.
+    monkeypatch.setattr(gateways_hosts, "_MANY", many)
     pick = random.Random(seed)
     edited = Edge()
     objects: dict[Name, str] = {}

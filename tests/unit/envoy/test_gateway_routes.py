@@ -261,3 +261,26 @@ def test_replicas_share_everything(many: Edge) -> None:
         )
         assert twin == many.view_of()
     assert not [name for name in runs if name.startswith("gateway_")]
+
+
+def test_among_many_gateways_an_edit_is_as_small() -> None:
+    def pair(n: int | str, status: int = 200) -> str:
+        web = gateway(f"web{n}", one(http(f"[h{n}.com]")))
+        return web + bound(f"v{n}", f"[h{n}.com]", status, gateways=f"[edge/web{n}]")
+
+    world = Edge(
+        "".join(pair(n) for n in range(50)) + bound("elsewhere", "[h1.com]", 500, gateways="[edge/x]")
+    )
+    assert world.answers("http.80") == {**{f"h{n}.com": ["/* -> 200"] for n in range(50)}, **BLACKHOLE}
+    view = world.view_of()
+    with world.counting() as runs:
+        world.apply(pair(7, 404))
+        world.routes()
+    assert runs["gateway_routes.gateway_host_frame"] == 1
+    assert runs["gateways_hosts._names"] <= 1
+    with world.counting() as runs:
+        world.apply(pair("new"))
+        assert world.answers("http.80")["hnew.com"] == ["/* -> 200"]
+        assert world.view_of() == view
+    assert runs["gateway_routes.gateway_host_frame"] == 1
+    assert runs["gateways_hosts._names"] <= 2

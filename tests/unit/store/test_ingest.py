@@ -227,6 +227,7 @@ def test_the_gate_opens_for_an_empty_mesh_too() -> None:
         ("rbac.authorization.k8s.io/v1", "ClusterRole", None, None),
         ("telemetry.istio.io/v1", "Telemetry", "not supported yet", "remove it"),
         ("gateway.networking.k8s.io/v1", "HTTPRoute", "not supported yet", "remove it"),
+        ("gateway.networking.k8s.io/v1", "Gateway", "not supported yet", "remove it"),
         ("networking.k8s.io/v1", "Ingress", "not supported yet", "remove it"),
         ("networking.istio.io/v1", "VirtualServise", "no kind VirtualServise", "did you mean VirtualService"),
         ("v1", "Servise", "no kind Servise", "did you mean Service in v1?"),

@@ -7,16 +7,17 @@ from dataclasses import replace
 
 from controlplane.app.trust import Trust
 from controlplane.base.clock import Clock
+from controlplane.ca.allowance import Allowance
 from controlplane.ca.authority import Authority
 from controlplane.ca.service import CertificateService, Count, Event
 from controlplane.telemetry.metrics import Metrics
 from controlplane.xds.doors import Access
 
 
-def serving_requests(access: Access, trust: Trust, metrics: Metrics) -> Access:
+def serving_requests(access: Access, trust: Trust, metrics: Metrics, clock: Clock) -> Access:
     """The same doors, at which signing requests are served, too."""
     service = CertificateService(
-        trust.authority, access.authenticator, _counted(metrics), trust.outstanding.note
+        trust.authority, access.authenticator, Allowance(clock), _counted(metrics), trust.outstanding.note
     )
     return replace(access, services=service.handlers)
 

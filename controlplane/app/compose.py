@@ -146,7 +146,7 @@ def build(settings: Settings) -> App:
         _xds_options(settings),
         observer=observer,
         clock=clock,
-        access=serving_requests(entrance.access, trust, metrics),
+        access=serving_requests(entrance.access, trust, metrics, clock),
     )
     supply = supply_certificates(trust, core.views, xds, clock)
     metrics.certificates.set_function(supply.__len__)

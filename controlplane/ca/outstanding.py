@@ -13,6 +13,7 @@ from typing import NamedTuple
 from controlplane.base.clock import Clock
 from controlplane.ca.authority import Authority
 from controlplane.ca.signer import fingerprint
+from controlplane.model.caller import host_of
 from controlplane.model.identity import Identity
 
 _State = tuple[str, ...]
@@ -33,7 +34,7 @@ class Outstanding:
 
     def note(self, identity: Identity, peer: str, not_after: float) -> None:
         """A certificate was given; `peer` in gRPC's form, `not_after` in Unix seconds."""
-        self._given[f"{identity.spiffe} at {_host(peer)}"] = _Given(not_after, self._state())
+        self._given[f"{identity.spiffe} at {host_of(peer)}"] = _Given(not_after, self._state())
 
     def behind(self) -> tuple[str, ...]:
         """Who holds, and may still use, what does not follow from the authority as it is now; sorted."""
@@ -44,9 +45,3 @@ class Outstanding:
     def _state(self) -> _State:
         authority = self._authority
         return tuple(map(fingerprint, (authority.signer.root, *authority.roots)))
-
-
-def _host(peer: str) -> str:
-    """The address without its port, which is another at each call: "ipv4:10.0.0.9:4711" is 10.0.0.9."""
-    kind, _, rest = peer.partition(":")
-    return rest.rpartition(":")[0] if kind in ("ipv4", "ipv6") else peer

@@ -6,6 +6,7 @@ caller's; the request's own are only compared.  It is served at the doors with T
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Literal, TypeAlias
@@ -14,16 +15,20 @@ import grpc
 
 from controlplane._pb.istio.v1.auth import ca_pb2
 from controlplane.base.errors import Unauthenticated
+from controlplane.ca.allowance import Allowance
 from controlplane.ca.authority import Authority
 from controlplane.ca.csr import Unparsable, key_of
 from controlplane.ca.leaf import Names
 from controlplane.ca.refused import Refused
-from controlplane.model.caller import Authenticator, CallContext, Door, presented
+from controlplane.model.caller import Authenticator, CallContext, Door, host_of, presented
 from controlplane.model.identity import Identity
 
 _log = logging.getLogger(__name__)
 
 SERVICE = "istio.v1.auth.IstioCertificateService"
+
+_PATIENCE = 10.0
+"""Seconds in which somebody who was let in has to send the request."""
 
 _Requests: TypeAlias = AsyncIterator[ca_pb2.IstioCertificateRequest]
 
@@ -38,6 +43,7 @@ _CODES = {
     "CSR_ERROR": grpc.StatusCode.INVALID_ARGUMENT,
     "TTL_ERROR": grpc.StatusCode.INVALID_ARGUMENT,
     "CA_NOT_READY": grpc.StatusCode.UNAVAILABLE,
+    "TOO_MANY": grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
 
@@ -51,12 +57,18 @@ class CertificateService:
     """`handlers(door)` are what a door serves; `count` and `on_issued` hear of what happens."""
 
     def __init__(
-        self, authority: Authority, authenticator: Authenticator, count: Count, on_issued: OnIssued
+        self,
+        authority: Authority,
+        authenticator: Authenticator,
+        allowance: Allowance,
+        count: Count,
+        on_issued: OnIssued,
     ) -> None:
-        self._on_issued = on_issued
         self._authority = authority
         self._authenticator = authenticator
+        self._allowance = allowance
         self._count = count
+        self._on_issued = on_issued
 
     def handlers(self, door: Door) -> Sequence[grpc.GenericRpcHandler]:
         """What serves `CreateCertificate` at a door; nothing in plaintext."""
@@ -84,9 +96,11 @@ class CertificateService:
     ) -> ca_pb2.IstioCertificateResponse:
         self._count("asked", "")
         identity = await self._identity(door, call)
-        request = await anext(requests, ca_pb2.IstioCertificateRequest())
+        request = await self._request(requests, call, identity)
         names = Names((identity.spiffe,))
         try:
+            if not self._allowance.take((identity, host_of(call.peer()))):
+                raise Refused("TOO_MANY", "too many requests in a short time")
             signed = self._authority.sign(
                 key_of(request.csr, names.uris), names, float(max(request.validity_duration, 0))
             )
@@ -126,6 +140,16 @@ class CertificateService:
             self._log_refusal(call, "", reason)
             raise _NotIssued(grpc.StatusCode.UNAUTHENTICATED, reason)
         return caller.identity
+
+    async def _request(
+        self, requests: _Requests, call: CallContext, identity: Identity
+    ) -> ca_pb2.IstioCertificateRequest:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return await anext(requests, ca_pb2.IstioCertificateRequest())
+        except TimeoutError as error:
+            self._log_refusal(call, identity.spiffe, "the request did not come")
+            raise _NotIssued(grpc.StatusCode.DEADLINE_EXCEEDED, "the request did not come") from error
 
     def _log_refusal(self, call: CallContext, identity: str, reason: str) -> None:
         _log.warning(

@@ -105,6 +105,12 @@ def is_local_peer(peer: str) -> bool:
     return kind in ("ipv4", "ipv6") and is_loopback(host)
 
 
+def host_of(peer: str) -> str:
+    """gRPC's name of a peer without its port, which is another at each call: "10.0.0.9", "[::1]", "unix:"."""
+    kind, _, rest = unquote(peer).partition(":")
+    return rest.rpartition(":")[0] if kind in ("ipv4", "ipv6") else peer
+
+
 def is_loopback(host: str) -> bool:
     """Whether an address is this machine's; an IPv4 one may come dressed as IPv6."""
     try:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from controlplane._pb.istio.v1.auth.ca_pb2 import IstioCertificateRequest, IstioCertificateResponse
+from controlplane.ca import service
 from controlplane.ca.signer import pem, self_signed
 from controlplane.lab.client import Proof, channel
 from controlplane.model.caller import Door
@@ -220,5 +221,38 @@ def test_a_rotation_waits_for_those_who_ask_by_themselves(tmp_path: Path) -> Non
         assert rotation.progress().behind == (f"{SPIFFE} at 127.0.0.1",)
         assert (await create(trust, Door.TOKEN, proof))[0] is Code.OK
         assert rotation.progress().behind == ()
+
+    run(tmp_path, test)
+
+
+def test_one_caller_cannot_ask_without_end(tmp_path: Path) -> None:
+    async def test(trust: Trusting) -> None:
+        proof = trust.proof()
+        async with channel(trust.address(Door.TOKEN), proof=proof) as connection:
+            call = connection.unary_unary(METHOD)
+            body = IstioCertificateRequest(csr=csr()).SerializeToString()
+            found = await asyncio.gather(*(call(body) for _ in range(150)), return_exceptions=True)
+        refused = [one.code() for one in found if isinstance(one, grpc.aio.AioRpcError)]
+        assert set(refused) == {Code.RESOURCE_EXHAUSTED}
+        assert trust.served.app.metrics.csr_unsigned.get("TOO_MANY") == len(refused)
+        # Somebody else is served meanwhile.
+        other = Proof(trust.roots, trust.token(name="other")[0])
+        assert (await create(trust, Door.TOKEN, other))[0] is Code.OK
+
+    run(tmp_path, test)
+
+
+def test_who_sends_nothing_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_PATIENCE", 0.2)
+
+    async def test(trust: Trusting) -> None:
+        async with channel(trust.address(Door.TOKEN), proof=trust.proof()) as connection:
+            call = connection.stream_unary(METHOD)()
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call
+        assert caught.value.code() is Code.DEADLINE_EXCEEDED
+        assert caught.value.details() == "the request did not come"
 
     run(tmp_path, test)

@@ -290,6 +290,9 @@ def test_plaintext_is_sent_to_https(scene: Scene) -> None:
     answer = scene.get("/increment/1?a=b", "shop.example.com")
     assert answer is not None
     assert answer.headers["location"] == "https://shop.example.com/increment/1?a=b"
+    # That it was HTTPS before is not believed.
+    forged = {"Host": "shop.example.com", "X-Forwarded-Proto": "https"}
+    assert fetch(Target(scene.client.netns, GATEWAY, 8080), "/increment/1", headers=forged).status == 301
 
 
 # -- TLS ------------------------------------------------------------------------------------------------

@@ -62,9 +62,9 @@ async def echo(_: object, context) -> None:
 
 
 class Server:
-    """A gRPC server that echoes, with TLS."""
+    """A gRPC server that echoes, with TLS; it may demand a certificate that `roots` have signed."""
 
-    def __init__(self, credentials: tuple[bytes, bytes]) -> None:
+    def __init__(self, credentials: tuple[bytes, bytes], roots: bytes | None = None) -> None:
         self.server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)])
         service, method = DELTA_PATH[1:].split("/")
         self.seen: list[dict[str, str | bytes]] = []
@@ -75,7 +75,8 @@ class Server:
 
         handlers = {method: grpc.stream_stream_rpc_method_handler(answer)}
         self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
-        port = self.server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([credentials]))
+        secure = grpc.ssl_server_credentials([credentials], roots, require_client_auth=roots is not None)
+        port = self.server.add_secure_port("127.0.0.1:0", secure)
         self.address = f"127.0.0.1:{port}"
 
     async def __aenter__(self) -> Server:
@@ -137,6 +138,27 @@ def test_a_server_that_is_not_the_one_is_refused(wrong: str, tmp_path: Path) -> 
     ends, seen = asyncio.run(test())
     assert "CERTIFICATE_VERIFY_FAILED" in ends[0]
     assert (len(ends), seen) == (1, 0)
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_certificate_is_shown_to_a_server_that_demands_one(shown: bool, tmp_path: Path) -> None:
+    credentials = certified(tmp_path)
+    root, key = tmp_path / "root.pem", tmp_path / "key.pem"
+    tls = Tls(root, certificate=root, key=key) if shown else Tls(root)
+
+    async def test() -> tuple[list[bytes], list[str]]:
+        async with Server(credentials, root.read_bytes()) as server:
+            got: list[bytes] = []
+            ends: list[str] = []
+            connection = server.connect(tls, got.append, ends.append)
+            connection.open(DELTA_PATH)
+            connection.send(b"hello")
+            await drive(connection, lambda: got or ends)
+            connection.close()
+            return got, ends
+
+    got, ends = asyncio.run(test())
+    assert (got, len(ends)) == (([b"hello"], 0) if shown else ([], 1))
 
 
 # -- byte by byte -------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from jwt.algorithms import RSAAlgorithm
 from controlplane.lab.fetch import Answer, Target, answers, connect, fetch
 from controlplane.lab.plane import Plane, start_plane
 from controlplane.lab.pods import App, Lab, Pod, PodSpec, Sidecar
+from controlplane.lab.tokens import minter
 from controlplane.lab.waiting import wait_until
 from tests.support.envoys import MARKS, laboratory
 from tests.support.servers import Issuer, Pair
@@ -102,8 +103,7 @@ class Scene:
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
-        # Who asks on the socket is who he says he is: what is tested here is not identity.
-        self.plane: Plane = start_plane(lab.site, ("--trust-loopback-identities", "true"))
+        self.plane: Plane = start_plane(lab.site, (), lab.house())
         backends = (
             backend("shop", SHOP)
             + backend("numbers", NUMBERS)
@@ -112,7 +112,8 @@ class Scene:
         )
         self.write("mesh", MESH + backends + MESHED)
         self.plane.wait_ready()
-        sidecar = Sidecar(self.plane.address, stats=("listener", "cluster_manager"))
+        kubelet = lab.kubelet(self.plane.roots, minter(self.plane.data))
+        sidecar = Sidecar(self.plane.secure, stats=("listener", "cluster_manager"), kubelet=kubelet)
         labels = {"istio": "ingressgateway"}
         gateway = PodSpec("gw", "edge", GATEWAY, labels, "ingress", kind="router")
         self.gateway: Pod = lab.start(gateway, sidecar)

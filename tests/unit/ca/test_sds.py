@@ -321,6 +321,54 @@ def test_who_is_away_while_the_signer_changes_is_given_a_new_certificate_when_it
     run(test)
 
 
+def test_a_certificate_that_was_replaced_is_not_renewed_in_its_time() -> None:
+    async def test() -> None:
+        async with running() as world:
+            await world.take(1)
+            await world.clock.advance(DAY / 4)
+            world.supply.reissue_all()
+            await world.clock.advance(DAY / 4 + 60)
+            assert world.serial() == "2"
+            await world.clock.advance(DAY / 4)
+            assert world.serial() == "3"
+
+    run(test)
+
+
+def test_who_leaves_while_it_waits_for_its_turn_is_forgotten() -> None:
+    async def test() -> None:
+        async with running(takes=TICK, pace=Pace(slice=TICK, rest=4.0, grace=0.0)) as world:
+            world.supply.take(holder(1))
+            world.supply.give_back(holder(1))
+            await world.turn()
+            assert world.authority.issued == []
+            await world.take(2, 3)
+            world.supply.reissue_all()
+            await world.turn()
+            world.supply.give_back(holder(3))
+            await world.clock.advance(1)
+            assert list(world.rows) == [holder(2)]
+            assert len(world.authority.issued) == 3
+
+    run(test)
+
+
+def test_who_has_nothing_comes_first_even_after_a_refusal() -> None:
+    async def test() -> None:
+        async with running(takes=TICK, pace=Pace(slice=TICK, rest=1024.0)) as world:
+            await world.take(*range(20))
+            world.authority.refuses = True
+            await world.take(99)
+            world.authority.refuses = False
+            # Twenty renewals, with a rest of a second after each; within five its time comes again.
+            world.supply.reissue_all()
+            while holder(99) not in world.rows:
+                await world.clock.advance(1)
+            assert len(world.authority.issued) < 20 + 10
+
+    run(test)
+
+
 def test_an_authority_that_refuses_is_asked_again_and_what_was_good_stays(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

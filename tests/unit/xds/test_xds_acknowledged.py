@@ -94,3 +94,12 @@ def test_while_a_change_is_computed_nobody_has_it(world: World, variant) -> None
     assert lagging(world, peer) == ("web-0.default",)
     world.settle()
     assert lagging(world, peer) == ()
+
+
+def test_who_asks_again_has_let_go_of_what_it_had(world: World) -> None:
+    peer = Peer(world, DELTA)
+    peer.start(("sds", *NAMES))
+    peer.ask("sds", "default")
+    assert lagging(world, peer) == ("web-0.default",)
+    peer.flush(ack=True)
+    assert lagging(world, peer) == ()

@@ -68,8 +68,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _about_the_proxy(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument("--ip", required=True, help="the workload's address")
     parser.add_argument("--name", required=True, help="the workload's (pod's) name")
-    parser.add_argument("--namespace", default="default")
-    parser.add_argument("--service-account", "--sa", default="default", metavar="NAME")
+    parser.add_argument("--namespace", default="", help="default: that of --service-account, or default")
+    parser.add_argument(
+        *("--service-account", "--sa"),
+        default="default",
+        metavar="[NAMESPACE/]NAME",
+        help="as the token has it",
+    )
     parser.add_argument("--kind", choices=("sidecar", "router"), default="sidecar", help="router: a gateway")
     parser.add_argument("--workload", default="", help="what the pod is a replica of; default: its name")
     parser.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="repeatable")
@@ -103,13 +108,16 @@ def _node(args: argparse.Namespace) -> Node:
         ipaddress.ip_address(args.ip)
     except ValueError as error:
         raise MiniIstiodError(f"--ip: {args.ip!r} cannot be used; allowed is an IP address") from error
+    within, _, account = args.service_account.rpartition("/")
+    if within and args.namespace and within != args.namespace:
+        raise MiniIstiodError(f"--service-account: {args.service_account!r} is not in {args.namespace!r}")
     node = Node(
         ip=args.ip,
         name=args.name,
-        namespace=args.namespace,
+        namespace=args.namespace or within or "default",
         kind=args.kind,
         labels=_labels(args),
-        service_account=args.service_account,
+        service_account=account,
         workload=args.workload,
         locality=args.locality,
     )

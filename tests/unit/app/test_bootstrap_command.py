@@ -35,6 +35,19 @@ def test_printed_it_is_what_an_envoy_starts_with(capsys: pytest.CaptureFixture[s
     assert node["locality"] == {"region": "eu", "zone": "eu-1"}
 
 
+@pytest.mark.parametrize(
+    "words, namespace",
+    [((), "default"), (("--sa", "web"), "default"), (("--sa", "prod/web"), "prod")],
+)
+def test_the_namespace_may_stand_before_the_account(
+    words: tuple[str, ...], namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bootstrap", "--ip", "10.0.0.7", "--name", "web-1", *LOCAL, *words]) == 0
+    metadata = json.loads(capsys.readouterr().out)["node"]["metadata"]
+    assert metadata["NAMESPACE"] == namespace
+    assert metadata["SERVICE_ACCOUNT"] == ("web" if words else "default")
+
+
 def test_a_gateway_is_a_router(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bootstrap", *NODE, *LOCAL, "--kind", "router", "--protocol", "GRPC"]) == 0
     made = json.loads(capsys.readouterr().out)
@@ -117,6 +130,7 @@ def test_written_again_it_is_moved_into_place(tmp_path: Path) -> None:
             "--key-file: must be beside --cert-file",
         ),
         ((*NODE, *LOCAL, "--out", NOWHERE, "--seen-at", "y"), "--seen-at: 'y' cannot be used"),
+        ((*NODE, *LOCAL, "--sa", "test/web"), "--service-account: 'test/web' is not in 'prod'"),
         ((*NODE, *LOCAL, "--label", "app"), "--label: 'app' cannot be used; allowed is KEY=VALUE"),
         ((*NODE, *LOCAL, "--labels", "a=b,=c"), "--labels: '=c' cannot be used; allowed is KEY=VALUE"),
         (("--ip", "web", "--name", "a", *LOCAL), "--ip: 'web' cannot be used; allowed is an IP address"),

@@ -264,7 +264,8 @@ def _resolve(event: yaml.ScalarEvent, plain: bool, line: int) -> Any:
         return float(value)
     if (kind, type(value)) in {("int", int), ("float", float), ("bool", bool), ("null", type(None))}:
         return value
-    raise MalformedError(line, f"{text!r} cannot be read with the tag {tag}", "remove the tag")
+    # Its line says which; the text itself may be a Secret's.
+    raise MalformedError(line, f"this value cannot be read with the tag {tag}", "remove the tag")
 
 
 def plain_value(text: str, line: int = 1) -> Any:

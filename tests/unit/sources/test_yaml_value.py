@@ -127,6 +127,13 @@ def test_refused(text: str, line: int, message: str) -> None:
     assert caught.value.remedy
 
 
+def test_a_value_is_not_repeated_for_it_may_be_a_secret() -> None:
+    with pytest.raises(MalformedError) as caught:
+        parse("data:\n  tls.key: !!binary c2VjcmV0*")
+    assert caught.value.line == 2
+    assert "c2VjcmV0" not in f"{caught.value} {caught.value.remedy}"
+
+
 def test_an_unclosed_bracket_says_where_it_was_opened() -> None:
     with pytest.raises(MalformedError) as caught:
         parse("a:\n  b: [\n  c: 1\n")

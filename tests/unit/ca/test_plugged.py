@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import re
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from controlplane.base.clock import FakeClock
 from controlplane.base.errors import EnvironmentUnfit
@@ -242,3 +245,28 @@ def test_a_step_is_safe_when_each_side_trusts_the_other(tmp_path: Path) -> None:
     assert "its root is not trusted yet" in unsafe_step(before.signer, before.roots, signs)
     assert "its root is not trusted yet" in unsafe_step(before.signer, before.roots, after)
     assert "would no longer be trusted" in unsafe_step(both.signer, both.roots, after)
+
+
+ROOT, MIDDLE, CLUSTER = three()
+DER = CLUSTER.certificate.public_bytes(serialization.Encoding.DER)
+
+
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, len(DER) - 1), st.integers(0, 255)), min_size=1, max_size=3))
+def test_a_broken_certificate_is_never_more_than_a_message(
+    tmp_path: Path, changes: list[tuple[int, int]]
+) -> None:
+    folder = plug(tmp_path, CLUSTER, (ROOT,), (MIDDLE,))
+    data = bytearray(DER)
+    for place, value in changes:
+        data[place] = value
+    body = base64.encodebytes(data).decode()
+    (folder / "ca-cert.pem").write_text(f"-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n")
+    try:
+        found = load(folder, NOW)
+    except EnvironmentUnfit as error:
+        assert str(error).startswith(str(folder))
+    else:
+        # What a signature covers cannot be changed without its being noticed.
+        assert found.signer.certificate.tbs_certificate_bytes == CLUSTER.certificate.tbs_certificate_bytes

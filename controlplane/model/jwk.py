@@ -69,8 +69,9 @@ def read_key(raw: object) -> Jwk:
         given = raw.get(name)
         if given is not None and not _is_word(given):
             return Jwk("", f"{name} is no printable string, or a very long one")
-    if raw.get("use", "sig") != "sig":
-        return Jwk("", f"is for another use ({raw['use'][:20]!r})")
+    use = raw.get("use")
+    if use not in (None, "sig"):
+        return Jwk("", f"is for another use ({use[:20]!r})")
     kty = raw.get("kty")
     if kty == "RSA":
         return _rsa(raw)

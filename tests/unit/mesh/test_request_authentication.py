@@ -12,7 +12,7 @@ from controlplane.mesh.checks import checks
 from controlplane.mesh.key_sets import wanted_key_sets
 from controlplane.mesh.projections import Security
 from controlplane.mesh.remote_keys import MODE, RemoteKeys, key_fetching
-from controlplane.mesh.request_authentication import JwtRules, jwt_rules
+from controlplane.mesh.request_authentication import JwtProvider, JwtRules, jwt_rules
 from controlplane.mesh.routing_ir import ClaimMatch, TextMatch
 from controlplane.mesh.routing_match import translate_match
 from controlplane.model.jwks import NOBODYS_KEYS, read_key_set
@@ -107,6 +107,31 @@ def test_rules_are_sorted_by_issuer_and_equal_for_equal_content() -> None:
     assert world.rules(Key("default", "gone")) == JwtRules()
 
 
+def test_every_field_of_a_rule_counts() -> None:
+    fields = (
+        ", audiences: [x, y], fromHeaders: [{name: h, prefix: p}], fromParams: [q], fromCookies: [c],"
+        " forwardOriginalToken: true, outputPayloadToHeader: x-all, presence: REQUIRED,"
+        " outputClaimToHeaders: [{header: x-sub, claim: sub}], spaceDelimitedClaims: [roles]"
+    )
+    world = Requests(policy("p", rule("a"), rule("b", fields)))
+    plain, full = world.rules(Key("default", "p")).providers
+    assert plain == JwtProvider("a", NOBODYS_KEYS, space_delimited=("scope", "permission"))
+    assert (plain.forward, plain.required, plain.payload_header) == (False, False, "")
+    assert full == JwtProvider(
+        issuer="b",
+        keys=NOBODYS_KEYS,
+        audiences=("x", "y"),
+        headers=(("h", "p"),),
+        params=("q",),
+        cookies=("c",),
+        forward=True,
+        payload_header="x-all",
+        claim_headers=(("x-sub", "sub"),),
+        space_delimited=("scope", "permission", "roles"),
+        required=True,
+    )
+
+
 def test_keys_that_were_not_fetched_are_nobodys() -> None:
     world = Requests(policy("p", FETCHED))
     key = Key("default", "p")
@@ -138,7 +163,8 @@ def test_a_failed_fetch_is_a_problem_of_the_policy() -> None:
 
 
 def test_which_key_sets_are_wanted() -> None:
-    world = Requests(policy("p", FETCHED, rule("b"), "{issuer: 'https://c.example', timeout: 1s}"))
+    twice = f"{{issuer: b, jwksUri: '{URI}', timeout: 100ms}}"
+    world = Requests(policy("p", twice, FETCHED, rule("b"), "{issuer: 'https://c.example', timeout: 1s}"))
     metadata = "https://c.example/.well-known/openid-configuration"
     assert world.map(wanted_key_sets) == {URI: 5.0, metadata: 1.0}
     world.apply(policy("q", f"{{issuer: d, jwksUri: '{URI}', timeout: 9h}}"))

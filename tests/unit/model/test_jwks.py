@@ -148,19 +148,30 @@ def test_what_is_no_key_set(text: str | bytes, fault: tuple[str, str]) -> None:
     assert read_key_set(text) == ("", (fault,))
 
 
-json_values = st.recursive(
+values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(("kty", "n", "e", "x", "y")), inner)
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+spoilt = st.builds(
+    lambda key, changes: {**key, **changes},
+    st.sampled_from([EC, RSA, OKP]),
+    st.dictionaries(
+        st.sampled_from(["kty", "kid", "alg", "use", "crv", "n", "e", "x", "y"]), values, max_size=2
     ),
-    max_leaves=8,
 )
 
 
-@given(st.lists(json_values, max_size=3))
+@given(st.lists(values | spoilt, max_size=3))
 def test_nothing_makes_it_raise(keys: list[Any]) -> None:
     found = read_key_set(json.dumps({"keys": keys}))
     assert bool(found.text) or bool(found.faults)
+    assert read_key_set(found.text).text == found.text
+
+
+@pytest.mark.parametrize("name", ["kid", "alg", "use"])
+def test_null_is_absent(name: str) -> None:
+    assert read({**EC, name: None}) == read(EC)
 
 
 def test_nobody_has_the_key_of_nobody() -> None:

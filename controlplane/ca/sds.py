@@ -115,6 +115,8 @@ class Certificates:
         # To be certified: those who have nothing yet, and those who have something good.
         self._first: dict[Holder, None] = {}
         self._again: dict[Holder, None] = {}
+        # To be tried again when their turn comes.
+        self._refused: dict[Holder, None] = {}
         # By the wall clock: when somebody's turn comes.  What is not its `renew_at` any more is skipped.
         self._due: list[tuple[float, int, Holder]] = []
         self._numbers = count()
@@ -152,7 +154,8 @@ class Certificates:
     @property
     def waiting(self) -> tuple[str, ...]:
         """The proxies that are to be issued a certificate, and those that may come back any moment."""
-        return tuple(sorted({holder.proxy for holder in (*self._first, *self._again, *self._away)}))
+        lacking = (*self._first, *self._again, *self._refused, *self._away)
+        return tuple(sorted({holder.proxy for holder in lacking}))
 
     def __len__(self) -> int:
         return len(self._held)
@@ -200,11 +203,9 @@ class Certificates:
         self._keys += await asyncio.gather(*(asyncio.to_thread(new_key) for _ in range(count)))
 
     def _issue(self, queue: dict[Holder, None]) -> float:
-        """Certify for one slice of time and commit; gives the seconds that it took."""
+        """Certify for one slice of time and commit; the seconds that it took."""
         started = now = self._clock.monotonic()
-        rows = []
-        refused: tuple[int, str] = (0, "")
-        waits = []
+        rows, waits, reason = [], [], ""
         while queue and now - started < self._pace.slice and (self._keys or not self._authority.slow):
             holder = next(iter(queue))
             del queue[holder]
@@ -213,10 +214,12 @@ class Certificates:
             try:
                 certified = self._authority.issue((holder.identity.spiffe,), key=key)
             except Refused as error:
-                refused = (refused[0] + 1, str(error))
+                reason = str(error)
+                self._refused[holder] = None
                 self._plan(holder, held, self._clock.wall() + _RETRY)
             else:
                 rows.append((certificates, holder, certified))
+                self._refused.pop(holder, None)
                 self._plan(holder, held, self._renewal(certified))
                 now = self._clock.monotonic()
                 if not held.has:
@@ -226,8 +229,9 @@ class Certificates:
             self._commit(rows)
         for seconds in waits:
             self.on_issued(seconds)
-        if refused[0]:
-            _log.error("certificates were not issued", extra={"proxies": refused[0], "reason": refused[1]})
+        if reason:
+            # How many there are by now who were refused, and why the last one was.
+            _log.error("certificates are not issued", extra={"proxies": len(self._refused), "reason": reason})
         return self._clock.monotonic() - started
 
     def _renewal(self, certified: Certified) -> float:
@@ -270,6 +274,7 @@ class Certificates:
             del self._away[holder]
             self._first.pop(holder, None)
             self._again.pop(holder, None)
+            self._refused.pop(holder, None)
             if self._held.pop(holder).has:
                 rows.append((certificates, holder, None))
         if rows:

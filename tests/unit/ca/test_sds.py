@@ -379,12 +379,15 @@ def test_an_authority_that_refuses_is_asked_again_and_what_was_good_stays(
             world.supply.reissue_all()
             await world.take(2)
             assert list(world.rows) == [holder(1)] and world.serial() == "1"
+            # A change of roots must not go on without them.
+            assert list(world.supply.waiting) == ["sleep-1.foo", "sleep-2.foo"]
             world.authority.refuses = False
             await world.clock.advance(6)
             assert world.serial(1) != "1" and holder(2) in world.rows
+            assert not world.supply.waiting
 
     run(test)
-    assert [record.message for record in caplog.records] == ["certificates were not issued"] * 2
+    assert [record.message for record in caplog.records] == ["certificates are not issued"] * 2
 
 
 def test_a_machine_that_slept_renews_by_the_wall_clock() -> None:

@@ -13,6 +13,7 @@ from controlplane.envoy.endpoints import assignment_maps
 from controlplane.envoy.gateway_clusters import gateway_assignment_maps, gateway_cluster_maps
 from controlplane.envoy.gateway_listeners import gateway_listeners
 from controlplane.envoy.gateway_routes import gateway_routes
+from controlplane.envoy.gateway_tls import credential_secrets
 from controlplane.envoy.listeners import listener_maps
 from controlplane.envoy.on_demand import on_demand_hosts, on_demand_routes
 from controlplane.envoy.routes import route_maps
@@ -34,7 +35,10 @@ def feeds(view: ProxyView, *, on_demand: bool = False) -> dict[str, Maps]:
     """
     found = _sidecar(view, on_demand) if view.gateway is None else _edge(view, view.gateway)
     if view.holder is not None:
-        found[SECRET] = secret_maps(view.holder, gateway=view.inbound is None)
+        found[SECRET] = secret_maps(view.holder)
+        if view.gateway is not None:
+            own = view.holder.identity.namespace
+            found[SECRET] += ((credential_secrets, (view.gateway.edge, own)),)
     return found
 
 

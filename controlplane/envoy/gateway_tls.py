@@ -11,18 +11,51 @@ from typing import Any, NamedTuple
 
 from controlplane.envoy import pb
 from controlplane.envoy.inbound_tls import downstream_tls
+from controlplane.envoy.resource import Resource
 from controlplane.envoy.secrets import KUBERNETES, gateway_secrets
-from controlplane.graph import Q, query
+from controlplane.graph import Plan, Q, each, group, keyed, query
 from controlplane.mesh.gateways import ServerId, authorities_of, credentials_of, server_of
-from controlplane.mesh.projections import GatewayScope
+from controlplane.mesh.projections import Edge, GatewayScope
 from controlplane.mesh.settings import mesh_tls
 from controlplane.model.hosts import is_address
-from controlplane.model.kinds.gateway import ASKING, Server
+from controlplane.model.keys import Key
+from controlplane.model.kinds import gateways
+from controlplane.model.kinds.gateway import ASKING, Gateway, Server
 from controlplane.model.kinds.tls import CIPHER_SUITES, ECDH_CURVES, ServerTLSSettings
 
 _ALPN = ("h2", "http/1.1")
 _San = pb.tls_common.SubjectAltNameMatcher
 _Parameters = pb.tls_common.TlsParameters
+
+
+@keyed
+def credential_secrets(q: Q, edge: Edge, namespace: str) -> Plan:
+    """Secret name -> Resource: of the Secrets of a namespace those that a gateway's servers name.
+
+    What no Gateway names stays where it is, whoever says that he is a gateway.
+    """
+    return each(q.part(_named, (edge,), True), _credential, namespace)
+
+
+@keyed
+def _named(q: Q, edge: Edge) -> Plan:
+    """True -> the names of the secrets of all servers."""
+    selecting = tuple(q.bucket(gateways, "selector", selector) for selector in edge.selectors)
+    return group(selecting, _named_by)
+
+
+@query
+def _named_by(q: Q, key: Key) -> tuple[tuple[bool, str], ...]:
+    found: Gateway | None = q.get(gateways, key)
+    servers = () if found is None else found.servers
+    names = {name for server in servers for name in (*credentials_of(server), authorities_of(server)) if name}
+    return tuple((True, KUBERNETES + name) for name in sorted(names))
+
+
+@query
+def _credential(q: Q, namespace: str, name: str) -> Resource | None:
+    secret: Resource | None = q.at(gateway_secrets, (namespace,), name)
+    return secret
 
 
 class Shown(NamedTuple):

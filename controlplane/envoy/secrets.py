@@ -38,10 +38,9 @@ roots = Table("roots")
 """ROOT_CA -> TrustBundle."""
 
 
-def secret_maps(holder: Holder, *, gateway: bool) -> tuple[tuple[Keyed[...], tuple[Any, ...]], ...]:
-    """The maps of one proxy's secrets; its own certificate is in a map that no other proxy has."""
-    own = ((workload_secrets, (holder,)), (root_secrets, ()))
-    return (*own, (gateway_secrets, (holder.identity.namespace,))) if gateway else own
+def secret_maps(holder: Holder) -> tuple[tuple[Keyed[...], tuple[Any, ...]], ...]:
+    """The maps of one proxy's own secrets; its certificate is in a map that no other proxy has."""
+    return (workload_secrets, (holder,)), (root_secrets, ())
 
 
 @keyed
@@ -76,7 +75,8 @@ def _roots(q: Q, name: str) -> tuple[tuple[str, Resource], ...]:
 @keyed
 def gateway_secrets(q: Q, namespace: str) -> Plan:
     """`kubernetes://<name>` (a certificate and its key) and `kubernetes://<name>-cacert` (authorities) ->
-    Resource, for the Secrets of one namespace: no gateway gets those of another one.
+    Resource, for the Secrets of one namespace: no gateway gets those of another one, and of these it gets
+    what its Gateways name (`controlplane.envoy.gateway_tls`).
     """
     return flat(q.bucket(secrets, "namespace", namespace), _of_kubernetes)
 

@@ -23,6 +23,21 @@ both = pytest.mark.parametrize("protocol", ["GRPC", "DELTA_GRPC"])
 DELTA = "DELTA_GRPC"
 OTHER = "sidecar~10.0.0.2~web-2.default~default.svc.cluster.local"
 GATEWAY = "router~10.0.0.3~edge-1.default~default.svc.cluster.local"
+GATEWAY_OF_SHOP = {
+    "apiVersion": "networking.istio.io/v1",
+    "kind": "Gateway",
+    "metadata": {"name": "edge", "namespace": "far"},
+    "spec": {
+        "servers": [
+            {
+                "port": {"number": 443, "name": "https", "protocol": "HTTPS"},
+                "hosts": ["shop.example"],
+                "tls": {"mode": "SIMPLE", "credentialName": "shop"},
+            }
+        ]
+    },
+}
+"""It speaks for every gateway."""
 
 
 def secure(trust: Trusting) -> str:
@@ -169,11 +184,15 @@ def test_a_gateway_is_served_its_namespaces_secrets_and_a_change_sends_that_one(
     async def test(trust: Trusting) -> None:
         files = trust.served.files
         files.write("shop.yaml", secret_yaml(trust, "shop", "default"))
+        files.write("other.yaml", secret_yaml(trust, "other", "default"))
         files.write("far.yaml", secret_yaml(trust, "far", "other"))
+        files.write("gateway.yaml", GATEWAY_OF_SHOP)
+        await trust.served.quiet()
         async with asking(secure(trust), protocol, proof=trust.proof()) as asker:
             await asker.ask(url=CLUSTER, id=GATEWAY)
             await asker.ask(url=LISTENER)
-            await asker.ask("kubernetes://far")
+            # Of another namespace, and of this one but named by no Gateway.
+            await asker.ask("kubernetes://far", "kubernetes://other")
             await served(asker, "kubernetes://shop", *NAMES)
             await asker.until(lambda: {one[:3] for one in asker.log} >= {"cds", "lds"})
             pair = asker.has["kubernetes://shop"].tls_certificate
@@ -280,6 +299,7 @@ def test_keys_are_in_no_dump_no_log_and_no_recording(
     async def test(trust: Trusting) -> None:
         made = secret_yaml(trust, "shop", "default")
         trust.served.files.write("shop.yaml", made)
+        trust.served.files.write("gateway.yaml", GATEWAY_OF_SHOP)
         async with asking(secure(trust), DELTA, proof=trust.proof()) as asker:
             await asker.ask(url=CLUSTER, id=GATEWAY)
             await served(asker, "kubernetes://shop", *NAMES)

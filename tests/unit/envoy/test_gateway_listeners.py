@@ -10,7 +10,7 @@ import pytest
 
 from controlplane.envoy import pb
 from controlplane.envoy.feeds import feeds
-from controlplane.envoy.types import LISTENER
+from controlplane.envoy.types import LISTENER, SECRET
 from controlplane.mesh.gateways import Socket, served
 from controlplane.mesh.proxies import proxy_view
 from controlplane.model.identity import Identity
@@ -158,6 +158,24 @@ def test_a_credential_is_a_name_and_no_path(name: str) -> None:
         gateway("web", f"[{https('[a.com]', f'{{mode: SIMPLE, credentialName: {name!r}}}')}]") + secrets
     )
     assert world.listeners() == {}
+
+
+def test_of_its_namespaces_secrets_a_gateway_is_given_what_its_gateways_name() -> None:
+    tls = "{mode: MUTUAL, credentialName: shop}"
+    both = pair().secret("shop", authorities=Issuer().certificate) + pair("other").secret("other")
+    world = Identified(gateway("web", f"[{https('[a.com]', tls)}]") + both)
+
+    def given() -> set[str]:
+        return {name for name in world.resources(feeds(world.view_of())[SECRET]) if "://" in name}
+
+    assert given() == {"kubernetes://shop", "kubernetes://shop-cacert"}
+    elsewhere = gateway("web2", f"[{https('[b.com]', simple('other'))}]").replace("istio: gw", "istio: x")
+    world.apply(elsewhere)
+    assert given() == {"kubernetes://shop", "kubernetes://shop-cacert"}
+    world.apply(elsewhere.replace("istio: x", "istio: gw"))
+    assert given() == {"kubernetes://shop", "kubernetes://shop-cacert", "kubernetes://other"}
+    world.delete("Gateway", "web", "edge")
+    assert given() == {"kubernetes://other"}
 
 
 def test_a_gateway_without_an_identity_has_no_secrets() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from controlplane.envoy import pb
 from controlplane.envoy.feeds import feeds
+from controlplane.envoy.gateway_tls import credential_secrets
 from controlplane.envoy.resource import Resource
 from controlplane.envoy.secrets import (
     DEFAULT,
@@ -19,7 +20,7 @@ from controlplane.envoy.secrets import (
 )
 from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 from controlplane.graph import Delta, Graph, Lease
-from controlplane.mesh.projections import Inbound, ProxyView, Scope
+from controlplane.mesh.projections import Edge, GatewayScope, Inbound, ProxyView, RouteScope, Scope
 from controlplane.model.certificate import Certified, TrustBundle
 from controlplane.model.identity import Holder, Identity
 from controlplane.model.keys import Key
@@ -123,7 +124,7 @@ def test_nothing_but_secrets_depends_on_the_holder() -> None:
     first, second = map(feeds, views)
     assert first.keys() == second.keys() == {CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET}
     assert {url for url in first if first[url] != second[url]} == {SECRET}
-    assert first[SECRET] == secret_maps(ONE, gateway=False)
+    assert first[SECRET] == secret_maps(ONE)
     assert first[SECRET][0] != second[SECRET][0] and first[SECRET][1:] == second[SECRET][1:]
 
 
@@ -186,7 +187,8 @@ def test_authorities_in_a_secret_of_their_own_come_first() -> None:
 
 
 def test_only_gateways_are_served_secrets_of_kubernetes() -> None:
-    view = ProxyView(Scope("foo"), None, mutual=True, holder=ONE)
-    assert feeds(view)[SECRET] == secret_maps(ONE, gateway=True)
-    assert (gateway_secrets, ("foo",)) in secret_maps(ONE, gateway=True)
-    assert (gateway_secrets, ("foo",)) not in secret_maps(ONE, gateway=False)
+    edge = Edge(selectors=((("app", "edge"),),))
+    sidecar = ProxyView(Scope("foo"), None, mutual=True, holder=ONE)
+    gateway = sidecar._replace(gateway=GatewayScope(edge, RouteScope(Scope("foo"))))
+    assert feeds(sidecar)[SECRET] == secret_maps(ONE)
+    assert feeds(gateway)[SECRET] == (*secret_maps(ONE), (credential_secrets, (edge, "foo")))

@@ -25,7 +25,7 @@ from controlplane.inject.iptables import PROXY_UID
 from controlplane.lab import fabric, netns, tools
 from controlplane.lab.fetch import fetch
 from controlplane.lab.plane import Plane, start_plane
-from controlplane.lab.pods import Lab, Pod, PodSpec, Sidecar
+from controlplane.lab.pods import Lab, Pod, PodError, PodSpec, Sidecar
 from controlplane.lab.site import Command
 from controlplane.lab.tokens import minter
 from controlplane.lab.volumes import Account, Kubelet, project
@@ -101,6 +101,13 @@ class Mesh:
         stats = ("control_plane", "listener", "sds")
         return self.lab.start(spec, Sidecar(address, "DELTA_GRPC", stats, kubelet))
 
+    def wait_ready(self) -> None:
+        """Return once all pods are ready; a failure tells what the control plane has to say of it."""
+        try:
+            self.lab.wait_ready(PATIENCE)
+        except PodError as error:
+            raise AssertionError(f"{error}\n{self.plane.log.read_text()[-3000:]}") from error
+
     def restart(self) -> None:
         """End the control plane and start it anew on what it keeps."""
         self.plane.process.terminate()
@@ -174,7 +181,7 @@ def foreign_root(folder: Path) -> bytes:
 
 def test_it_is_known_certified_and_alone_in_its_pod(mesh: Mesh) -> None:
     pod = mesh.start("web-1", mesh.kubelet())
-    mesh.lab.wait_ready(PATIENCE)
+    mesh.wait_ready()
     assert connected(pod)
     assert names(pod) == {SPIFFE}
     assert stat(pod, "cluster.xds-grpc.ssl.versions.TLSv1.3") == 1
@@ -194,7 +201,7 @@ def test_it_is_known_certified_and_alone_in_its_pod(mesh: Mesh) -> None:
 def test_a_token_that_is_renewed_in_time_is_used_when_the_old_one_expires(mesh: Mesh) -> None:
     renewed = mesh.start("renewed", mesh.kubelet(lifetime=4.0, renew_after=1.5))
     forgotten = mesh.start("forgotten", mesh.kubelet(lifetime=4.0))
-    mesh.lab.wait_ready(PATIENCE)
+    mesh.wait_ready()
     before = names(renewed)
     # Two streams have ended with their tokens, and each was followed by one with a token of its own.
     assert wait_until(lambda: mesh.welcomes(renewed) >= 3, 30)
@@ -311,7 +318,7 @@ def test_a_change_of_root_leaves_it_connected(tmp_path: Path) -> None:
         # Its files are what they were, as where nobody spreads the new root.
         shutil.copyfile(mesh.plane.roots, tmp_path / "copy.pem")
         stuck = mesh.start("stuck", lab.kubelet(tmp_path / "copy.pem", minter(mesh.plane.data)))
-        lab.wait_ready(PATIENCE)
+        mesh.wait_ready()
         old = mesh.plane.roots.read_bytes()
         assert len(serials(follows)) == 1
         seen: set[int] = set()

@@ -117,7 +117,7 @@ class Certificates:
         self._again: dict[Holder, None] = {}
         # To be tried again when their turn comes.
         self._refused: dict[Holder, None] = {}
-        # By the wall clock: when somebody's turn comes.  What is not its `renew_at` any more is skipped.
+        # By the wall clock: whose turn comes when.  What is not its `renew_at` any more is skipped.
         self._due: list[tuple[float, int, Holder]] = []
         self._numbers = count()
         # Gone, and until when (monotonic) they are waited for; in the order of going.
@@ -230,7 +230,6 @@ class Certificates:
         for seconds in waits:
             self.on_issued(seconds)
         if reason:
-            # How many there are by now who were refused, and why the last one was.
             _log.error("certificates are not issued", extra={"proxies": len(self._refused), "reason": reason})
         return self._clock.monotonic() - started
 

@@ -46,13 +46,13 @@ def key_of(text: str, own: Collection[str]) -> PublicKey:
         weak_hash = isinstance(request.signature_hash_algorithm, _WEAK_HASHES)
     except (*_BROKEN, *_ODD) as error:
         raise Unparsable("CSR_ERROR", f"the request cannot be read ({type(error).__name__})") from error
+    if weak_hash:
+        raise Refused("CSR_ERROR", "the request is signed over a hash that is too weak")
     if not genuine:
         raise Unparsable("CSR_ERROR", "the request is not signed by its own key")
     weak = weakness(key)
     if weak or not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
         raise Refused("CSR_ERROR", f"the key cannot be certified: {weak}")
-    if weak_hash:
-        raise Refused("CSR_ERROR", "the request is signed over a hash that is too weak")
     _check_names(extensions, own)
     _check_rights(extensions)
     return key

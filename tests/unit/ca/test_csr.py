@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from controlplane.ca.csr import MOST_BYTES, Unparsable, key_of
 from controlplane.ca.refused import Refused
+from tests.support.cas import needs_openssl, openssl
 
 WEB = "spiffe://cluster.local/ns/default/sa/web"
 P256 = ec.generate_private_key(ec.SECP256R1())
@@ -195,3 +197,12 @@ def test_no_request_raises_anything_else(changes: list[tuple[int, int]]) -> None
     except Refused:
         return
     assert found == P256.public_key()
+
+
+@needs_openssl
+@pytest.mark.parametrize("digest", ["-sha1", "-md5"])
+def test_a_signature_over_a_weak_hash_is_refused(tmp_path: Path, digest: str) -> None:
+    key, out = str(tmp_path / "key.pem"), str(tmp_path / "csr.pem")
+    openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", key)
+    openssl("req", "-new", "-key", key, "-subj", "/CN=x", digest, "-out", out)
+    assert "a hash that is too weak" in refusal(Path(out).read_text())

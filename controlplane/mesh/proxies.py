@@ -23,19 +23,18 @@ def proxy_view(q: Q, proxy: Proxy) -> ProxyView:
     matched = tuple(selector for selector in q(source_selectors) if contains(workload.labels, selector))
     identified = proxy.identity is not None
     holder = None if proxy.identity is None else Holder(proxy.identity, proxy.id)
+    rules = q.selecting(destination_rules, proxy.namespace, workload.labels)
     if proxy.type == "router":
         # Gateways have no application behind them, and no Sidecar limits what they see.
+        scope = Scope(proxy.namespace, rules=rules)
         security = security_of(q, proxy.namespace, workload.labels, identified=identified)
         gateway = GatewayScope(
             edge=edge_of(q, workload, privileged=not proxy.metadata.unprivileged_pod),
-            routes=RouteScope(Scope(proxy.namespace), matched),
+            routes=RouteScope(scope, matched),
             # How a sidecar's ports take connections says nothing about a gateway's.
-            security=security_of(q, proxy.namespace, workload.labels, identified=identified)._replace(
-                peer=()
-            ),
+            security=security._replace(peer=()),
         )
-        return ProxyView(Scope(proxy.namespace), None, matched, identified, holder, gateway)
-    rules = q.selecting(destination_rules, proxy.namespace, workload.labels)
+        return ProxyView(scope, None, matched, identified, holder, gateway)
     key = _sidecar_of(q, proxy.namespace, workload.labels)
     sidecar: Sidecar | None = None if key is None else q.get(sidecars, key)
     captured = proxy.metadata.interception_mode != "NONE"

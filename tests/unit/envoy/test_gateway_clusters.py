@@ -77,3 +77,21 @@ def test_all_others_are_the_very_clusters_of_sidecars() -> None:
     theirs = world.resources(feeds(ProxyView(Scope("edge"), None))[CLUSTER])
     own = world.resources(feeds(world.view_of())[CLUSTER])
     assert all(own[name] is theirs[name] for name in own if name.startswith("outbound|"))
+
+
+def test_a_rule_may_choose_the_gateway() -> None:
+    rule = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: web, namespace: edge}
+spec:
+  host: web.default.svc.cluster.local
+  workloadSelector: {matchLabels: {istio: gw}}
+  trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}
+---
+"""
+    name = "outbound|80||web.default.svc.cluster.local"
+    world = Edge(service("web", "http=80") + rule)
+    assert seen(world)[0][name].lb_policy == Cluster.ROUND_ROBIN
+    world.apply(rule.replace("istio: gw", "istio: other"))
+    assert seen(world)[0][name].lb_policy == Cluster.LEAST_REQUEST

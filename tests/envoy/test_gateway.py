@@ -7,6 +7,7 @@ import json
 import ssl
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ pytestmark = MARKS
 
 ISSUER = Issuer()
 NUMERIC = Path(__file__).parents[1] / "support" / "numeric.py"
-GATEWAY, SHOP, NUMBERS, SAFE, VAULT = (f"10.244.0.{number}" for number in (10, 11, 12, 14, 15))
+GATEWAY, SHOP, NUMBERS, SAFE, VAULT, EGRESS = (f"10.244.0.{number}" for number in (10, 11, 12, 14, 15, 16))
 
 MESH = f"""
 apiVersion: v1
@@ -124,7 +125,7 @@ class Scene:
         safe = PodSpec(
             "safe", "prod", SAFE, {"app": "safe"}, "safe", app=App(NUMERIC, ("safe", "8080"), port=8080)
         )
-        lab.start(safe, sidecar)
+        self.safe: Pod = lab.start(safe, sidecar)
         self.vault = ISSUER.issue("vault.example.com")
         pem = lab.directory / "vault.pem"
         pem.write_bytes(self.vault.chain + self.vault.key)
@@ -153,7 +154,15 @@ class Scene:
         answer = self.get(path, host, port)
         return None if answer is None else answer.status
 
-    def secure(self, host: str, issuer: Issuer, path: str = "/", pair: Pair | None = None) -> Secure | None:
+    def secure(
+        self,
+        host: str,
+        issuer: Issuer,
+        path: str = "/",
+        *,
+        pair: Pair | None = None,
+        at: Target | None = None,
+    ) -> Secure | None:
         """One request over TLS that asks for a host and checks its certificate; None where it is refused."""
         context = ssl.create_default_context(cadata=issuer.certificate.decode())
         if pair is not None:
@@ -161,7 +170,7 @@ class Scene:
             own.write_bytes(pair.chain + pair.key)
             context.load_cert_chain(own)
         try:
-            raw = connect(Target(self.client.netns, GATEWAY, 8443), 5)
+            raw = connect(at or Target(self.client.netns, GATEWAY, 8443), 5)
             with raw, context.wrap_socket(raw, server_hostname=host) as wrapped:
                 return _ask(wrapped, host, path)
         except ssl.SSLCertVerificationError:
@@ -521,3 +530,95 @@ def test_tls_is_passed_on_beside_tls_that_ends_and_tcp_goes_on_as_it_is(scene: S
     assert answer.body == b"2"
     # Nobody of the mesh has read it.
     assert "x-request-id" not in fetch(Target(scene.client.netns, GATEWAY, 31400), "/seen").json()
+
+
+# What the fourth of the seeds asks for: what leaves the mesh leaves it in one place.
+LEAVING = f"""
+apiVersion: v1
+kind: Service
+metadata: {{name: istio-egressgateway, namespace: edge}}
+spec:
+  clusterIP: 10.96.0.21
+  selector: {{istio: egressgateway}}
+  ports: [{{name: tls, port: 443, targetPort: 8443}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: egress, namespace: edge, labels: {{istio: egressgateway}}}}
+spec: {{serviceAccountName: egress, containers: [{{name: proxy}}]}}
+status: {{podIP: {EGRESS}, phase: Running, conditions: [{{type: Ready, status: "True"}}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: istio-egressgateway-a
+  namespace: edge
+  labels: {{kubernetes.io/service-name: istio-egressgateway}}
+addressType: IPv4
+ports: [{{name: tls, port: 8443}}]
+endpoints: [{{addresses: [{EGRESS}], conditions: {{ready: true}}}}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: vault, namespace: prod}}
+spec:
+  hosts: [vault.example.com]
+  ports: [{{number: 443, name: tls, protocol: TLS}}]
+  resolution: STATIC
+  endpoints: [{{address: {VAULT}, ports: {{tls: 8080}}}}]
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: leaving, namespace: prod}}
+spec:
+  selector: {{istio: egressgateway}}
+  servers:
+  - port: {{number: 443, name: tls, protocol: TLS}}
+    tls: {{mode: PASSTHROUGH}}
+    hosts: [vault.example.com]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: leaving, namespace: prod}}
+spec:
+  host: istio-egressgateway.edge.svc.cluster.local
+  subsets: [{{name: vault}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: leaving, namespace: prod}}
+spec:
+  hosts: [vault.example.com]
+  gateways: [leaving, mesh]
+  tls:
+  - match: [{{gateways: [mesh], port: 443, sniHosts: [vault.example.com]}}]
+    route:
+    - destination: {{host: istio-egressgateway.edge.svc.cluster.local, subset: vault, port: {{number: 443}}}}
+  - match: [{{gateways: [leaving], port: 443, sniHosts: [vault.example.com]}}]
+    route: [{{destination: {{host: vault.example.com, port: {{number: 443}}}}}}]
+"""
+
+
+def test_what_leaves_the_mesh_leaves_it_through_the_egress_gateway(scene: Scene) -> None:
+    sidecar = scene.safe.sidecar
+    assert sidecar is not None
+    spec = PodSpec("egress", "edge", EGRESS, {"istio": "egressgateway"}, "egress", kind="router")
+    egress = scene.lab.start(spec, replace(sidecar, stats=("cluster.outbound", "cluster_manager")))
+    scene.lab.wait_ready()
+    counted = "upstream_cx_total"
+
+    def leaves() -> bool:
+        try:
+            # Redirected to the sidecar, which goes by the name that is asked for.
+            answer = scene.secure("vault.example.com", ISSUER, at=Target(scene.safe.netns, "10.96.9.9", 443))
+        except OSError:
+            return False
+        through = egress.admin.stats(counted).get(f"cluster.outbound|443||vault.example.com;.{counted}", 0)
+        return answer == (200, b"vault", scene.vault.serial) and through > 0
+
+    scene.write("leaving", LEAVING)
+    try:
+        assert wait_until(leaves, 10), egress.admin.stats(counted)
+        assert egress.admin.rejected() == {}
+    finally:
+        scene.lab.delete(egress)

@@ -20,7 +20,9 @@ _NOTE = f"{PREFIX}shadow_effective_policy_id"
 
 def asked(provider: str, stage: Stage) -> Any:
     """The rules that say when a provider is asked; DENY, for that is what a match is about."""
-    return rules("DENY", (_named(provider, grant) for grant in stage.enforced or ()))
+    return rules(
+        "DENY", (replace(grant, name=asked_name(provider, grant.name)) for grant in stage.enforced or ())
+    )
 
 
 def everything(provider: str) -> Any:
@@ -44,10 +46,11 @@ def apply_grpc(message: Any, provider: ExtAuthz) -> None:
     service.timeout.CopyFrom(pb.duration(provider.timeout))
 
 
-def _named(provider: str, grant: Grant) -> Grant:
-    return replace(grant, name=f"istio-ext-authz-{provider}-{grant.name}")
+def asked_name(provider: str, rule: str) -> str:
+    """What a rule is called where it says when a provider is asked."""
+    return f"istio-ext-authz-{provider}-{rule}"
 
 
 def _mark(provider: str) -> str:
     """What the names of a provider's rules begin with; no other provider's name can be a part of it."""
-    return f"istio-ext-authz-{provider}-ns["
+    return asked_name(provider, "ns[")

@@ -26,9 +26,15 @@ def rules(action: str, grants: Iterable[Grant]) -> Any:
     """An RBAC message: the grants by their names, which Envoy tries in the order of the names."""
     message = pb.rbac.RBAC(action=ACTIONS[action])
     for grant in grants:
-        policy = message.policies[grant.name]
-        policy.permissions.extend(map(permission, grant.permissions))
-        policy.principals.extend(map(principal, grant.principals))
+        message.policies[grant.name].CopyFrom(policy(grant))
+    return message
+
+
+def policy(grant: Grant) -> Any:
+    """A Policy: what Envoy calls one rule."""
+    message = pb.rbac.Policy()
+    message.permissions.extend(map(permission, grant.permissions))
+    message.principals.extend(map(principal, grant.principals))
     return message
 
 

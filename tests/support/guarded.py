@@ -136,6 +136,14 @@ class Scene:
         env = {**os.environ, "REFUSED": DEV, "PYTHONPATH": str(HERE.parents[1])}
         lab.site.start(Command("authz/server", argv, self.authz.netns, log=self.checks_log, env=env))
         lab.wait_ready()
+        assert wait_until(self._answering, 20)
+
+    def _answering(self) -> bool:
+        """Whether the external authorizer is there: it serves HTTP last."""
+        try:
+            return fetch(Target(self.authz.netns, AUTHZ, 8000), "/ready").status == 403
+        except ConnectionError:
+            return False
 
     def _mesh_file(self) -> Path:
         file: Path = self.lab.directory / "mesh-config.yaml"

@@ -13,7 +13,7 @@ from controlplane.mesh.authorization import (
     TcpGuard,
     authorization_policies,
     authorization_providers,
-    http_guards,
+    guards,
     tcp_guard,
 )
 from controlplane.mesh.authorization_ir import AllOf, AnyOf, Grant, Guards, Match, Not, Stage
@@ -42,7 +42,7 @@ def _policies(q: Q, namespace: str, labels: Labels) -> tuple[Key, ...]:
 
 @query
 def _http(q: Q, security: Security) -> Guards:
-    return http_guards(q, security)
+    return q(guards, security.authorization, True)
 
 
 @query
@@ -152,10 +152,10 @@ def test_where_no_http_is_spoken(written: str) -> None:
     port = Of("destination.port", "number", "9")
     for action in ("ALLOW", "DENY", "AUDIT"):
         world = World(policy("p", f"{{action: {action}, rules: [{written}]}}"))
-        guards = world.read(_tcp, secured("p")).guards
-        stage = {"ALLOW": guards.allow, "DENY": guards.deny, "AUDIT": guards.audit}[action]
+        found = world.read(_tcp, secured("p")).guards
+        stage = {"ALLOW": found.allow, "DENY": found.deny, "AUDIT": found.audit}[action]
         assert stage == Stage(() if action == "ALLOW" else (rule("p", 0, port),))
-        assert world.read(_http, secured("p")) != guards
+        assert world.read(_http, secured("p")) != found
 
 
 def test_rules_without_http_hold_everywhere() -> None:
@@ -193,16 +193,16 @@ def test_providers_are_asked_and_unknown_ones_deny() -> None:
     )
     known = secured("here", "grpc", "again", "idle")
     assert world.read(_providers, known) == ("grpc", "here")
-    guards = world.read(_http, known)
-    assert [(one.name, one.cluster, one.grpc) for one, _ in guards.custom] == [
+    found = world.read(_http, known)
+    assert [(one.name, one.cluster, one.grpc) for one, _ in found.custom] == [
         ("grpc", "outbound|80||ext.example.com", True),
         ("here", "outbound|80||ext.example.com", False),
     ]
-    assert [stage for _, stage in guards.custom] == [
+    assert [stage for _, stage in found.custom] == [
         Stage((rule("grpc", 0), rule("again", 0))),
         Stage((rule("here", 0),)),
     ]
-    assert guards.deny == Stage()
+    assert found.deny == Stage()
     # Without a service of that name in that namespace, or without the port, nobody could be asked.
     unknown = world.read(_http, secured("http", "port", "nobody"))
     assert unknown.custom == ()
@@ -333,4 +333,9 @@ def test_an_edit_runs_again_for_those_under_it() -> None:
         second = [world.read(_http, secured(*names)) for names in (("a",), ("b",), ("a", "b"))]
     assert first[0] != second[0] and first[1] == second[1] and first[2] != second[2]
     assert runs["authorization._said"] == 1
-    assert runs["authorization._guards"] == 2
+    assert runs["authorization.policy_grants"] == 1
+    assert runs["authorization.layout"] == 2
+    with world.counting() as runs:
+        world.apply(policy("a", "{rules: [{to: [{operation: {methods: [PUT]}}]}]}"))
+        assert world.read(_http, secured("a", "b")) != second[2]
+    assert runs["authorization.layout"] == 0

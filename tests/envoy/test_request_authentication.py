@@ -336,6 +336,7 @@ def test_keys_by_uri(scene: Scene) -> None:
         assert scene.becomes(401, bearer(before.token()))
         assert scene.status() == 200
         assert scene.status(bearer(inline.token())) == 200
+        assert wait_until(lambda: len(scene.problems()) == 1, 10)
         (told,) = scene.problems()
         assert "answers 404; tokens of issuer 'https://idp.example' are refused" in told
         server.answers["/keys"] = (200, before.jwks)

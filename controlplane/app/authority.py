@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from controlplane.app.trust import Trust
+from controlplane.base.allowance import Allowance
 from controlplane.base.clock import Clock
-from controlplane.ca.allowance import Allowance
 from controlplane.ca.authority import Authority
 from controlplane.ca.service import CertificateService, Count, Event
 from controlplane.telemetry.metrics import Metrics

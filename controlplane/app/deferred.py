@@ -130,9 +130,6 @@ class Deferred(Watcher):
     def received(self, size: int) -> None:
         self._told.received(size)
 
-    def refused(self, code: str, reason: str) -> None:
-        self._told.refused(code, reason)
-
     def denied(self, denial: Denial) -> None:
         self._told.denied(denial)
 

@@ -149,15 +149,12 @@ class Observer(Watcher):
     def received(self, size: int) -> None:
         self._metrics.received(size)
 
-    def refused(self, code: str, reason: str) -> None:
-        self._metrics.refused_streams.inc(code.lower())
-        # That we are not ready yet is nothing that a client could do better.
-        level = logging.INFO if code == "UNAVAILABLE" else logging.WARNING
-        _log.log(level, "a stream was refused", extra={"code": code, "reason": reason})
-
     def denied(self, denial: Denial) -> None:
         self._metrics.refused_streams.inc(denial.cause)
-        _log.warning(
+        # That we are not ready yet is nothing that a client could do better.
+        level = logging.INFO if denial.cause == "unavailable" else logging.WARNING
+        _log.log(
+            level,
             "a caller was turned away",
             extra={
                 "reason": denial.reason,

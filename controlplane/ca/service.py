@@ -14,13 +14,13 @@ from typing import Literal, TypeAlias
 import grpc
 
 from controlplane._pb.istio.v1.auth import ca_pb2
+from controlplane.base.allowance import Allowance
 from controlplane.base.errors import Unauthenticated
-from controlplane.ca.allowance import Allowance
 from controlplane.ca.authority import Authority
 from controlplane.ca.csr import Unparsable, key_of
 from controlplane.ca.leaf import Names
 from controlplane.ca.refused import Refused
-from controlplane.model.caller import Authenticator, CallContext, Door, host_of, presented
+from controlplane.model.caller import Authenticator, CallContext, Caller, Door, host_of, presented
 from controlplane.model.identity import Identity
 
 _log = logging.getLogger(__name__)
@@ -95,8 +95,10 @@ class CertificateService:
         self, door: Door, requests: _Requests, call: CallContext
     ) -> ca_pb2.IstioCertificateResponse:
         self._count("asked", "")
-        identity = await self._identity(door, call)
+        caller, identity = await self._identity(door, call)
         request = await self._request(requests, call, identity)
+        # It had time to send that, and its credential to end.
+        self._refuse_objection(caller, call)
         names = Names((identity.spiffe,))
         try:
             if not self._allowance.take((identity, host_of(call.peer()))):
@@ -126,20 +128,27 @@ class CertificateService:
         own = self._authority.root
         return own + b"".join(one for one in self._authority.bundle.roots if one != own)
 
-    async def _identity(self, door: Door, call: CallContext) -> Identity:
+    async def _identity(self, door: Door, call: CallContext) -> tuple[Caller, Identity]:
         try:
             caller = await self._authenticator.identify(presented(door, call))
         except Unauthenticated as error:
             self._count("unauthenticated", "")
             self._log_refusal(call, "", str(error))
             raise _NotIssued(grpc.StatusCode.UNAUTHENTICATED, "who you are is not proved") from error
-        objection = self._authenticator.objection(caller)
-        if caller.identity is None or not caller.private or objection:
+        if caller.identity is None or not caller.private:
             self._count("nobody", "")
-            reason = objection or "the caller has no identity"
+            reason = "the caller has no identity"
             self._log_refusal(call, "", reason)
             raise _NotIssued(grpc.StatusCode.UNAUTHENTICATED, reason)
-        return caller.identity
+        self._refuse_objection(caller, call)
+        return caller, caller.identity
+
+    def _refuse_objection(self, caller: Caller, call: CallContext) -> None:
+        objection = self._authenticator.objection(caller)
+        if objection:
+            self._count("nobody", "")
+            self._log_refusal(call, "" if caller.identity is None else caller.identity.spiffe, objection)
+            raise _NotIssued(grpc.StatusCode.UNAUTHENTICATED, objection)
 
     async def _request(
         self, requests: _Requests, call: CallContext, identity: Identity

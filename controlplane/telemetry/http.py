@@ -22,12 +22,15 @@ from typing import Any
 from aiohttp import web
 
 from controlplane.base.errors import EnvironmentUnfit
+from controlplane.telemetry.patience import Connections
 from controlplane.telemetry.visitors import Judge, Request, closed, is_here
 
 log = logging.getLogger(__name__)
 
 DEBUG = "/debug"
 _PIECE = 64 * 1024
+_SLOWEST = 60.0
+"""Seconds in which a client has to take a piece of an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ class Monitoring:
         self._routes = {route.path: route for route in (*base.routes(), *routes)}
         self._remote_debug = remote_debug
         self._judge = judge
-        self._runner: web.AppRunner | None = None
+        self._runner: _Runner | None = None
         index = Route(DEBUG, "this list", self._index)
         for path in (DEBUG, f"{DEBUG}/", f"{DEBUG}/list"):
             self._routes.setdefault(path, index)
@@ -111,19 +114,19 @@ class Monitoring:
         Raises `EnvironmentUnfit` when the address cannot be had.
         """
         application = web.Application()
-        application.router.add_route("*", "/{path:.*}", self._answer)
+        application.router.add_route("*", "/{path:.*}", self._patiently)
         # A stop must not wait long for a client that reads a big answer slowly.
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
+        runner = _Runner(application, access_log=None, shutdown_timeout=0.5)
         await runner.setup()
+        self._runner = runner
         try:
             await web.TCPSite(runner, host or None, port).start()
         except OSError as error:
-            await runner.cleanup()
+            await self.stop()
             raise EnvironmentUnfit(
                 f"cannot serve monitoring on {host}:{port}: {error.strerror or error}; "
                 "free the port or choose another with --monitoring-addr"
             ) from error
-        self._runner = runner
         bound = runner.addresses[0]
         return bound[0], bound[1]
 
@@ -132,6 +135,12 @@ class Monitoring:
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+
+    async def _patiently(self, request: web.Request) -> web.StreamResponse:
+        if self._runner is None:  # it is being stopped
+            return _error(503, "this control plane is shutting down")
+        with self._runner.connections.answering(request.transport):
+            return await self._answer(request)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         path = request.path
@@ -169,6 +178,23 @@ class Monitoring:
         return await _write(request, stream, chain((head, second), pieces))
 
 
+class _Runner(web.AppRunner):
+    """Waits for no client without end."""
+
+    connections: Connections
+
+    async def setup(self) -> None:
+        await super().setup()
+        made = super().server
+        assert made is not None
+        self.connections = Connections(made)
+
+    @property
+    def server(self) -> Any:
+        """What makes the protocol of a connection."""
+        return self.connections
+
+
 async def _write(
     request: web.Request, stream: web.StreamResponse, pieces: Iterator[bytes]
 ) -> web.StreamResponse:
@@ -176,16 +202,25 @@ async def _write(
     try:
         for piece in pieces:
             try:
-                await stream.write(piece)
+                async with asyncio.timeout(_SLOWEST):
+                    await stream.write(piece)
             except ConnectionError:
                 return stream  # the client left: aiohttp closes our side
+            except TimeoutError:
+                log.warning("a visitor does not read", extra={"path": request.path, "peer": request.remote})
+                _hang_up(request)
+                return stream
             await asyncio.sleep(0)
     except Exception:
         log.exception("a monitoring view failed while it was read", extra={"path": request.path})
         # The status said 200 already: a connection cut short is the only way left to say no.
-        if request.transport is not None:
-            request.transport.abort()
+        _hang_up(request)
     return stream
+
+
+def _hang_up(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
 
 
 def _json_pieces(value: Any) -> Iterator[bytes]:

@@ -40,10 +40,10 @@ __all__ = [
 
 
 class Denial(NamedTuple):
-    """A stream that was not let in, or not let stay, because of who it is; never the credential itself."""
+    """A stream that was not let in, or not let stay; never the credential itself."""
 
     cause: str
-    """One word of a few."""
+    """One word of a few, or the name of the gRPC status in small letters."""
     reason: str
     door: Door
     peer: str

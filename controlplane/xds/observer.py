@@ -72,11 +72,8 @@ class PushObserver:
     def received(self, size: int) -> None:
         """A request of so many bytes came in."""
 
-    def refused(self, code: str, reason: str) -> None:
-        """A stream was not admitted, or ended for a fault of its client; `code` names the status."""
-
     def denied(self, denial: Denial) -> None:
-        """A stream was not let in, or not let stay, because of who its client is or claims to be."""
+        """A stream was not let in, or not let stay."""
 
     def failed(self) -> None:
         """A stream ended by a fault of this program; the log has the traceback."""

@@ -43,6 +43,10 @@ class XdsOptions:
     """A connection whose TLS or HTTP/2 beginnings take longer is closed."""
     streams_per_identity: int = 2000
     """Open streams of one service account, all its replicas together; 0 is no limit."""
+    visits_per_second: float = 50.0
+    """New streams of one service account at one address, in the long run."""
+    visits_at_once: int = 2000
+    """Such streams at once: a node's worth of proxies that come back together."""
     requests_per_second: float = 200.0
     """Requests that are read from one stream, in the long run; 0 is no limit.  More of them wait, and in the
     end their sender does."""

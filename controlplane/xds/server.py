@@ -18,14 +18,17 @@ from typing import Any, NamedTuple, TypeAlias
 import grpc
 
 from controlplane import __version__
+from controlplane.base.allowance import Allowance
 from controlplane.base.clock import Clock
 from controlplane.base.errors import Denied, ProtocolError, Unauthenticated
 from controlplane.base.parse import Address
 from controlplane.envoy.types import SECRET
+from controlplane.model.caller import host_of
+from controlplane.model.identity import Identity
 from controlplane.model.proxy import Proxy, parse_node
 from controlplane.xds.admission import Admission, Places
 from controlplane.xds.caller import Caller, Denial, Door, bound, presented
-from controlplane.xds.codec import Codec, NodeClaim, identifier
+from controlplane.xds.codec import Codec, identifier
 from controlplane.xds.doors import Access, Doors
 from controlplane.xds.feed import Views
 from controlplane.xds.layers import Ledgers
@@ -45,18 +48,20 @@ SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 SECRETS = "envoy.service.secret.v3.SecretDiscoveryService"
 LOOK = 1.0
 """Seconds at most between two looks at whether those who were let in may stay."""
+_TOO_MUCH = grpc.StatusCode.RESOURCE_EXHAUSTED
 _Context: TypeAlias = Any
 """gRPC's context of one call: reads, writes (it is a `Call`), aborts and knows its peer."""
 
 
 class _Refused(Exception):
-    """A stream that is to end with this status; `denial` says who it was, if that is why."""
+    """A stream that is to end with this status; `cause` is one word for why, "" for the status itself."""
 
-    def __init__(self, code: grpc.StatusCode, reason: str, denial: Denial | None = None) -> None:
+    def __init__(self, code: grpc.StatusCode, reason: str, cause: str = "") -> None:
         super().__init__(reason)
         self.code = code
         self.reason = reason
-        self.denial = denial
+        self.cause = cause or code.name.lower()
+        self.identity: Identity | None = None
 
 
 class _Asked(NamedTuple):
@@ -101,6 +106,7 @@ class XdsServer:
         self._streams: dict[str, Stream] = {}
         self._draining = False
         self._places = Places(options.streams_per_identity)
+        self._visits = Allowance(clock, options.visits_per_second, options.visits_at_once)
         self._started = False
         self._watch: asyncio.TimerHandle | None = None
 
@@ -174,14 +180,9 @@ class XdsServer:
         try:
             await self._let_in(asked, context)
         except _Refused as refused:
-            if refused.denial is None:
-                self._observer.refused(refused.code.name, refused.reason)
-            else:
-                self._observer.denied(refused.denial)
+            told = Denial(refused.cause, refused.reason, asked.door, context.peer(), refused.identity)
+            self._observer.denied(told)
             await context.abort(refused.code, refused.reason)
-        except ProtocolError as error:
-            self._observer.refused(grpc.StatusCode.INVALID_ARGUMENT.name, str(error))
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except Exception:  # the root of a stream's task: our fault ends this stream and no other
             self._observer.failed()
             raise  # gRPC logs it and tells the client UNKNOWN
@@ -193,24 +194,30 @@ class XdsServer:
             caller = await self._authenticator.identify(presented(asked.door, context))
             identity = caller.identity
             # Only now, so that those who are turned away take no place of a proxy's.
+            self._refuse_when_too_often(identity, context.peer())
             await self._admit()
             self._refuse_when_unready()  # all of that may have taken seconds
             with self._places.one(identity) as free:
                 if not free:
-                    reason = "this identity has too many streams"
-                    full = Denial("streams", reason, asked.door, context.peer(), identity)
-                    raise _Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, reason, full)
+                    raise _Refused(_TOO_MUCH, "this identity has too many streams", "streams")
                 await self._serve(asked, caller, context)
-        except (Unauthenticated, Denied) as error:
-            known = isinstance(error, Denied)
-            code = grpc.StatusCode.PERMISSION_DENIED if known else grpc.StatusCode.UNAUTHENTICATED
-            denial = Denial(error.cause, str(error), asked.door, context.peer(), identity)
-            raise _Refused(code, str(error), denial) from error
+        except (Unauthenticated, Denied, ProtocolError, _Refused) as error:
+            refusal = _refusal(error)
+            refusal.identity = identity
+            raise refusal from error
+
+    def _refuse_when_too_often(self, identity: Identity | None, peer: str) -> None:
+        if identity is not None and not self._visits.take((identity, host_of(peer))):
+            raise _Refused(_TOO_MUCH, "this identity opens streams too often", "rate")
 
     async def _serve(self, asked: _Asked, caller: Caller, context: _Context) -> None:
         introduced = await self._introduction(asked.variant, context)
-        if introduced is None:
+        if introduced is None:  # or gRPC refused it, if it was too long
+            _log.warning("a caller left without a request", extra={"peer": context.peer()})
             return
+        # What was good when it was shown may have ended since: that took up to half a minute.
+        if objection := self._authenticator.objection(caller):
+            raise Unauthenticated("ended", objection)
         request, claimed = introduced
         proxy = bound(claimed, caller, self._authenticator.trust_domain())
         number = next(self._numbers)
@@ -251,7 +258,7 @@ class XdsServer:
     async def _admit(self) -> None:
         wait = self._admission.delay(self._clock.monotonic())
         if wait is None:
-            raise _Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many new streams at a time")
+            raise _Refused(_TOO_MUCH, "too many new streams at a time")
         if wait > 0:
             await self._clock.sleep(wait)
 
@@ -261,20 +268,25 @@ class XdsServer:
             async with asyncio.timeout(self.options.introduction_timeout):
                 data = await call.read()
         except TimeoutError:
-            raise _Refused(
-                grpc.StatusCode.DEADLINE_EXCEEDED, "the stream's first request did not come"
-            ) from None
+            late = grpc.StatusCode.DEADLINE_EXCEEDED
+            raise _Refused(late, "the stream's first request did not come") from None
         if not isinstance(data, bytes):
             return None
         self._observer.received(len(data))
         request, claim = self._shared.codec.decode(variant, data)
-        return request, _proxy(claim)
+        if claim is None:
+            raise ProtocolError("the first request of a stream must carry the node")
+        return request, parse_node(claim.id, claim.metadata, claim.locality)
 
 
-def _proxy(claim: NodeClaim | None) -> Proxy:
-    if claim is None:
-        raise ProtocolError("the first request of a stream must carry the node")
-    return parse_node(claim.id, claim.metadata, claim.locality)
+def _refusal(error: Unauthenticated | Denied | ProtocolError | _Refused) -> _Refused:
+    if isinstance(error, _Refused):
+        return error
+    if isinstance(error, ProtocolError):
+        return _Refused(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+    known = isinstance(error, Denied)
+    code = grpc.StatusCode.PERMISSION_DENIED if known else grpc.StatusCode.UNAUTHENTICATED
+    return _Refused(code, str(error), error.cause)
 
 
 def _answering(

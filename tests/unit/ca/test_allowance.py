@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from controlplane.base.allowance import Allowance
 from controlplane.base.clock import FakeClock
-from controlplane.ca.allowance import Allowance
 
 
 def after(clock: FakeClock, seconds: float) -> None:

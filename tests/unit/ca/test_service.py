@@ -10,8 +10,8 @@ import grpc
 import pytest
 
 from controlplane._pb.istio.v1.auth.ca_pb2 import IstioCertificateRequest
+from controlplane.base.allowance import Allowance
 from controlplane.base.clock import FakeClock
-from controlplane.ca.allowance import Allowance
 from controlplane.ca.authority import Authority
 from controlplane.ca.service import CertificateService, _NotIssued
 from controlplane.ca.signer import self_signed

@@ -224,7 +224,7 @@ def test_a_malformed_node_id_is_an_invalid_argument(world: World, variant) -> No
             code, text = await client.status()
             assert code is grpc.StatusCode.INVALID_ARGUMENT
             assert "not-a-node-id" in text
-            assert rig.watcher.told[-1][:2] == ("refused", "INVALID_ARGUMENT")
+            assert rig.watcher.told[-1][:2] == ("denied", "invalid_argument")
 
     run(test)
 

@@ -173,8 +173,8 @@ class Watcher(PushObserver):
     def expired(self, connection, type_name) -> None:
         self._tell("expired", type_name.rpartition(".")[2])
 
-    def refused(self, code, reason) -> None:
-        self._tell("refused", code, reason)
+    def denied(self, denial) -> None:
+        self._tell("denied", denial.cause, denial.reason)
 
     def gone(self, connection, at) -> None:
         self._tell("gone", connection.id)

@@ -83,9 +83,7 @@ def test_what_is_refused_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert await ca(served, "abandon") == 2
         assert "answered 409: there is no rotation to abandon" in capsys.readouterr().err
         assert await ca(served, "reload") == 2
-        assert (
-            "answered 400: what can be done with this authority: abandon, advance, rotate" in capsys.readouterr().err
-        )
+        assert "can be done with this authority: abandon, advance, rotate" in capsys.readouterr().err
         assert await ca(served, "rotate", "--no-wait") == 0
         assert "stage      trust" in capsys.readouterr().out
         assert await ca(served, "rotate") == 2

@@ -21,8 +21,6 @@ from controlplane.model.report import Report
 T = TypeVar("T")
 INT32 = 2**31 - 1
 UINT32 = 2**32 - 1
-_NUMBERS = range(-(10**6), 10**6)
-_PORTS = frozenset(map(str, range(1, 65536)))
 
 
 class Reader:
@@ -225,23 +223,6 @@ class Reader:
     def messages_by_name(self, name: str, parse: Callable[[Reader], T]) -> tuple[tuple[str, T], ...]:
         """A map of strings to messages, as pairs sorted by name."""
         return self._pairs(name, lambda at, value: self._child(at, value, parse))
-
-    def messages_by_port(self, name: str, parse: Callable[[Reader], T]) -> tuple[tuple[int, T], ...]:
-        """A map of port numbers to messages, as pairs sorted by port; YAML leaves such keys numbers."""
-        raw = self._raw.get(name)
-        if isinstance(raw, Mapping):
-            plain = {str(key) if key in _NUMBERS else key: value for key, value in raw.items()}
-            found = Reader({name: plain}, self.path, self.report).messages_by_name(name, parse)
-            self.skip(name)
-        else:
-            found = self.messages_by_name(name, parse)
-        ports: dict[int, T] = {}
-        for key, value in found:
-            if key in _PORTS:
-                ports[int(key)] = value
-            else:
-                self.error(f"{name}[{printable(key)}]", "is no port", "write a number from 1 to 65535")
-        return tuple(sorted(ports.items(), key=itemgetter(0)))
 
     def _pairs(self, name: str, read: Callable[[str, Any], T | None]) -> tuple[tuple[str, T], ...]:
         raw = self.value(name)

@@ -60,7 +60,8 @@ class MeshConfig:
 
     Durations are in nanoseconds.  `inbound_traffic_policy` is PASSTHROUGH or LOCALHOST;
     `access_log_encoding` TEXT or JSON; `h2_upgrade_policy` DO_NOT_UPGRADE or UPGRADE;
-    `access_log_file` "" = no access log; `default_http_retry_policy` None = the built-in one.
+    `access_log_file` "" = no access log; `default_http_retry_policy` None = the built-in one;
+    `path_normalization` one of PATHS.
     """
 
     meta: Meta = field(default=Meta("", "mesh"))
@@ -84,6 +85,7 @@ class MeshConfig:
     locality_lb_setting: LocalityLoadBalancerSetting | None = None
     protocol_detection_timeout: int = 0
     h2_upgrade_policy: str = "DO_NOT_UPGRADE"
+    path_normalization: str = "BASE"
     dns_refresh_rate: int = 60 * SECOND
     proxy_listen_port: int = 15001
     proxy_inbound_listen_port: int = 15006
@@ -114,7 +116,6 @@ _LATER = [
     "ingressSelector",
     "ingressService",
     "outboundClusterStatName",
-    "pathNormalization",
     "proxyHttpPort",
     "serviceEntryVisibility",
     "serviceScopeConfigs",
@@ -155,6 +156,8 @@ _LATER_IN_PROXY = [
     "zipkinAddress",
 ]
 _EVERYONE = ("*",)
+PATHS = ("NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES")
+"""What proxies make of a path before anything looks at it, from nothing to most."""
 
 
 def _read(r: Reader, meta: Meta) -> MeshConfig:
@@ -183,6 +186,7 @@ def _read(r: Reader, meta: Meta) -> MeshConfig:
         locality_lb_setting=r.message("localityLbSetting", read_locality),
         protocol_detection_timeout=r.duration("protocolDetectionTimeout", 0) or 0,
         h2_upgrade_policy=r.enum("h2UpgradePolicy", ("DO_NOT_UPGRADE", "UPGRADE"), "DO_NOT_UPGRADE"),
+        path_normalization=r.message("pathNormalization", _read_paths) or base.path_normalization,
         dns_refresh_rate=r.duration("dnsRefreshRate") or base.dns_refresh_rate,
         proxy_listen_port=r.port("proxyListenPort") or base.proxy_listen_port,
         proxy_inbound_listen_port=r.port("proxyInboundListenPort") or base.proxy_inbound_listen_port,
@@ -211,6 +215,11 @@ def _read_outbound(r: Reader) -> OutboundTrafficPolicy:
     policy = OutboundTrafficPolicy(mode=r.enum("mode", modes, "ALLOW_ANY"))
     r.unsupported("tls")
     return policy
+
+
+def _read_paths(r: Reader) -> str:
+    found = r.enum("normalization", ("DEFAULT", *PATHS), "DEFAULT")
+    return "" if found == "DEFAULT" else found
 
 
 def _read_inbound(r: Reader) -> str:

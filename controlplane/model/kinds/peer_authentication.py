@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controlplane.graph import Table
+from controlplane.model.by_port import messages_by_port
 from controlplane.model.keys import Labels
 from controlplane.model.kinds.kind import Kind, by_namespace, namespace_of
 from controlplane.model.kinds.policy_target import read_policy_selector
@@ -44,7 +45,7 @@ def _read(r: Reader, meta: Meta) -> PeerAuthentication:
         meta=meta,
         selector=r.message("selector", read_policy_selector) or (),
         mode=r.message("mtls", _read_mode) or "UNSET",
-        ports=r.messages_by_port("portLevelMtls", _read_mode),
+        ports=messages_by_port(r, "portLevelMtls", _read_mode),
     )
     if value.ports and not value.selector:
         r.error(

@@ -37,7 +37,7 @@ MESH = """
 kind: MeshConfig
 extensionProviders:
 - {name: ext, envoyExtAuthzGrpc: {service: ext.example.com, port: 80}}
-- {name: idle, envoyExtAuthzGrpc: {service: ext.example.com, port: 80}}
+- {name: ext-idle, envoyExtAuthzGrpc: {service: ext.example.com, port: 80}}
 ---
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
@@ -137,7 +137,7 @@ def test_what_routes_say() -> None:
         + policy("audit", "{action: AUDIT, rules: [{}]}")
         + policy("ask", "{action: CUSTOM, provider: {name: ext}, rules: [{}]}")
     )
-    idle = {f"{RBAC}.custom.ext", f"{RBAC}.custom.idle", f"{RBAC}.allow"}
+    idle = {f"{RBAC}.custom.ext", f"{RBAC}.custom.ext-idle", f"{RBAC}.allow"}
     assert set(guard(world)) == idle
     # An old listener may still have the filters of a provider: they are told that nothing is asked.
     assert all(

@@ -1,9 +1,10 @@
-"""Private keys: which are made, which are strong enough, and how they are written down."""
+"""Keys: which are made, which are strong enough, what for, and how they are written down."""
 
 from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -23,6 +24,21 @@ def new_key(key_type: KeyType) -> PrivateKey:
     if key_type == "rsa":
         return rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS)
     return ec.generate_private_key(ec.SECP256R1())
+
+
+def usage(*, signature: bool = False, encipherment: bool = False, issuing: bool = False) -> x509.KeyUsage:
+    """What a certificate's key may be used for; `issuing`: to sign certificates and lists of revoked ones."""
+    return x509.KeyUsage(
+        digital_signature=signature,
+        content_commitment=False,
+        key_encipherment=encipherment,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=issuing,
+        crl_sign=issuing,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def weakness(key: object) -> str:

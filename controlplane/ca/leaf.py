@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from controlplane.ca.keys import PublicKey, digest
+from controlplane.ca.keys import PublicKey, digest, usage
 from controlplane.ca.signer import Signer, moment, new_serial
 
 _NOBODY = x509.Name([])
@@ -49,27 +49,13 @@ def leaf(
         .not_valid_before(moment(not_before))
         .not_valid_after(moment(not_after))
         .add_extension(_NO_CA, critical=True)
-        .add_extension(_usage(encipherment=isinstance(key, rsa.RSAPublicKey)), critical=True)
+        # With RSA keys are exchanged, too, which an EC key does not do (RFC 8813).
+        .add_extension(usage(signature=True, encipherment=isinstance(key, rsa.RSAPublicKey)), critical=True)
         .add_extension(_BOTH_ENDS, critical=False)
         .add_extension(x509.SubjectAlternativeName(alternatives), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         .add_extension(_signed_by(signer), critical=False)
         .sign(signer.key, digest(signer.key))
-    )
-
-
-def _usage(*, encipherment: bool) -> x509.KeyUsage:
-    """Signatures; with RSA also the exchange of keys, which an EC key does not do (RFC 8813)."""
-    return x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=encipherment,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=False,
-        crl_sign=False,
-        encipher_only=False,
-        decipher_only=False,
     )
 
 

@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
-from controlplane.ca.keys import PrivateKey, digest, key_pem, new_key
+from controlplane.ca.keys import PrivateKey, digest, key_pem, new_key, usage
 
 BACKDATED = 120.0
 """Seconds by which NotBefore lies in the past: clocks differ."""
@@ -71,25 +71,11 @@ def self_signed(now: float, lifetime: float) -> Signer:
         .not_valid_before(moment(now - BACKDATED))
         .not_valid_after(moment(now + lifetime))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(_signing(), critical=True)
+        .add_extension(usage(issuing=True), critical=True)
         .add_extension(identifier, critical=False)
         .sign(key, digest(key))
     )
     return Signer(certificate, key, certificate)
-
-
-def _signing() -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=False,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=True,
-        crl_sign=True,
-        encipher_only=False,
-        decipher_only=False,
-    )
 
 
 def new_serial() -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from controlplane.envoy.secrets import ROOT_CA, certificates, roots
 from controlplane.graph import Table
 from controlplane.model.certificate import Certified, TrustBundle
 from controlplane.model.identity import Holder, Identity
+from tests.support import tasks
 
 SLEEP = Identity("cluster.local", "foo", "sleep")
 DAY = 86_400.0
@@ -108,22 +109,8 @@ class World:
 @asynccontextmanager
 async def running(takes: float = 0.0, pace: Pace | None = None) -> AsyncIterator[World]:
     world = World(takes, pace)
-    task = asyncio.create_task(world.supply.run())
-    try:
-        await asyncio.sleep(0)
+    async with tasks.running(world.supply.run()):
         yield world
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-        assert asyncio.all_tasks() == {asyncio.current_task()}
-
-
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    async def main() -> None:
-        await test()
-
-    asyncio.run(main())
 
 
 def test_the_roots_are_there_as_soon_as_somebody_has_an_identity() -> None:
@@ -138,7 +125,7 @@ def test_the_roots_are_there_as_soon_as_somebody_has_an_identity() -> None:
             await world.take(2)
             assert sum(world.commits) == 3
 
-    run(test)
+    tasks.run(test)
 
 
 def test_each_proxy_has_a_key_of_its_own_and_replicas_share_a_name_only() -> None:
@@ -148,7 +135,7 @@ def test_each_proxy_has_a_key_of_its_own_and_replicas_share_a_name_only() -> Non
             assert world.authority.issued == [("spiffe://cluster.local/ns/foo/sa/sleep",)] * 2
             assert world.rows[holder(1)].key != world.rows[holder(2)].key
 
-    run(test)
+    tasks.run(test)
 
 
 def test_a_second_stream_of_a_proxy_finds_the_same_certificate() -> None:
@@ -162,7 +149,7 @@ def test_a_second_stream_of_a_proxy_finds_the_same_certificate() -> None:
             await world.clock.advance(1000)
             assert world.serial() == "1"
 
-    run(test)
+    tasks.run(test)
 
 
 def test_who_comes_back_within_the_grace_finds_the_same_certificate_and_who_comes_later_a_new_one() -> None:
@@ -181,7 +168,7 @@ def test_who_comes_back_within_the_grace_finds_the_same_certificate_and_who_come
             await world.take(1)
             assert world.serial() == "2"
 
-    run(test)
+    tasks.run(test)
 
 
 def test_who_goes_before_it_is_certified_leaves_nothing_behind() -> None:
@@ -196,7 +183,7 @@ def test_who_goes_before_it_is_certified_leaves_nothing_behind() -> None:
             await world.clock.advance(100)
             assert world.authority.issued == []
 
-    run(test)
+    tasks.run(test)
 
 
 @pytest.mark.parametrize(("chance", "share"), [(0.0, 1 / 2), (1.0, 2 / 3)])
@@ -217,7 +204,7 @@ def test_a_certificate_is_renewed_between_a_half_and_two_thirds_of_its_life(
             await world.clock.advance(4)
             assert world.serial() == "3"
 
-    run(test)
+    tasks.run(test)
 
 
 def test_a_thousand_at_once_are_certified_in_slices_that_are_committed_one_by_one() -> None:
@@ -239,7 +226,7 @@ def test_a_thousand_at_once_are_certified_in_slices_that_are_committed_one_by_on
             assert max(world.commits[1:]) == 5
             assert turns >= 200
 
-    run(test)
+    tasks.run(test)
 
 
 def test_keys_that_take_long_are_made_in_other_threads() -> None:
@@ -258,7 +245,7 @@ def test_keys_that_take_long_are_made_in_other_threads() -> None:
                 await asyncio.sleep(0.001)
             assert world.authority.made == 10
 
-    run(test)
+    tasks.run(test)
 
 
 def test_how_long_each_waited_for_its_first_certificate_is_told() -> None:
@@ -270,7 +257,7 @@ def test_how_long_each_waited_for_its_first_certificate_is_told() -> None:
             await world.clock.advance(10)
             assert len(world.waits) == 2
 
-    run(test)
+    tasks.run(test)
 
 
 def test_new_roots_are_written_and_leaves_stay() -> None:
@@ -283,7 +270,7 @@ def test_new_roots_are_written_and_leaves_stay() -> None:
             assert list(world.trusted.roots) == [b"root 1", b"root 2"]
             assert world.serial() == "1"
 
-    run(test)
+    tasks.run(test)
 
 
 def test_another_signer_renews_all_leaves_little_by_little_and_newcomers_do_not_wait_for_that() -> None:
@@ -304,7 +291,7 @@ def test_another_signer_renews_all_leaves_little_by_little_and_newcomers_do_not_
             assert len(world.authority.issued) == 21
             assert all(int(world.rows[holder(number)].serial, 16) > 10 for number in range(10))
 
-    run(test)
+    tasks.run(test)
 
 
 def test_who_is_away_while_the_signer_changes_is_given_a_new_certificate_when_it_comes_back() -> None:
@@ -318,7 +305,7 @@ def test_who_is_away_while_the_signer_changes_is_given_a_new_certificate_when_it
             await world.take(1)
             assert world.serial() == "2"
 
-    run(test)
+    tasks.run(test)
 
 
 def test_a_certificate_that_was_replaced_is_not_renewed_in_its_time() -> None:
@@ -332,7 +319,7 @@ def test_a_certificate_that_was_replaced_is_not_renewed_in_its_time() -> None:
             await world.clock.advance(DAY / 4)
             assert world.serial() == "3"
 
-    run(test)
+    tasks.run(test)
 
 
 def test_who_leaves_while_it_waits_for_its_turn_is_forgotten() -> None:
@@ -350,7 +337,7 @@ def test_who_leaves_while_it_waits_for_its_turn_is_forgotten() -> None:
             assert list(world.rows) == [holder(2)]
             assert len(world.authority.issued) == 3
 
-    run(test)
+    tasks.run(test)
 
 
 def test_who_has_nothing_comes_first_even_after_a_refusal() -> None:
@@ -366,7 +353,7 @@ def test_who_has_nothing_comes_first_even_after_a_refusal() -> None:
                 await world.clock.advance(1)
             assert len(world.authority.issued) < 20 + 10
 
-    run(test)
+    tasks.run(test)
 
 
 def test_an_authority_that_refuses_is_asked_again_and_what_was_good_stays(
@@ -386,7 +373,7 @@ def test_an_authority_that_refuses_is_asked_again_and_what_was_good_stays(
             assert world.serial(1) != "1" and holder(2) in world.rows
             assert not world.supply.waiting
 
-    run(test)
+    tasks.run(test)
     assert [record.message for record in caplog.records] == ["certificates are not issued"] * 2
 
 
@@ -400,7 +387,7 @@ def test_a_machine_that_slept_renews_by_the_wall_clock() -> None:
             await world.clock.advance(61)
             assert world.serial() == "2"
 
-    run(test)
+    tasks.run(test)
 
 
 def test_those_who_went_are_not_remembered_until_their_certificates_would_have_ended() -> None:
@@ -415,7 +402,7 @@ def test_those_who_went_are_not_remembered_until_their_certificates_would_have_e
             assert len(world.supply) == 0
             assert len(world.supply._due) < 1500
 
-    run(test)
+    tasks.run(test)
 
 
 def test_keys_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -425,5 +412,5 @@ def test_keys_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
             assert b"key 1" in world.rows[holder()].key
             assert "key 1" not in repr(world.rows)
 
-    run(test)
+    tasks.run(test)
     assert "key 1" not in caplog.text

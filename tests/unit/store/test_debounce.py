@@ -6,8 +6,8 @@ The clock stands still until a test moves it; it counts milliseconds here, so th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -17,6 +17,7 @@ from controlplane.graph import Table
 from controlplane.model.keys import Key
 from controlplane.store.debounce import Batch, Debouncer, Timing, Write
 from controlplane.telemetry.wave import Seen
+from tests.support import tasks
 
 MILLISECONDS = Timing(after=100, max=10_000)
 CONFIG, ENDPOINTS = Table("config"), Table("endpoints")
@@ -62,22 +63,8 @@ class World:
 @asynccontextmanager
 async def debouncing(timing: Timing | None = None, takes: float = 0.0) -> AsyncIterator[World]:
     world = World(timing or MILLISECONDS, takes)
-    task = asyncio.create_task(world.debouncer.run())
-    try:
-        await asyncio.sleep(0)
+    async with tasks.running(world.debouncer.run()):
         yield world
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-        assert asyncio.all_tasks() == {asyncio.current_task()}
-
-
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    async def main() -> None:
-        await test()
-
-    asyncio.run(main())
 
 
 def test_a_batch_closes_after_the_quiet_period() -> None:
@@ -89,7 +76,7 @@ def test_a_batch_closes_after_the_quiet_period() -> None:
             await world.clock.advance(1)
             assert world.committed == [(100, {"a": 1})]
 
-    run(test)
+    tasks.run(test)
 
 
 def test_each_write_begins_the_quiet_period_anew() -> None:
@@ -103,7 +90,7 @@ def test_each_write_begins_the_quiet_period_anew() -> None:
             assert world.committed == [(340, {str(number): number for number in range(5)})]
             assert world.batches[0].opened == 1000
 
-    run(test)
+    tasks.run(test)
 
 
 def test_a_batch_closes_at_the_longest_when_it_never_gets_quiet() -> None:
@@ -115,7 +102,7 @@ def test_a_batch_closes_at_the_longest_when_it_never_gets_quiet() -> None:
             assert [moment for moment, _ in world.committed] == [500, 1000]
             assert world.committed[0][1] == {"a": 9}
 
-    run(test)
+    tasks.run(test)
 
 
 def test_one_commit_at_a_time_and_what_arrives_meanwhile_joins_the_next() -> None:
@@ -132,7 +119,7 @@ def test_one_commit_at_a_time_and_what_arrives_meanwhile_joins_the_next() -> Non
             # Quiet long enough already: committed as soon as the first one is done.
             assert world.committed == [(100, {"a": 1}), (1100, {"b": 1, "c": 1})]
 
-    run(test)
+    tasks.run(test)
 
 
 def test_the_last_write_of_a_row_counts_in_the_order_of_the_first() -> None:
@@ -150,7 +137,7 @@ def test_the_last_write_of_a_row_counts_in_the_order_of_the_first() -> None:
                 (ENDPOINTS, Key("", "b"), None),
             )
 
-    run(test)
+    tasks.run(test)
 
 
 def test_changes_come_with_their_batch() -> None:
@@ -163,7 +150,7 @@ def test_changes_come_with_their_batch() -> None:
             await world.clock.advance(100)
             assert [[one.id for one in batch.changes] for batch in world.batches] == [[1, 2, 3], [4]]
 
-    run(test)
+    tasks.run(test)
 
 
 def test_a_row_that_returns_to_its_committed_value_is_not_written() -> None:
@@ -175,7 +162,7 @@ def test_a_row_that_returns_to_its_committed_value_is_not_written() -> None:
             await world.clock.advance(100)
             assert world.committed == [(100, {"b": 2})]
 
-    run(test)
+    tasks.run(test)
 
 
 def test_a_batch_that_came_to_nothing_is_not_committed() -> None:
@@ -194,7 +181,7 @@ def test_a_batch_that_came_to_nothing_is_not_committed() -> None:
             assert [one.id for one in world.batches[0].changes] == [3]
             assert world.batches[0].opened == 11_050
 
-    run(test)
+    tasks.run(test)
 
 
 def test_no_writes_are_nothing() -> None:
@@ -204,7 +191,7 @@ def test_no_writes_are_nothing() -> None:
             await world.clock.advance(1000)
             assert world.batches == []
 
-    run(test)
+    tasks.run(test)
 
 
 def test_endpoints_wait_as_everything_does_unless_told_otherwise() -> None:
@@ -214,7 +201,7 @@ def test_endpoints_wait_as_everything_does_unless_told_otherwise() -> None:
             await world.clock.advance(50)
             assert world.batches == []
 
-    run(test)
+    tasks.run(test)
 
 
 def test_endpoints_alone_need_not_wait() -> None:
@@ -229,7 +216,7 @@ def test_endpoints_alone_need_not_wait() -> None:
             await world.clock.advance(50)
             assert world.committed[1:] == [(100, {"c": 1})]
 
-    run(test)
+    tasks.run(test)
 
 
 def test_endpoints_that_come_with_other_writes_stay_with_them() -> None:
@@ -245,7 +232,7 @@ def test_endpoints_that_come_with_other_writes_stay_with_them() -> None:
             await world.clock.advance(50)
             assert world.committed[1:] == [(100, {"c": 1})]
 
-    run(test)
+    tasks.run(test)
 
 
 def test_endpoints_wait_for_the_commit_under_way() -> None:
@@ -259,7 +246,7 @@ def test_endpoints_wait_for_the_commit_under_way() -> None:
             await world.clock.advance(1000)
             assert world.committed == [(100, {"c": 1}), (1100, {"a": 2, "d": 1})]
 
-    run(test)
+    tasks.run(test)
 
 
 def test_adaptive_a_lone_write_is_committed_at_once() -> None:
@@ -280,7 +267,7 @@ def test_adaptive_a_lone_write_is_committed_at_once() -> None:
             await world.clock.advance(0)
             assert world.committed[2:] == [(300, {"d": 1})]
 
-    run(test)
+    tasks.run(test)
 
 
 def test_adaptive_what_arrives_during_a_commit_waits() -> None:
@@ -292,7 +279,7 @@ def test_adaptive_what_arrives_during_a_commit_waits() -> None:
             await world.clock.advance(1000)
             assert world.committed == [(0, {"a": 1}), (1050, {"b": 1})]
 
-    run(test)
+    tasks.run(test)
 
 
 def test_flush_does_not_wait() -> None:
@@ -308,7 +295,7 @@ def test_flush_does_not_wait() -> None:
             await world.clock.advance(50)
             assert len(world.batches) == 1
 
-    run(test)
+    tasks.run(test)
 
 
 def test_settled_waits_for_the_commit() -> None:
@@ -322,7 +309,7 @@ def test_settled_waits_for_the_commit() -> None:
             await world.clock.advance(1000)
             assert waiting.done()
 
-    run(test)
+    tasks.run(test)
 
 
 def test_writes_before_the_start_are_not_lost() -> None:
@@ -368,7 +355,7 @@ def test_cancelling(moment: str) -> None:
         # The context manager saw that no task is left.
         assert len(world.batches) == (moment == "committing")
 
-    run(test)
+    tasks.run(test)
 
 
 def test_the_defaults_are_those_of_istio() -> None:

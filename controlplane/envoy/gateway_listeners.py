@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from controlplane.base import wire
 from controlplane.envoy import pb
-from controlplane.envoy.accesslog import AccessLog, access_log, refusal_logs
+from controlplane.envoy.accesslog import access_log, refusal_logs
 from controlplane.envoy.filters.chain import Chain
 from controlplane.envoy.gateway_l4 import l4_chains
 from controlplane.envoy.gateway_routes import plain_route_name, secure_route_name
@@ -47,6 +47,7 @@ from controlplane.mesh.gateways import (
 )
 from controlplane.mesh.projections import GatewayScope, Security
 from controlplane.mesh.request_authentication import JwtRules
+from controlplane.mesh.settings import path_normalization
 
 _FILTER_CHAINS = 3
 _WILDCARD = "0.0.0.0"
@@ -119,7 +120,7 @@ def _manner(q: Q, id: ServerId) -> Manner | None:
 
 @query
 def _plain_chain(q: Q, name: str, route: str, policies: EdgeGuard) -> bytes:
-    return pb.deterministic(chain(route, [_manager(q(access_log), name, route, policies)]))
+    return pb.deterministic(chain(route, [_manager(q, name, route, policies)]))
 
 
 @query
@@ -131,14 +132,15 @@ def _secure_chain(q: Q, name: str, id: ServerId, policies: EdgeGuard, secrets: S
     route = secure_route_name(id, server)
     names = server_names(server)
     match = pb.listener_components.FilterChainMatch(server_names=() if names == ("*",) else names)
-    message = chain(route, [_manager(q(access_log), name, route, policies)], match)
+    message = chain(route, [_manager(q, name, route, policies)], match)
     message.transport_socket.CopyFrom(transport_socket(q, server, secrets))
     return (_Chain(pb.deterministic(message), route),)
 
 
-def _manager(log: AccessLog | None, name: str, route: str, policies: EdgeGuard) -> Any:
-    where = Chain("gateway", guarded=True, jwt=policies.jwt, providers=policies.providers)
-    return http_manager(f"outbound_{name}", route, where, log)
+def _manager(q: Q, name: str, route: str, policies: EdgeGuard) -> Any:
+    jwt, providers, paths = policies.jwt, policies.providers, q(path_normalization)
+    where = Chain("gateway", guarded=True, jwt=jwt, providers=providers, paths=paths)
+    return http_manager(f"outbound_{name}", route, where, q(access_log))
 
 
 def _join(q: Q, socket: Socket, chains: list[_Chain], *, secure: bool) -> Resource:

@@ -15,16 +15,18 @@ from controlplane.mesh.authorization import ExtAuthz, TcpGuard, authorization_pr
 from controlplane.mesh.peer_authentication import peer_modes
 from controlplane.mesh.projections import Security
 from controlplane.mesh.request_authentication import JwtRules, jwt_rules
-from controlplane.mesh.settings import mesh_tls
+from controlplane.mesh.settings import mesh_tls, path_normalization
 
 
 class Guard(NamedTuple):
-    """How connections are taken, how tokens are checked, what TCP is allowed and whom requests are put to."""
+    """How connections are taken, how tokens are checked, what TCP is allowed and whom requests are put to;
+    and what is made of paths before policies look at them."""
 
     tls: InboundTls = InboundTls()
     jwt: JwtRules = JwtRules()
     tcp: TcpGuard = TcpGuard()
     providers: tuple[ExtAuthz, ...] = ()
+    paths: str = "BASE"
 
 
 @query
@@ -36,4 +38,5 @@ def guard(q: Q, namespace: str, security: Security) -> Guard:
         jwt=q(jwt_rules, namespace, security),
         tcp=tcp_guard(q, namespace, security),
         providers=authorization_providers(q, namespace, security),
+        paths=q(path_normalization),
     )

@@ -104,7 +104,8 @@ def _ends(name: str, target: int, protocol: str, guarded: Guard, log: AccessLog 
 
 
 def _where(guarded: Guard, *, grpc_web: bool = False) -> Chain:
-    return Chain("inbound", grpc_web, guarded=True, jwt=guarded.jwt, providers=guarded.providers)
+    jwt, providers, paths = guarded.jwt, guarded.providers, guarded.paths
+    return Chain("inbound", grpc_web, guarded=True, jwt=jwt, providers=providers, paths=paths)
 
 
 def _passthrough(guarded: Guard, log: AccessLog | None) -> Ends:

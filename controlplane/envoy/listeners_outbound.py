@@ -44,7 +44,7 @@ from controlplane.mesh.routing_fallback import Fallback
 from controlplane.mesh.routing_ir import Destination, Target, TcpRoute
 from controlplane.mesh.routing_l4 import l4_routes
 from controlplane.mesh.rules import effective_policy, merged_rule
-from controlplane.mesh.settings import mesh_config
+from controlplane.mesh.settings import mesh_config, path_normalization
 from controlplane.model.kinds.destination_rule import TrafficPolicy
 from controlplane.model.kinds.tls import ORIGINATED
 
@@ -103,7 +103,7 @@ def outbound_listener(
     message = _listener(bind, log)
     if routes is not None:
         grpc_web = any(claim.protocol == "GRPC-Web" for claim in claims)
-        where = Chain("outbound", grpc_web, on_demand)
+        where = Chain("outbound", grpc_web, on_demand, paths=q(path_normalization))
         manager = http_manager(f"outbound_{bind.name}", routes, where, log)
         message.filter_chains.append(chain(routes, [manager], http_match()))
     ways = _ways(q, bind, claims)

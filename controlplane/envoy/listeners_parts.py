@@ -142,16 +142,23 @@ def http_manager(stat_prefix: str, routes: Any, where: Chain, log: AccessLog | N
         _discover_routes(message.rds, routes)
     else:
         message.route_config.CopyFrom(routes)
-    message.normalize_path.value = True
-    message.path_with_escaped_slashes_action = (
-        pb.hcm.HttpConnectionManager.PathWithEscapedSlashesAction.KEEP_UNCHANGED
-    )
+    _normalize_paths(message, where.paths)
     # Long answers and WebSockets are not ours to end.
     message.stream_idle_timeout.SetInParent()
     message.upgrade_configs.add(upgrade_type="websocket")
     message.generate_request_id.value = True
     _set_side(message, where)
     return _network_filter("envoy.filters.network.http_connection_manager", message)
+
+
+def _normalize_paths(message: Any, how: str) -> None:
+    """Before policies and routes look at a path: they should see what the application will make of it."""
+    escaped = pb.hcm.HttpConnectionManager.PathWithEscapedSlashesAction
+    message.normalize_path.value = how != "NONE"
+    message.merge_slashes = how in ("MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES")
+    message.path_with_escaped_slashes_action = (
+        escaped.UNESCAPE_AND_FORWARD if how == "DECODE_AND_MERGE_SLASHES" else escaped.KEEP_UNCHANGED
+    )
 
 
 def _set_side(message: Any, where: Chain) -> None:

@@ -103,6 +103,12 @@ def auto_mtls(q: Q) -> bool:
 
 
 @query
+def path_normalization(q: Q) -> str:
+    """What proxies make of a path before anything looks at it, a word of `PATHS` in the MeshConfig's kind."""
+    return q(mesh_config).path_normalization
+
+
+@query
 def inbound_to_localhost(q: Q) -> bool:
     """Whether inbound traffic goes to 127.0.0.1 instead of the address that it was sent to."""
     return q(mesh_config).inbound_traffic_policy == "LOCALHOST"

@@ -81,7 +81,8 @@ spec: {{jwtRules: [{{issuer: {ISSUER.name}, jwks: {json.dumps(ISSUER.jwks)}}}]}}
 )
 PROVIDERS = """
 accessLogFile: /dev/stdout
-accessLogFormat: "%DYNAMIC_METADATA(envoy.common:access_log_hint)% %REQ(:PATH)% %RESPONSE_CODE_DETAILS%\\n"
+accessLogFormat: "%DYNAMIC_METADATA(envoy.common:access_log_hint)% %REQ(:PATH)% %RESPONSE_CODE_DETAILS% \
+  from=%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT% peer=%DOWNSTREAM_PEER_URI_SAN% %RESPONSE_FLAGS%\\n"
 extensionProviders:
 - name: ext-http
   envoyExtAuthzHttp:

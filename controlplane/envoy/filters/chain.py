@@ -14,7 +14,7 @@ class Chain(NamedTuple):
 
     `side` of the proxy it is on, whether gRPC-Web is spoken there, and whether its virtual hosts come on
     demand.  `guarded`: requests are authorized, by what their route configuration says; `providers` are
-    asked before, `jwt` says how tokens are checked.
+    asked before, `jwt` says how tokens are checked, and `paths` what is made of a path before all that.
     """
 
     side: Literal["outbound", "inbound", "gateway"]
@@ -23,6 +23,7 @@ class Chain(NamedTuple):
     guarded: bool = False
     jwt: JwtRules = JwtRules()
     providers: tuple[ExtAuthz, ...] = ()
+    paths: str = "BASE"
 
 
 def http_filter(name: str, config: Any) -> Any:

@@ -33,6 +33,7 @@ def test_everything(value: Values) -> None:
         {
             "outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"},
             "inboundTrafficPolicy": {"mode": "LOCALHOST"},
+            "pathNormalization": {"normalization": "MERGE_SLASHES"},
             "connectTimeout": "3s",
             "tcpKeepalive": {"time": "10s"},
             "defaultServiceExportTo": ["~"],
@@ -79,6 +80,7 @@ def test_everything(value: Values) -> None:
     assert got == MeshConfig(
         outbound_traffic_policy=OutboundTrafficPolicy("REGISTRY_ONLY"),
         inbound_traffic_policy="LOCALHOST",
+        path_normalization="MERGE_SLASHES",
         connect_timeout=3 * SECOND,
         tcp_keepalive=TcpKeepalive(time=10 * SECOND),
         default_service_export_to=("~",),

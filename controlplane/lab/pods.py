@@ -133,7 +133,10 @@ class Pod:
             raise PodError(f"Envoy of pod {self.spec.name}: {error}:\n{self._tail('envoy')}") from error
 
     def _tail(self, name: str) -> str:
-        return "\n".join((self.directory / f"{name}.log").read_text(errors="replace").splitlines()[-15:])
+        lines = (self.directory / f"{name}.log").read_text(errors="replace").splitlines()
+        # An Envoy that gives up says why before a long list of addresses.
+        reasons = [line for line in lines[:-15] if "assert failure" in line]
+        return "\n".join((*reasons[-1:], *lines[-15:]))
 
 
 class Lab:

@@ -17,7 +17,11 @@ Command = Callable[[argparse.Namespace], int]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status (2: the command line or a setting is wrong)."""
-    args = _parser().parse_args(argv)
+    # gRPC writes a line for every handshake that fails, without end, and does not say whose it was.  It
+    # looks at this when it is loaded; what it does not tell, `controlplane.app.handshakes` does.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    words = sys.argv[1:] if argv is None else argv
+    args = _parser(words).parse_args(words)
     command: Command = args.command
     try:
         status = command(args)
@@ -50,52 +54,86 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"mini-istiod: {message} (see {self.prog} --help)\n")
 
 
-def _parser() -> argparse.ArgumentParser:
-    from controlplane.app import bootstrap_command, ca_command, replay_command, token_command
-    from controlplane.lab import bench, demo, relay_command
-
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser = _Parser(prog="mini-istiod", description="An Envoy xDS control plane that speaks Istio's API.")
     parser.add_argument("--version", action="version", version=f"mini-istiod {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    discovery = commands.add_parser("discovery", help="serve xDS from a watched directory")
-    settings.add_arguments(discovery)
-    discovery.set_defaults(command=_discovery)
-
-    again = commands.add_parser("replay", help="play what discovery --record wrote, and hash what comes out")
-    replay_command.add_arguments(again)
-    again.set_defaults(command=replay_command.run)
-
-    start = commands.add_parser("bootstrap", help="what a sidecar's or gateway's Envoy starts with, as JSON")
-    bootstrap_command.add_arguments(start)
-    start.set_defaults(command=bootstrap_command.run)
-
-    tokens = commands.add_parser("token", help="create, revoke and list the tokens of service accounts")
-    token_command.add_arguments(tokens)
-
-    authority = commands.add_parser(
-        "ca", help="who signs, and the change of root, of a running control plane"
-    )
-    ca_command.add_arguments(authority)
-    authority.set_defaults(command=ca_command.run)
-
-    shown = commands.add_parser("demo", help="a bookstore behind real Envoys follows a canary (needs root)")
-    demo.add_arguments(shown)
-    shown.set_defaults(command=demo.run)
-
-    measured = commands.add_parser("bench", help="measure pushes: scenarios, sweeps, servers side by side")
-    bench.add_arguments(measured)
-    measured.set_defaults(command=bench.run)
-
-    between = commands.add_parser(
-        "relay", help="stand between proxies and a control plane, and inject faults"
-    )
-    relay_command.add_arguments(between)
-    between.set_defaults(command=relay_command.run)
+    chosen = next((word for word in argv if not word.startswith("-")), None)
+    for name, (summary, fill) in _COMMANDS.items():
+        command = commands.add_parser(name, help=summary)
+        # Others stay empty: all of them together take half a second and six megabytes to import.
+        if name == chosen:
+            fill(command)
     return parser
 
 
-def _discovery(args: argparse.Namespace) -> int:
+def _discovery(parser: argparse.ArgumentParser) -> None:
+    settings.add_arguments(parser)
+    parser.set_defaults(command=_discover)
+
+
+def _discover(args: argparse.Namespace) -> int:
     from controlplane.app.serve import run
 
     return run(settings.from_args(args, os.environ))
+
+
+def _replay(parser: argparse.ArgumentParser) -> None:
+    from controlplane.app import replay_command
+
+    replay_command.add_arguments(parser)
+    parser.set_defaults(command=replay_command.run)
+
+
+def _bootstrap(parser: argparse.ArgumentParser) -> None:
+    from controlplane.app import bootstrap_command
+
+    bootstrap_command.add_arguments(parser)
+    parser.set_defaults(command=bootstrap_command.run)
+
+
+def _token(parser: argparse.ArgumentParser) -> None:
+    from controlplane.app import token_command
+
+    token_command.add_arguments(parser)
+
+
+def _ca(parser: argparse.ArgumentParser) -> None:
+    from controlplane.app import ca_command
+
+    ca_command.add_arguments(parser)
+    parser.set_defaults(command=ca_command.run)
+
+
+def _demo(parser: argparse.ArgumentParser) -> None:
+    from controlplane.lab import demo
+
+    demo.add_arguments(parser)
+    parser.set_defaults(command=demo.run)
+
+
+def _bench(parser: argparse.ArgumentParser) -> None:
+    from controlplane.lab import bench
+
+    bench.add_arguments(parser)
+    parser.set_defaults(command=bench.run)
+
+
+def _relay(parser: argparse.ArgumentParser) -> None:
+    from controlplane.lab import relay_command
+
+    relay_command.add_arguments(parser)
+    parser.set_defaults(command=relay_command.run)
+
+
+_COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "discovery": ("serve xDS from a watched directory", _discovery),
+    "replay": ("play what discovery --record wrote, and hash what comes out", _replay),
+    "bootstrap": ("what a sidecar's or gateway's Envoy starts with, as JSON", _bootstrap),
+    "token": ("create, revoke and list the tokens of service accounts", _token),
+    "ca": ("who signs, and the change of root, of a running control plane", _ca),
+    "demo": ("a bookstore behind real Envoys follows a canary (needs root)", _demo),
+    "bench": ("measure pushes: scenarios, sweeps, servers side by side", _bench),
+    "relay": ("stand between proxies and a control plane, and inject faults", _relay),
+}
+"""By name: what it is for, and what gives its arguments and its function to its parser."""

@@ -97,3 +97,16 @@ def test_a_value_that_cannot_be_measured_is_told_with_its_reason(
 ) -> None:
     assert main(["bench", *argv]) == 2
     assert capsys.readouterr().err == f"mini-istiod: {told}\n"
+
+
+def test_a_command_imports_nothing_of_the_others() -> None:
+    code = (
+        "import sys; from controlplane.app.commands import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: print(*sorted({'aiohttp', 'cryptography', 'grpc', 'yaml'} & set(sys.modules)))"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code, "--version"], capture_output=True, text=True, check=False
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.split("\n")[1:] == ["", ""]

@@ -23,7 +23,7 @@ from aiohttp import web
 
 from controlplane.base.errors import EnvironmentUnfit
 from controlplane.telemetry.patience import Connections
-from controlplane.telemetry.visitors import Judge, Request, closed, is_here
+from controlplane.telemetry.visitors import Judge, Request, closed, is_here, turned_away
 
 log = logging.getLogger(__name__)
 
@@ -145,12 +145,14 @@ class Monitoring:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         path = request.path
         if request.method == "POST" and not _is_own(request):
-            return _error(403, "only a command on this machine may change something")
+            reason = "only a command on this machine may change something"
+            turned_away("debug", reason, Request(path, {}, "", request.remote or ""))
+            return _error(403, reason)
         if request.method not in ("GET", "HEAD", "POST"):
             return _error(405, f"{request.method} is not answered here, only GET, HEAD and POST are")
         query = {name: request.query[name] for name in request.query}
         if _is_debug(path) and not self._remote_debug and not _is_here(request):
-            asked = Request(path, query, request.headers.get("Authorization", ""))
+            asked = Request(path, query, request.headers.get("Authorization", ""), request.remote or "")
             refusal = await self._judge(asked)
             if refusal is not None:
                 return _error(*refusal)

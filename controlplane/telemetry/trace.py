@@ -156,9 +156,11 @@ class Trace:
         if wave is None:
             return
         for name in proxies:
-            unplanned = self._proxy(name).unplanned
-            if not unplanned or unplanned[-1] is not wave:
-                unplanned.append(wave)
+            proxy = self._proxy(name)
+            # Feeds that are new to a stream may wake it again for what it is being sent already.
+            counted = proxy.group is not None and wave in proxy.group.waves
+            if not counted and (not proxy.unplanned or proxy.unplanned[-1] is not wave):
+                proxy.unplanned.append(wave)
                 wave.waiting += 1
 
     def _proxy(self, name: str) -> _Proxy:

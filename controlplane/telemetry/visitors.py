@@ -8,8 +8,11 @@ from the address that an Envoy passes traffic on from.
 from __future__ import annotations
 
 import ipaddress
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, TypeAlias
+
+_log = logging.getLogger(__name__)
 
 PASSTHROUGH = ipaddress.ip_address("127.0.0.6")
 """Where an Envoy's inbound side connects from for whoever connected to it."""
@@ -18,11 +21,12 @@ _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Envoy-External-Address", "X-Rea
 
 
 class Request(NamedTuple):
-    """What a visitor asks for; `authorization` is that header's value, "" without one."""
+    """What a visitor asks for, and from where; `authorization` is that header's value, "" without one."""
 
     path: str
     query: Mapping[str, str]
     authorization: str
+    peer: str = ""
 
 
 class Refusal(NamedTuple):
@@ -36,10 +40,17 @@ Judge: TypeAlias = Callable[[Request], Awaitable[Refusal | None]]
 """Judges a visitor from elsewhere; None lets it in."""
 
 
+def turned_away(cause: str, reason: str, request: Request, identity: str = "") -> None:
+    """Say in the log who was refused what; never the token."""
+    where = {"cause": cause, "reason": reason, "path": request.path, "peer": request.peer}
+    _log.warning("a visitor was turned away", extra={**where, "identity": identity})
+
+
 async def closed(request: Request) -> Refusal | None:
     """A Judge that lets nobody in."""
-    del request
-    return Refusal(403, "debug paths answer only clients on this machine")
+    reason = "debug paths answer only clients on this machine"
+    turned_away("missing", reason, request)
+    return Refusal(403, reason)
 
 
 def is_here(peer: str | None, headers: Mapping[str, str]) -> bool:

@@ -141,6 +141,20 @@ def test_a_proxy_woken_twice_is_one() -> None:
     assert newest(trace)["proxies"]["waiting"] == 2
 
 
+def test_a_proxy_woken_again_while_it_is_sent_the_same_is_one() -> None:
+    trace = Trace()
+    commit(trace, 5)
+    trace.woken(5, ["a"])
+    send(trace, "a", "cds", 5, 10.2)
+    trace.woken(5, ["a"])
+    send(trace, "a", "lds", 5, 10.3)
+    trace.acked("a", "cds", 10.4)
+    assert newest(trace)["proxies"]["waiting"] == 1
+    trace.acked("a", "lds", 10.5)
+    proxies = newest(trace)["proxies"]
+    assert (proxies["touched"], proxies["acked"], proxies["waiting"]) == (1, 1, 0)
+
+
 def test_all_types_of_a_flush_must_be_acked() -> None:
     trace = Trace()
     commit(trace, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from controlplane.app.handshakes import Handshakes
 from controlplane.app.trust import Trust
 from controlplane.app.visitors import Visitors
 from controlplane.base.clock import Clock
@@ -13,7 +14,6 @@ from controlplane.ca.token_review import ApiServer, TokenReviews
 from controlplane.ca.token_store import TokenStore
 from controlplane.graph import Graph
 from controlplane.mesh.settings import MESH
-from controlplane.model.caller import Door
 from controlplane.model.certificate import Certified, TrustBundle
 from controlplane.model.kinds import mesh_configs
 from controlplane.model.kinds.mesh_config import MeshConfig
@@ -34,10 +34,12 @@ class Entrance:
 
     access: Access
     identities: Identities
+    handshakes: Handshakes
     api: ApiServer | None
 
     async def open(self) -> None:
         """Make ready to judge; EnvironmentUnfit when the API server's settings cannot be used."""
+        self.handshakes.open()
         if self.api is not None:
             await self.api.open()
 
@@ -73,11 +75,10 @@ def build_entrance(
 
     identities = Identities(rules, trust_domains, clock)
 
-    def begun(door: Door) -> None:
-        metrics.handshakes.inc(door.value)
-
-    access = Access(identities, settings.secure_grpc_addr, settings.mtls_grpc_addr, serving, begun=begun)
-    return Entrance(access, identities, api)
+    knocks = Handshakes(identities, metrics.handshakes.inc)
+    doors = (settings.secure_grpc_addr, settings.mtls_grpc_addr)
+    access = Access(knocks, *doors, serving, begun=knocks.begun)
+    return Entrance(access, identities, knocks, api)
 
 
 def visitors(entrance: Entrance, graph: Graph, xds: XdsServer, metrics: Metrics) -> Visitors:

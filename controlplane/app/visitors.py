@@ -6,15 +6,12 @@ proxies, and nothing else: the rest shows the whole mesh.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Protocol
 
 from controlplane.base.errors import Unauthenticated
 from controlplane.model.identity import Identity
-from controlplane.telemetry.visitors import Refusal, Request
-
-_log = logging.getLogger(__name__)
+from controlplane.telemetry.visitors import Refusal, Request, turned_away
 
 OWN = "/debug/config_dump"
 """What shows one proxy, the one of the query's proxyID."""
@@ -47,25 +44,23 @@ class Visitors:
     async def judge(self, request: Request) -> Refusal | None:
         """None when this visitor may see this."""
         if not request.authorization:
-            return Refusal(401, "debug paths answer other machines only with a bearer token")
+            reason = "debug paths answer other machines only with a bearer token"
+            return self._refused(401, "missing", reason, request)
         try:
             identity = await self._holders.holder(request.authorization)
         except Unauthenticated as error:
-            self._turned_away(error.cause, request, None)
-            return Refusal(401, str(error))
+            return self._refused(401, error.cause, str(error), request)
         if identity.namespace == self._root_namespace():
             return None
         if request.path == OWN and identity.namespace == self._namespace_of(request.query.get("proxyID", "")):
             return None
-        self._turned_away("debug", request, identity)
         # The same answer whether or not there is such a proxy.
-        return Refusal(
-            403, f"{identity.spiffe} may see {OWN} of its own namespace's proxies, and nothing else"
-        )
+        reason = f"{identity.spiffe} may see {OWN} of its own namespace's proxies, and nothing else"
+        return self._refused(403, "debug", reason, request, identity)
 
-    def _turned_away(self, cause: str, request: Request, identity: Identity | None) -> None:
+    def _refused(
+        self, status: int, cause: str, reason: str, request: Request, identity: Identity | None = None
+    ) -> Refusal:
         self._count(cause)
-        who = "" if identity is None else identity.spiffe
-        _log.warning(
-            "a visitor was turned away", extra={"cause": cause, "path": request.path, "identity": who}
-        )
+        turned_away(cause, reason, request, "" if identity is None else identity.spiffe)
+        return Refusal(status, reason)

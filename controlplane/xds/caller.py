@@ -24,6 +24,7 @@ from controlplane.model.describe import shorten
 from controlplane.model.hosts import DOMAIN
 from controlplane.model.identity import Identity, parse_spiffe
 from controlplane.model.proxy import Proxy
+from controlplane.xds.codec import NodeClaim
 
 __all__ = [
     "Anonymous",
@@ -36,6 +37,7 @@ __all__ = [
     "bound",
     "is_local_peer",
     "presented",
+    "still",
 ]
 
 
@@ -85,6 +87,14 @@ def bound(proxy: Proxy, caller: Caller, trust_domain: str) -> Proxy:
     if caller.pod and proxy.name != caller.pod:
         raise Denied("pod", f"the credential is another pod's, and the node is {shorten(proxy.name)}")
     return replace(proxy, identity=identity)
+
+
+def still(proxy: Proxy, claim: NodeClaim) -> None:
+    """A stream is one proxy's: raises `Denied` when a later request carries the node of another."""
+    if claim.id and claim.id.split("~")[2:3] != [proxy.id]:
+        raise Denied(
+            "node", f"the stream was {shorten(proxy.id)}'s, and claims to be {shorten(claim.id)} now"
+        )
 
 
 def _claimed(proxy: Proxy, trust_domain: str) -> Identity:

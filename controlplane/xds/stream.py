@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 from controlplane.base.clock import Clock
 from controlplane.base.errors import ProtocolError
 from controlplane.xds.admission import Bucket
+from controlplane.xds.caller import still
 from controlplane.xds.feed import View
 from controlplane.xds.observer import Connection, PushObserver
 from controlplane.xds.options import XdsOptions
@@ -120,7 +121,10 @@ class Stream:
                 wait = self._requests.delay(self._clock.monotonic())
                 if wait > 0:
                     await self._slow_down(wait)
-                self._hear(codec.decode(variant, data)[0])
+                request, claim = codec.decode(variant, data)
+                if claim is not None:
+                    still(self.connection.proxy, claim)
+                self._hear(request)
         finally:
             self.end()
 

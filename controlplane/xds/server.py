@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
@@ -41,8 +40,6 @@ from controlplane.xds.session import Session, Shared
 from controlplane.xds.stream import Around, Call, Stream
 from controlplane.xds.throttle import Throttle
 from controlplane.xds.variant import Variant
-
-_log = logging.getLogger(__name__)
 
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 SECRETS = "envoy.service.secret.v3.SecretDiscoveryService"
@@ -212,8 +209,9 @@ class XdsServer:
 
     async def _serve(self, asked: _Asked, caller: Caller, context: _Context) -> None:
         introduced = await self._introduction(asked.variant, context)
-        if introduced is None:  # or gRPC refused it, if it was too long
-            _log.warning("a caller left without a request", extra={"peer": context.peer()})
+        if introduced is None:
+            said = "no first request came, or one that is too long"
+            self._observer.denied(Denial("silent", said, asked.door, context.peer(), caller.identity))
             return
         # What was good when it was shown may have ended since: that took up to half a minute.
         if objection := self._authenticator.objection(caller):

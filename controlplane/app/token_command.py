@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAMESPACE/NAME",
         help="all that this service account was given until now",
     )
+    _command(commands, "rotate-key", "sign with a new key from now on", _rotate)
     listed = _command(commands, "list", "tokens that were issued here and have not expired", _list)
     listed.add_argument("--json", action="store_true", help="as JSON lines")
 
@@ -97,6 +98,16 @@ def _revoke(args: argparse.Namespace) -> int:
         store.revoke_account("/".join(args.sa), time.time())
     elif not store.revoke(args.id, time.time()):
         raise MiniIstiodError(f"no token {args.id!r} was issued here that has not expired: see token list")
+    return 0
+
+
+def _rotate(args: argparse.Namespace) -> int:
+    store = _existing(args.data_dir)
+    held = store.rotate(time.time())
+    print(f"{store.issuer.kid} signs from now on", file=sys.stderr)
+    if held:
+        until = _moment(max(one.expires for one in held))
+        print(f"{len(held)} tokens of old keys hold until they expire, the last at {until}", file=sys.stderr)
     return 0
 
 

@@ -137,7 +137,12 @@ class Identities:
             raise Unauthenticated("malformed", f"the token is not good: {error}") from None
         if claims.get("iss") == ISSUER and rules.store is not None:
             audience = also if also and claims.get("aud") == [also] else rules.audience
-            account = rules.store.issuer.judge(token, audience, self._clock.wall())
+            try:
+                issuer = rules.store.issuer
+            except EnvironmentUnfit as error:
+                _log.error("the keys of tokens cannot be read", extra={"error": str(error)})
+                raise Unauthenticated("revocations", "no key is there to check the token by") from None
+            account = issuer.judge(token, audience, self._clock.wall())
         elif rules.others is not None:
             account = await rules.others.judge(token)
         else:

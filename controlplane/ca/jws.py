@@ -66,6 +66,12 @@ def verified(token: str, key: ec.EllipticCurvePublicKey, kid: str) -> dict[str, 
     return _object(claims)
 
 
+def named_key(token: str) -> str:
+    """By which key a token says that it is signed, "" where it does not say; raises `NotSigned`."""
+    kid = _object(parts(token)[0]).get("kid")
+    return kid if isinstance(kid, str) else ""
+
+
 def unverified(token: str) -> dict[str, Any]:
     """What a token says, believed by nobody: to see whose it would be.  Raises `NotSigned`."""
     return _object(parts(token)[1])

@@ -1,4 +1,4 @@
-"""The folder of the tokens in the data directory: the signing key, what was issued, what is revoked.
+"""The folder of the tokens in the data directory: the signing keys, what was issued, what is revoked.
 
 The tokens themselves are not in it.  The command line and a running control plane share the folder: files
 are replaced as a whole, and whoever changes one holds the lock.
@@ -9,22 +9,25 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from controlplane.base.errors import EnvironmentUnfit
 from controlplane.ca import keep
-from controlplane.ca.keys import key_pem, new_key
+from controlplane.ca.keys import PrivateKey, key_pem, new_key
 from controlplane.ca.pem import private_key
 from controlplane.ca.revoked import Revoked, RevokedFile
-from controlplane.ca.tokens import Account, Issuer, Wish
+from controlplane.ca.tokens import Account, Issuer, Retired, Wish
 
 FOLDER = "tokens"
 _KEY = "key.pem"
 _ISSUED = "issued.json"
+_RETIRED = "retired.json"
 
 
 class TokenStore:
@@ -38,7 +41,20 @@ class TokenStore:
             self._folder.chmod(0o700)
         except OSError as error:
             raise EnvironmentUnfit(f"{self._folder}: cannot be made: {error.strerror}") from error
-        self.issuer = Issuer(self._key())
+        with self._locked():
+            if not (self._folder / _KEY).exists():
+                self._write_key(new_key("ec"))
+        self._print: tuple[float, ...] = ()
+        self._issuer = self.issuer
+
+    @property
+    def issuer(self) -> Issuer:
+        """Who signs and judges now: the key on disk, which somebody may have replaced."""
+        found = (*_print(self._folder / _KEY), *_print(self._folder / _RETIRED))
+        if found != self._print:
+            self._issuer = Issuer(self._key(), self._retired())
+            self._print = found
+        return self._issuer
 
     def revoked(self) -> Revoked:
         """What is revoked now."""
@@ -81,6 +97,34 @@ class TokenStore:
         with self._locked():
             self._list.write(self.revoked().until(path, now))
 
+    def rotate(self, now: float) -> tuple[Account, ...]:
+        """Sign with a new key from now on.  Tokens of the old ones, which are returned, hold until they end."""
+        with self._locked():
+            issuer = self.issuer
+            held = self.issued(now)
+            kept = [(one.key, _alive(one.tokens, now)) for one in issuer.retired]
+            before = {one.id for _, tokens in kept for one in tokens}
+            kept.append((issuer.key.public_key(), [one for one in held if one.id not in before]))
+            rows = [{"key": public_pem(key), "tokens": tokens} for key, tokens in kept if tokens]
+            # First who is still believed, then who signs: in between both are.
+            keep.replace(self._folder / _RETIRED, json.dumps(rows, indent=1).encode(), 0o600)
+            self._write_key(new_key("ec"))
+        return held
+
+    def _retired(self) -> tuple[Retired, ...]:
+        path = self._folder / _RETIRED
+        try:
+            return tuple(_row(one) for one in json.loads(path.read_text()))
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise EnvironmentUnfit(f"{path}: {error.strerror}") from error
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise EnvironmentUnfit(f"{path}: it is damaged; remove it, and old tokens hold no more") from None
+
+    def _write_key(self, key: PrivateKey) -> None:
+        keep.replace(self._folder / _KEY, key_pem(key), 0o600)
+
     def _note(self, accounts: list[Account]) -> None:
         keep.replace(self._folder / _ISSUED, json.dumps([list(one) for one in accounts]).encode(), 0o600)
 
@@ -96,9 +140,6 @@ class TokenStore:
 
     def _key(self) -> ec.EllipticCurvePrivateKey:
         path = self._folder / _KEY
-        with self._locked():
-            if not path.exists():
-                keep.replace(path, key_pem(new_key("ec")), 0o600)
         try:
             key = private_key(path.read_bytes(), str(path))
         except OSError as error:
@@ -106,3 +147,30 @@ class TokenStore:
         if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
             raise EnvironmentUnfit(f"{path}: tokens are signed with a key on P-256")
         return key
+
+
+def public_pem(key: ec.EllipticCurvePublicKey) -> str:
+    """A public key as it stands in the file of retired ones."""
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def _row(row: Mapping[str, Any]) -> Retired:
+    key = load_pem_public_key(str(row["key"]).encode())
+    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
+        raise ValueError
+    return Retired(key, {one.id: one for one in (Account(*fields) for fields in row["tokens"])})
+
+
+def _alive(tokens: Mapping[str, Account], now: float) -> list[Account]:
+    return [one for one in tokens.values() if one.expires > now]
+
+
+def _print(path: Path) -> tuple[float, ...]:
+    """What changes when a file is replaced; empty where there is none."""
+    try:
+        state = path.stat()
+    except FileNotFoundError:
+        return (0.0,)
+    except OSError as error:
+        raise EnvironmentUnfit(f"{path}: {error.strerror}") from error
+    return (state.st_mtime_ns, state.st_ino, state.st_size)

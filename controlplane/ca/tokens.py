@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -53,11 +54,22 @@ class Wish(NamedTuple):
     pod: str = ""
 
 
+class Retired(NamedTuple):
+    """A key that signs no more, and what it has signed, by the tokens' ids.
+
+    Whoever has got hold of the key can sign with it still; but no more than what was signed before.
+    """
+
+    key: ec.EllipticCurvePublicKey
+    tokens: Mapping[str, Account]
+
+
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Signs tokens, and judges them again."""
+    """Signs tokens, and judges them again, and those that were signed before its key was `retired`."""
 
     key: ec.EllipticCurvePrivateKey
+    retired: tuple[Retired, ...] = ()
 
     @property
     def kid(self) -> str:
@@ -91,7 +103,7 @@ class Issuer:
     def judge(self, token: str, audience: str, now: float) -> Account:
         """Who holds this token; raises `Unauthenticated` when it is not ours, not for us, or not now."""
         try:
-            claims = jws.verified(token, self.key.public_key(), self.kid)
+            claims, old = self._verified(token)
         except jws.NotSigned as error:
             raise Unauthenticated("forged", f"the token is not good: {error}") from None
         if claims.get("iss") != ISSUER:
@@ -108,7 +120,18 @@ class Issuer:
         id = claims.get("jti")
         if found is None or not isinstance(id, str) or not id:
             raise Unauthenticated("claims", "the token names no service account, or has no id")
-        return Account(found[1], found[3], end, issued, id, _pod(claims))
+        account = Account(found[1], found[3], end, issued, id, _pod(claims))
+        if old is not None and old.tokens.get(id) != account:
+            raise Unauthenticated("forged", "the token was not signed before its key was retired")
+        return account
+
+    def _verified(self, token: str) -> tuple[dict[str, Any], Retired | None]:
+        """What it says, and the key by which it does if that signs no more."""
+        kid = jws.named_key(token)
+        for old in self.retired:
+            if jws.key_id(old.key) == kid:
+                return jws.verified(token, old.key, kid), old
+        return jws.verified(token, self.key.public_key(), self.kid), None
 
 
 def _time(claims: dict[str, Any], name: str) -> float:

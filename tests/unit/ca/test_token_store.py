@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.base.errors import EnvironmentUnfit
+from controlplane.base.errors import EnvironmentUnfit, Unauthenticated
+from controlplane.ca import jws
 from controlplane.ca.revoked import Revoked
 from controlplane.ca.token_store import TokenStore
 from controlplane.ca.tokens import AUDIENCE, Wish
@@ -117,3 +118,51 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(EnvironmentUnfit, match="tokens: cannot be made"):
         TokenStore(tmp_path / "file")
+
+
+def test_a_new_key_signs_and_tokens_of_the_old_one_hold_until_they_end(tmp_path: Path) -> None:
+    here, there = TokenStore(tmp_path), TokenStore(tmp_path)
+    old, account = here.issue(WEB, NOW)
+    leaked = here.issuer
+    assert there.rotate(NOW) == (account,)
+    # The other process, which was running all the time, sees it.
+    assert here.issuer.kid == there.issuer.kid != leaked.kid
+    assert here.issuer.judge(old, AUDIENCE, NOW) == account
+    new, another = here.issue(WEB, NOW)
+    assert there.issuer.judge(new, AUDIENCE, NOW) == another
+    with pytest.raises(Unauthenticated, match="expired"):
+        here.issuer.judge(old, AUDIENCE, account.expires)
+    # Once more, and both are of old keys; what has ended is forgotten.
+    assert there.rotate(NOW) == (account, another)
+    assert here.issuer.judge(old, AUDIENCE, NOW) == account
+    assert here.issuer.judge(new, AUDIENCE, NOW) == another
+    there.rotate(account.expires + 1)
+    assert there.issuer.retired == ()
+
+
+def test_who_has_an_old_key_signs_nothing_new_with_it(tmp_path: Path) -> None:
+    store = TokenStore(tmp_path)
+    own, account = store.issue(WEB, NOW)
+    leaked = store.issuer
+    store.rotate(NOW)
+    forged, _ = leaked.issue(WEB, NOW)
+    claims = jws.unverified(own)
+    raised = jws.signed({**claims, "sub": "system:serviceaccount:kube-system:admin"}, leaked.key)
+    longer = jws.signed({**claims, "exp": claims["exp"] + 3600}, leaked.key)
+    for text in (forged, raised, longer):
+        with pytest.raises(Unauthenticated, match="before its key was retired") as caught:
+            store.issuer.judge(text, AUDIENCE, NOW)
+        assert caught.value.cause == "forged"
+    store.revoke(account.id, NOW)
+    assert store.revoked().reason(account.id, account.path, account.issued)
+
+
+def test_no_private_key_is_kept_of_an_old_one(tmp_path: Path) -> None:
+    store = TokenStore(tmp_path)
+    store.issue(WEB, NOW)
+    store.rotate(NOW)
+    text = (tmp_path / "tokens" / "retired.json").read_text()
+    assert "PUBLIC KEY" in text and "PRIVATE" not in text
+    (tmp_path / "tokens" / "retired.json").write_text("{}[")
+    with pytest.raises(EnvironmentUnfit, match="damaged"):
+        _ = store.issuer

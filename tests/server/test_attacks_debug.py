@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from controlplane.lab.client import Client
+from controlplane.lab.fetch import Target, answers
 from controlplane.telemetry.http import Monitoring
+from tests.support.attacks import told
 from tests.support.plane import client
-from tests.support.trust import Trusting, run
+from tests.support.stage import Stage, staged
+from tests.support.trust import Trusting, run, trusting
 
 ELSEWHERE = "127.0.0.6"
 """Traffic from there is passed on for others, so it stands for any other machine."""
@@ -133,3 +139,129 @@ def test_a_post_from_elsewhere_changes_nothing_whatever_the_token(tmp_path: Path
             assert response.status == 403
 
     run(tmp_path, test)
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage[Trusting]]:
+    with staged(trusting(tmp_path_factory.mktemp("debug"))) as found:
+        yield found
+
+
+PATHS = {
+    "everything": ("/debug/configz", {}),
+    "who is connected": ("/debug/syncz", {}),
+    "a proxy": ("/debug/config_dump?proxyID=web-1.default", {}),
+    "the authority": ("/debug/ca", {}),
+    "up and down again": ("/debug/../debug/configz", {}),
+    "a letter escaped": ("/%64ebug/configz", {}),
+    "that one is here": ("/debug/configz", {"Host": "127.0.0.1:15014"}),
+    "that one is here, by name": ("/debug/configz", {"Host": "localhost"}),
+    "that one is here, in a header": ("/debug/configz", {"X-Forwarded-For": "127.0.0.1"}),
+    "another scheme": ("/debug/configz", {"Authorization": "Basic YWRtaW46YWRtaW4="}),
+    "a long token": ("/debug/configz", {"Authorization": "Bearer " + "e30." * 2000}),
+    "with a line in it": ("/debug/configz?proxyID=a%0Alevel=info", {}),
+}
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("name", PATHS)
+def test_somebody_elsewhere_is_shown_nothing(
+    stage: Stage[Trusting], name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, headers = PATHS[name]
+
+    async def test() -> int:
+        connector = aiohttp.TCPConnector(local_addr=(ELSEWHERE, 0))
+        url = URL(base(stage.subject.served.app.monitoring) + path, encoded=True)
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.get(url, headers=headers) as response,
+        ):
+            return response.status
+
+    assert stage.play(test()) == 401
+    line = told(caplog, headers.get("Authorization", ""))
+    assert line["peer"] == ELSEWHERE and "\n" not in line["path"]
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("path", ["/debug/ca?do=rotate", "/debug/ca?do=abandon", "/ready"])
+def test_somebody_elsewhere_changes_nothing(
+    stage: Stage[Trusting], path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = stage.subject.token(namespace="istio-system", name="admin")[0]
+
+    async def test() -> int:
+        connector = aiohttp.TCPConnector(local_addr=(ELSEWHERE, 0))
+        url = base(stage.subject.served.app.monitoring) + path
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.post(url, headers={"Authorization": f"Bearer {token}"}) as response,
+        ):
+            return response.status
+
+    assert stage.play(test()) == 403
+    assert told(caplog, token)["peer"] == ELSEWHERE
+    rotation = stage.subject.served.app.trust.rotation
+    assert rotation is not None and rotation.progress().stage == "idle"
+
+
+async def ready(url: URL) -> bool:
+    return await asyncio.to_thread(answers, Target(None, url.host or "", url.port or 0), "/ready", 5.0)
+
+
+GOOD = b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n"
+SLOW = {
+    "silence": b"",
+    "half a line": b"GET /debug/conf",
+    "a head without its end": b"GET /ready HTTP/1.1\r\nHost: localhost\r\n",
+}
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("name", SLOW)
+@pytest.mark.parametrize(
+    "before", [b"", b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n"], ids=["first", "second"]
+)
+def test_a_request_that_does_not_come_is_not_waited_for(
+    stage: Stage[Trusting], name: str, before: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        monitoring = stage.subject.served.app.monitoring
+        assert monitoring._runner is not None
+        monitoring._runner.connections.silence = 0.2
+        url = URL(base(monitoring))
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(before)
+        if before:
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        writer.write(SLOW[name])
+        async with asyncio.timeout(5):
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+        writer.close()
+        assert await ready(url)
+
+    stage.play(test())
+    assert told(caplog, has="peer")["reason"] == "its request did not come"
+
+
+@pytest.mark.attack
+def test_connections_without_number(stage: Stage[Trusting], caplog: pytest.LogCaptureFixture) -> None:
+    """For one more that one is closed which waits longest; who asks something is answered."""
+
+    async def test() -> None:
+        monitoring = stage.subject.served.app.monitoring
+        assert monitoring._runner is not None
+        monitoring._runner.connections.silence = 30.0
+        url = URL(base(monitoring))
+        opened = [await asyncio.open_connection(url.host, url.port) for _ in range(600)]
+        assert await ready(url)
+        async with asyncio.timeout(5):
+            with contextlib.suppress(ConnectionError):
+                await opened[0][0].read()
+        for _, writer in opened:
+            writer.close()
+
+    stage.play(test())
+    assert told(caplog, has="peer")["reason"] == "there are too many connections"

@@ -72,7 +72,9 @@ def _clusters_in_scope(q: Q, scope: Scope, mutual: bool, id: ServiceId) -> tuple
 def cluster_maps(view: ProxyView) -> Maps:
     """The maps that hold a proxy's clusters between them: no name is in two of them."""
     common: Maps = ((common_clusters, (view.mutual,)),) if view.scope.sidecar is None else ()
-    inbound: Maps = () if view.inbound is None else ((inbound_clusters, (view.inbound,)),)
+    inbound: Maps = ()
+    if view.inbound is not None:
+        inbound = ((inbound_clusters, (view.inbound.under(),)),)
     keys = key_cluster_maps(view)
     return (*common, (particular_clusters, (view.scope, view.mutual)), *inbound, *keys, (static_clusters, ()))
 

@@ -77,7 +77,8 @@ def route_maps(
 def _inbound_maps(inbound: Inbound) -> tuple[tuple[Keyed[...], tuple[object, ...]], ...]:
     # Of all that guards a workload the routes hold what authorizes its requests.
     policies = Security(authorization=inbound.security.authorization)
-    return (inbound_routes, (inbound,)), (passthrough_routes, (inbound.namespace, policies))
+    passthrough = (passthrough_routes, (inbound.namespace, policies))
+    return (inbound_routes, (inbound.under(policies),)), passthrough
 
 
 @keyed
@@ -225,9 +226,14 @@ def _inbound_routes(
     if binding.protocol != AUTO and binding.protocol not in HTTP_LIKE:
         return ()
     name = names.inbound_cluster(binding.target)
+    return ((name, _join(name, [q(_inbound_frame, binding)], q(route_guard, namespace, security))),)
+
+
+@query
+def _inbound_frame(_q: Q, binding: Binding) -> bytes:
+    """By itself, so that an edit of a policy for the whole mesh serializes no virtual host."""
     message = virtual_host_message(inbound_virtual_host(binding))
-    frame = wire.length_delimited(_VIRTUAL_HOSTS, pb.deterministic(message))
-    return ((name, _join(name, [frame], q(route_guard, namespace, security))),)
+    return wire.length_delimited(_VIRTUAL_HOSTS, pb.deterministic(message))
 
 
 @keyed
@@ -238,14 +244,20 @@ def passthrough_routes(q: Q, namespace: str, security: Security) -> Plan:
 
 @query
 def _passthrough_route(q: Q, namespace: str, security: Security, name: str) -> Resource:
+    return _join(name, [_PASSTHROUGH_FRAME], q(route_guard, namespace, security))
+
+
+def _passthrough_frame(name: str) -> bytes:
     message = pb.route_components.VirtualHost(name="inbound|http|0", domains=["*"])
     route = message.routes.add(name="default")
     route.match.prefix = "/"
     route.route.cluster = name
     route.route.timeout.SetInParent()
     route.decorator.operation = f"{name}:80/*"
-    frame = wire.length_delimited(_VIRTUAL_HOSTS, pb.deterministic(message))
-    return _join(name, [frame], q(route_guard, namespace, security))
+    return wire.length_delimited(_VIRTUAL_HOSTS, pb.deterministic(message))
+
+
+_PASSTHROUGH_FRAME = _passthrough_frame(names.INBOUND_PASSTHROUGH)
 
 
 def _join(name: str, frames: list[bytes], guard: bytes = b"") -> Resource:

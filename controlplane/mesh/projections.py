@@ -53,6 +53,9 @@ class Security(NamedTuple):
     authorization: tuple[Key, ...] = ()
 
 
+_NOBODYS = Security()
+
+
 class Inbound(NamedTuple):
     """What inbound configuration depends on: the workload's ports, sorted by target, one per target.
 
@@ -63,6 +66,10 @@ class Inbound(NamedTuple):
     bindings: tuple[Binding, ...]
     sidecar: Key | None = None
     security: Security = Security()
+
+    def under(self, policies: Security = _NOBODYS) -> Inbound:
+        """The same under these policies only: what does not depend on others is not made anew for them."""
+        return self._replace(security=policies)
 
 
 class RouteScope(NamedTuple):

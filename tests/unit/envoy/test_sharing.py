@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from controlplane.envoy.feeds import feeds
 from controlplane.envoy.routes import port_routes, virtual_host_frame
 from controlplane.graph import Q, query
 from controlplane.mesh.projections import RouteScope, Scope
@@ -173,3 +174,53 @@ def random_object(chance: random.Random) -> str:
         return yaml_of("DestinationRule", name, space, spec_)
     hosts = chance.choice(("./*", "prod/*", "*/x.com"))
     return yaml_of("Sidecar", "narrow", space, f"egress: [{{hosts: ['{hosts}']}}]")
+
+
+def policy(kind: str, spec: str, namespace: str = "istio-system") -> str:
+    meta = f"{{name: it, namespace: {namespace}, creationTimestamp: ''}}"
+    return f"---\napiVersion: security.istio.io/v1\nkind: {kind}\nmetadata: {meta}\nspec: {spec}\n"
+
+
+def read_proxies(world: Traffic) -> None:
+    """All that two workloads of each namespace have, after the projections were made anew."""
+    for n in range(6):
+        view = world.view(f"sidecar~10.0.9.{n}~w{n}.{SPACES[n % 3]}~{SPACES[n % 3]}.svc.cluster.local")
+        for maps in feeds(view).values():
+            world.resources(maps)
+
+
+@pytest.fixture
+def workloads(world: Traffic) -> Traffic:
+    world.apply(
+        "".join(
+            slice_of(f"s{n}", f"10.0.9.{n}", namespace=SPACES[n % 3])
+            + pod(f"w{n}", f"10.0.9.{n}", f"app: s{n}", namespace=SPACES[n % 3])
+            for n in range(6)
+        )
+    )
+    read_proxies(world)
+    return world
+
+
+def test_a_policy_on_requests_is_joined_to_routes_and_no_virtual_host_is_written(workloads: Traffic) -> None:
+    def paths(path: str) -> str:
+        return policy("AuthorizationPolicy", f"{{rules: [{{to: [{{operation: {{paths: [{path}]}}}}]}}]}}")
+
+    workloads.apply(paths("/a"))
+    read_proxies(workloads)
+    with workloads.counting() as runs:
+        workloads.apply(paths("/b"))
+        read_proxies(workloads)
+    assert runs["authorization_routes._policies"] == 1
+    assert runs["routes._inbound_routes"] == 6
+    assert not runs["routes._inbound_frame"]
+    assert not [name for name in runs if name.startswith(("listeners", "clusters", "proxies"))]
+
+
+def test_how_connections_are_taken_touches_neither_inbound_clusters_nor_routes(workloads: Traffic) -> None:
+    with workloads.counting() as runs:
+        workloads.apply(policy("PeerAuthentication", "{mtls: {mode: STRICT}}"))
+        read_proxies(workloads)
+    assert runs["listeners_inbound._inbound_listener"] == 6
+    touched = [name for name in runs if name.startswith(("inbound_clusters", "routes", "authorization"))]
+    assert not touched

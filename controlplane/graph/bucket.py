@@ -11,6 +11,8 @@ from controlplane.graph.ordered import Ordered
 if TYPE_CHECKING:
     from controlplane.graph.engine import Graph
 
+_NOTHING: frozenset[Any] = frozenset()
+
 
 class Bucket(Node):
     """A set of row keys as a dependency: an index bucket, a selection, or all rows.
@@ -29,7 +31,8 @@ class Bucket(Node):
         super().__init__()
         self.home = home
         self.where = where
-        self.members = set(members)
+        # Most selections select nothing, and an empty set takes more room than all else here.
+        self.members: set[Any] | frozenset[Any] = set(members) if members else _NOTHING
         self.name = name
         self.table = table
         self._order = Ordered()
@@ -44,6 +47,8 @@ class Bucket(Node):
 
     def move(self, graph: Graph, key: Hashable, present: bool) -> None:
         """Add or remove one member and tell the readers which one it was."""
+        if isinstance(self.members, frozenset):
+            self.members = set()
         if present:
             self.members.add(key)
         else:

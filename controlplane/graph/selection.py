@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 
 Labels = tuple[tuple[str, str], ...]
 Pair = tuple[str, str]
-# (namespace or "" for all, a label pair or None) -> what is known by it.
-Registry = dict[tuple[str, Pair | None], dict[Any, Labels]]
+# A namespace, or "" for all, and the labels or the selector asked about.
+Place = tuple[str, Labels]
+# The same with one pair, or None.
+Entry = tuple[str, Pair | None]
+# What is known by it.
+Registry = dict[Entry, dict[Any, Labels]]
 
 
 def contains(labels: Labels, selector: Labels) -> bool:
@@ -29,21 +33,63 @@ def contains(labels: Labels, selector: Labels) -> bool:
 
 
 class Choice(Bucket):
-    """A bucket of a selection; registered under label pairs so that changes find it."""
+    """A bucket of a selection; registered under label pairs so that changes find it.
 
-    __slots__ = ("_entries", "_registry")
+    Every proxy has some of these for itself, nearly all of them empty: what can be made of `where`, a
+    namespace and labels, when it is asked for is not kept.
+    """
 
-    def register(self, registry: Registry, labels: Labels, entries: list[tuple[str, Pair | None]]) -> None:
-        """Be found by changes of rows that have one of these pairs."""
+    __slots__ = ("_registry",)
+
+    where: Place
+
+    def __init__(
+        self, home: dict[Any, Bucket], where: Place, members: list[Hashable], table: str, registry: Registry
+    ) -> None:
+        super().__init__(home, where, members, "", table)
         self._registry = registry
-        self._entries = entries
-        for entry in entries:
-            registry.setdefault(entry, {})[self.where] = labels
+        for entry in self.entries(where):
+            registry.setdefault(entry, {})[where] = where[1]
+
+    @staticmethod
+    def entries(where: Place) -> list[Entry]:
+        """What it is registered under: it is found by changes of rows that have one of these pairs."""
+        raise NotImplementedError
 
     def free(self, graph: Graph) -> None:
         super().free(graph)
-        for entry in self._entries:
+        for entry in self.entries(self.where):
             _drop(self._registry, entry, self.where)
+
+
+class Selected(Choice):
+    """The rows that a selector selects."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def entries(where: Place) -> list[Entry]:
+        namespace, selector = where
+        return [(namespace, _first(selector))]
+
+    def describe(self) -> str:
+        namespace, selector = self.where
+        return f"{self.table} in {namespace or '*'} selected by {show(selector)}"
+
+
+class Selecting(Choice):
+    """The rows whose selector selects something with these labels."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def entries(where: Place) -> list[Entry]:
+        namespace, labels = where
+        return [(namespace, pair) for pair in (None, *labels)]
+
+    def describe(self) -> str:
+        namespace, labels = self.where
+        return f"{self.table} in {namespace or '*'} selecting {show(labels)}"
 
 
 class Selection:
@@ -76,13 +122,10 @@ class Selection:
         where = (namespace, selector)
         node = self._selects.get(where)
         if node is None:
-            entry = (namespace, _first(selector))
-            found = self._labelled.get(entry, {})
+            found = self._labelled.get((namespace, _first(selector)), {})
             members = [key for key, labels in found.items() if contains(labels, selector)]
-            name = f"{self._table} in {namespace or '*'} selected by {show(selector)}"
-            choice = Choice(self._selects, where, members, name, self._table)
-            choice.register(self._select_by_pair, selector, [entry])
-            node = self._selects[where] = choice
+            node = Selected(self._selects, where, members, self._table, self._select_by_pair)
+            self._selects[where] = node
         return node
 
     def selecting(self, namespace: str, labels: Labels) -> Bucket:
@@ -90,17 +133,14 @@ class Selection:
         where = (namespace, labels)
         node = self._selectings.get(where)
         if node is None:
-            entries = [(namespace, pair) for pair in (None, *labels)]
             members = [
                 key
-                for entry in entries
+                for entry in Selecting.entries(where)
                 for key, selector in self._selectors.get(entry, {}).items()
                 if contains(labels, selector)
             ]
-            name = f"{self._table} in {namespace or '*'} selecting {show(labels)}"
-            choice = Choice(self._selectings, where, members, name, self._table)
-            choice.register(self._selecting_by_pair, labels, entries)
-            node = self._selectings[where] = choice
+            node = Selecting(self._selectings, where, members, self._table, self._selecting_by_pair)
+            self._selectings[where] = node
         return node
 
     def relabel(

@@ -18,7 +18,7 @@ export PIP_NO_INPUT := 1
 FAST := $(wildcard tests/unit tests/golden tests/property tests/server)
 FAST_MARKS := not slow and not whole and not envoy and not netns
 
-.PHONY: help install system envoy run check lint types layers fast test slow bench bench-peers bench-quick protos clean distclean
+.PHONY: help install system envoy run check lint types layers fast test attacks slow bench bench-peers bench-quick protos clean distclean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -63,6 +63,10 @@ test: check ## check, and the tests with whole processes and real Envoys that th
 	$(BIN)/pytest -q -n 2 --dist loadfile -m 'whole and not slow' tests/server
 	@$(MAKE) --keep-going system envoy || true
 	.ci/envoy-tests $(ARGS)
+
+attacks: $(READY) ## what an attacker would try, case by case, and how many cases that are
+	$(BIN)/pytest -q -m attack --co tests | sed -E 's/^tests\/(server|envoy)\/test_//' | grep -v '^$$'
+	$(BIN)/pytest -q -m attack tests $(ARGS)
 
 slow: install ## the tests that take minutes
 	$(BIN)/pytest -m slow tests $(ARGS)

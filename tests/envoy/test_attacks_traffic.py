@@ -196,7 +196,6 @@ def test_a_second_request_on_the_connection_of_a_good_one(guarded: Scene) -> Non
     assert wait_until(lambda: any(POLICY in line for line in lines(guarded)[before:]), 15)
 
 
-@pytest.mark.attack
 @pytest.mark.parametrize("port", [15000, 15001, 15004, 15006, 15010, 15012, 15014, 15020])
 def test_a_port_that_is_the_proxys_own(guarded: Scene, port: int) -> None:
     """Neither the administration nor a way round: whoever dials it from outside is not let through."""
@@ -206,7 +205,6 @@ def test_a_port_that_is_the_proxys_own(guarded: Scene, port: int) -> None:
     assert guarded.web.admin.live()
 
 
-@pytest.mark.attack
 @pytest.mark.parametrize("port", [15021, 15090])
 def test_an_open_port_of_the_proxy_shows_nothing_else(guarded: Scene, port: int) -> None:
     for path in (b"/config_dump", b"/certs", b"/stats/../config_dump", b"//config_dump", b"/quitquitquit"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import grpc
@@ -21,6 +22,7 @@ from tests.support.forgeries import (
     forged_issuer,
     leaf_that_signs,
     named,
+    of_an_old_root,
     own_key,
     own_root,
     respelled,
@@ -34,7 +36,7 @@ from tests.support.forgeries import (
     unsigned,
 )
 from tests.support.stage import Stage, staged
-from tests.support.trust import ID, SPIFFE, Trusting, let_in, told, trusting
+from tests.support.trust import ID, SPIFFE, Trusting, let_in, run, told, trusting
 from tests.support.waiting import until
 
 DENIED, UNKNOWN = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED
@@ -220,3 +222,21 @@ def test_a_server_that_turns_everybody_away_would_pass_all_of_this(stage: Stage[
     assert len({one.name for one in ATTACKS}) == len(ATTACKS) >= 42
     stage.play(let_in(trust, Door.TOKEN, trust.proof()))
     stage.play(let_in(trust, Door.CERTIFICATE, trust.certified()))
+
+
+@pytest.mark.attack
+def test_a_certificate_of_a_root_that_was_dropped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It was good until the root was changed; with what came in its place one is let in."""
+
+    async def test(trust: Trusting) -> None:
+        trust.served.app.entrance.handshakes.look = 0.05
+        old = trust.certified()
+        await let_in(trust, Door.CERTIFICATE, old)
+        shown = of_an_old_root(trust)
+        assert (await told(trust, Door.CERTIFICATE, shown, id=ID))[0] is UNREACHED
+        await until(lambda: attacks.line(caplog, "count"), "it is logged")
+        attacks.told(caplog, shown.key, has="count")
+        made = trust.served.app.trust.authority.issue((SPIFFE,))
+        await let_in(trust, Door.CERTIFICATE, Proof(shown.roots, certificate=made.chain, key=made.key))
+
+    run(tmp_path, test)

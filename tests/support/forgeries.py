@@ -138,6 +138,17 @@ def forged_issuer(trust: Trusting) -> Proof:
     return signed(trust, replace(ours, key=ec.generate_private_key(ec.SECP256R1())))
 
 
+def of_an_old_root(trust: Trusting) -> Proof:
+    """Of a CA that was ours before the root was changed, and is trusted no more."""
+    authority = trust.served.app.trust.authority
+    old = authority.signer
+    made = signed(trust, old)
+    new = self_signed(1.7e9, 4e9)
+    for signer, trusted in ((old, (old.root, new.root)), (new, (old.root, new.root)), (new, (new.root,))):
+        authority.replace(signer, trusted)
+    return replace(made, roots=pem(new.root))
+
+
 def early_certificate(trust: Trusting) -> Proof:
     return signed(trust, trust.served.app.trust.authority.signer, start=3e9)
 

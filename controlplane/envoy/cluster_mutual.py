@@ -15,16 +15,13 @@ from typing import Any, NamedTuple
 from controlplane.envoy import pb
 from controlplane.envoy.cluster_specs import Spec
 from controlplane.envoy.endpoints import MUTUAL, TLS_MODE
-from controlplane.envoy.inbound_tls import add_secrets, limit_versions
+from controlplane.envoy.inbound_tls import add_secrets, limit_versions, san_type
 from controlplane.graph import Q
 from controlplane.mesh.endpoints import mutual_endpoints, server_identities
 from controlplane.mesh.peer_authentication import namespace_takes_mutual
 from controlplane.mesh.service import Service
 from controlplane.mesh.settings import MeshTls, auto_mtls, mesh_tls
-from controlplane.model.hosts import is_address
 from controlplane.model.kinds.tls import ClientTLSSettings
-
-_San = pb.tls_common.SubjectAltNameMatcher
 
 
 class Mutual(NamedTuple):
@@ -77,10 +74,3 @@ def match_endpoints(cluster: Any, secured: Any, plain: Any) -> None:
     chosen.match[TLS_MODE] = MUTUAL
     rest = cluster.transport_socket_matches.add(name="tlsMode-disabled", transport_socket=plain)
     rest.match.SetInParent()
-
-
-def san_type(name: str) -> int:
-    """What kind of name in a certificate this is, as Envoy's enum."""
-    if "://" in name:
-        return int(_San.URI)
-    return int(_San.IP_ADDRESS if is_address(name) else _San.DNS)

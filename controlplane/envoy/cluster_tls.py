@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from controlplane.envoy import pb
-from controlplane.envoy.cluster_mutual import Mutual, match_endpoints, san_type, upstream_tls
+from controlplane.envoy.cluster_mutual import Mutual, match_endpoints, upstream_tls
+from controlplane.envoy.inbound_tls import san_type
 from controlplane.model.kinds.destination_rule import TrafficPolicy
 from controlplane.model.kinds.tls import ORIGINATED, ClientTLSSettings
 

@@ -10,21 +10,19 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from controlplane.envoy import pb
-from controlplane.envoy.inbound_tls import downstream_tls
+from controlplane.envoy.inbound_tls import downstream_tls, san_type
 from controlplane.envoy.resource import Resource
 from controlplane.envoy.secrets import KUBERNETES, gateway_secrets
 from controlplane.graph import Plan, Q, each, group, keyed, query
 from controlplane.mesh.gateways import ServerId, authorities_of, credentials_of, server_of
 from controlplane.mesh.projections import Edge, GatewayScope
-from controlplane.mesh.settings import mesh_tls
-from controlplane.model.hosts import is_address
+from controlplane.mesh.settings import MeshTls, mesh_tls
 from controlplane.model.keys import Key
 from controlplane.model.kinds import gateways
 from controlplane.model.kinds.gateway import ASKING, Gateway, Server
 from controlplane.model.kinds.tls import CIPHER_SUITES, ECDH_CURVES, ServerTLSSettings
 
 _ALPN = ("h2", "http/1.1")
-_San = pb.tls_common.SubjectAltNameMatcher
 _Parameters = pb.tls_common.TlsParameters
 
 
@@ -101,7 +99,7 @@ def transport_socket(q: Q, server: Server, secrets: Shown) -> Any:
     assert server.tls is not None, "a server that ends TLS has settings"
     alpn = _ALPN if server.port.protocol == "HTTPS" else ()
     if server.tls.mode == "ISTIO_MUTUAL":
-        return downstream_tls(q(mesh_tls), alpn)
+        return downstream_tls(_narrowed(q(mesh_tls), server.tls), alpn, server.tls.subject_alt_names)
     return _downstream(server.tls, secrets, alpn)
 
 
@@ -144,7 +142,7 @@ def _ask(common: Any, tls: ServerTLSSettings, authorities: str) -> None:
         verify_certificate_hash=tls.verify_certificate_hash,
     )
     for name in tls.subject_alt_names:
-        matcher = validation.match_typed_subject_alt_names.add(san_type=_san_type(name))
+        matcher = validation.match_typed_subject_alt_names.add(san_type=san_type(name))
         matcher.matcher.exact = name
     if tls.insecure_skip_verify:
         validation.trust_chain_verification = pb.tls_common.CertificateValidationContext.ACCEPT_UNTRUSTED
@@ -160,12 +158,6 @@ def _ask(common: Any, tls: ServerTLSSettings, authorities: str) -> None:
     discover_secret(combined.validation_context_sds_secret_config, authorities)
 
 
-def _san_type(name: str) -> int:
-    if "://" in name:
-        return int(_San.URI)
-    return int(_San.IP_ADDRESS if is_address(name) else _San.DNS)
-
-
 def _parameters(tls: ServerTLSSettings) -> Any:
     """TlsParameters, without what Envoy does not know."""
     return _Parameters(
@@ -173,6 +165,18 @@ def _parameters(tls: ServerTLSSettings) -> Any:
         tls_maximum_protocol_version=_version(tls.max_protocol_version),
         cipher_suites=[name for name in dict.fromkeys(tls.cipher_suites) if name in CIPHER_SUITES],
         ecdh_curves=[name for name in dict.fromkeys(tls.ecdh_curves) if name in ECDH_CURVES],
+    )
+
+
+def _narrowed(mesh: MeshTls, tls: ServerTLSSettings) -> MeshTls:
+    """The mesh's own settings, and what a server says beside."""
+    said = _parameters(tls)
+    return mesh._replace(
+        min_protocol_version="TLSV1_3"
+        if tls.min_protocol_version == "TLSV1_3"
+        else mesh.min_protocol_version,
+        cipher_suites=tuple(said.cipher_suites) or mesh.cipher_suites,
+        ecdh_curves=tuple(said.ecdh_curves) or mesh.ecdh_curves,
     )
 
 

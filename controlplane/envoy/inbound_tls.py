@@ -6,12 +6,14 @@ where it is not it takes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from controlplane.envoy import pb
 from controlplane.envoy.secrets import DEFAULT, ROOT_CA
 from controlplane.mesh.peer_authentication import PeerModes
 from controlplane.mesh.settings import MeshTls
+from controlplane.model.hosts import is_address
 
 DISABLE = "DISABLE"
 PERMISSIVE = "PERMISSIVE"
@@ -21,6 +23,7 @@ CLOSED = "CLOSED"
 
 ENCRYPTED = (PERMISSIVE, STRICT)
 
+_San = pb.tls_common.SubjectAltNameMatcher
 _HTTP_SERVED = ("h2", "http/1.1")
 
 
@@ -62,8 +65,12 @@ def inbound_tls(modes: PeerModes, settings: MeshTls, *, identified: bool) -> Inb
     return InboundTls(modes.default, modes.ports, settings if encrypted else None)
 
 
-def downstream_tls(settings: MeshTls, alpn: tuple[str, ...] = _HTTP_SERVED) -> Any:
+def downstream_tls(
+    settings: MeshTls, alpn: tuple[str, ...] = _HTTP_SERVED, names: tuple[str, ...] = ()
+) -> Any:
     """The transport socket of mutual TLS: a certificate of a trust domain of the mesh, or none of this.
+
+    `names`: the caller's certificate has one of these, not just any of the mesh.
 
     Every connection is a whole handshake.  Envoy does not look at certificates again when a session is
     resumed: a caller whose certificate has expired could go on for as long as the server keeps its own.
@@ -76,10 +83,25 @@ def downstream_tls(settings: MeshTls, alpn: tuple[str, ...] = _HTTP_SERVED) -> A
     # Never "istio", which clients name too: chosen, it would say nothing about which HTTP is spoken.
     common.alpn_protocols.extend(alpn)
     limit_versions(common.tls_params, settings)
-    uri = pb.tls_common.SubjectAltNameMatcher.URI
-    prefixes = (f"spiffe://{domain}/" for domain in settings.trust_domains)
-    add_secrets(common, [(uri, pb.string_matcher.StringMatcher(prefix=prefix)) for prefix in prefixes])
+    add_secrets(common, [*_callers(settings, names)])
     return pb.base.TransportSocket(name="envoy.transport_sockets.tls", typed_config=pb.pack(context))
+
+
+def _callers(settings: MeshTls, names: tuple[str, ...]) -> Iterator[tuple[int, Any]]:
+    if names:
+        for name in names:
+            yield san_type(name), pb.string_matcher.StringMatcher(exact=name)
+        return
+    for domain in settings.trust_domains:
+        prefix = f"spiffe://{domain}/"
+        yield int(_San.URI), pb.string_matcher.StringMatcher(prefix=prefix)
+
+
+def san_type(name: str) -> int:
+    """What kind of name in a certificate this is, as Envoy's enum."""
+    if "://" in name:
+        return int(_San.URI)
+    return int(_San.IP_ADDRESS if is_address(name) else _San.DNS)
 
 
 def limit_versions(params: Any, settings: MeshTls) -> None:

@@ -20,7 +20,12 @@ from controlplane.model.describe import shorten
 from controlplane.model.hosts import canonical, host_fault, is_address
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds.kind import Kind, by_namespace, namespace_of
-from controlplane.model.kinds.tls import ServerTLSSettings, read_server_tls
+from controlplane.model.kinds.tls import (
+    ServerTLSSettings,
+    fields_excluded,
+    fields_without_effect,
+    read_server_tls,
+)
 from controlplane.model.meta import Meta
 from controlplane.model.reader import Reader
 
@@ -171,14 +176,30 @@ def _check_tls(r: Reader, server: Server) -> None:
         r.error("tls", f"is not allowed with protocol {shorten(protocol)}", "use protocol TLS or HTTPS")
     elif tls.mode not in PASSING:
         r.warn("tls.mode", f"has no effect on a port of protocol {protocol}", "use protocol HTTPS")
+    _check_certificates(r, tls)
+
+
+def _check_certificates(r: Reader, tls: ServerTLSSettings) -> None:
+    """Whether what is said of certificates goes with the mode: nobody may think that clients are checked."""
+    for name in fields_excluded(tls):
+        r.error(f"tls.{name}", f"does not go with {tls.mode}", "remove it, or use MUTUAL")
+    for name in fields_without_effect(tls):
+        if tls.mode in PASSING:
+            why = "the gateway decrypts nothing"
+        elif "[" in name:
+            why = "clients are checked by those of the server"
+        else:
+            why = f"mode {tls.mode} does not ask for it"
+        r.warn(f"tls.{name}", f"has no effect: {why}", "remove it, or use MUTUAL with tls.caCertificates")
     authorities = (
         tls.credential_name,
         tls.credential_names,
         tls.ca_cert_credential_name,
         tls.ca_certificates,
     )
-    if tls.mode == "MUTUAL" and not any(authorities):
-        r.error("tls.caCertificates", "is missing, and MUTUAL needs it", "name it, or use credentialName")
+    if tls.mode in ASKING and not any(authorities):
+        remedy = "name it, or use credentialName"
+        r.error("tls.caCertificates", f"is missing, and {tls.mode} needs it", remedy)
 
 
 GATEWAY = Kind(

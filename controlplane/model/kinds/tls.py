@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from controlplane.model.reader import Reader
@@ -130,6 +131,48 @@ def read_server_tls(r: Reader) -> ServerTLSSettings:
         for name in ("serverCertificate", "privateKey"):
             r.demand(name, f"{settings.mode} needs a certificate and its key")
     return settings
+
+
+_SHOWN = {
+    "serverCertificate": "server_certificate",
+    "privateKey": "private_key",
+    "credentialName": "credential_name",
+    "credentialNames": "credential_names",
+    "tlsCertificates": "tls_certificates",
+}
+_AUTHORITIES = {
+    "caCertificates": "ca_certificates",
+    "caCertCredentialName": "ca_cert_credential_name",
+}
+_NARROWING = {
+    "verifyCertificateSpki": "verify_certificate_spki",
+    "verifyCertificateHash": "verify_certificate_hash",
+    "caCrl": "ca_crl",
+    "insecureSkipVerify": "insecure_skip_verify",
+}
+_NAMES = {"subjectAltNames": "subject_alt_names"}
+
+
+def fields_excluded(tls: ServerTLSSettings) -> tuple[str, ...]:
+    """What is said and cannot be meant: with ISTIO_MUTUAL certificates are the mesh's own."""
+    return _said(tls, _SHOWN | _AUTHORITIES) if tls.mode == "ISTIO_MUTUAL" else ()
+
+
+def fields_without_effect(tls: ServerTLSSettings) -> tuple[str, ...]:
+    """What is said, and does nothing in this mode."""
+    if tls.mode == "ISTIO_MUTUAL":
+        limited = () if tls.max_protocol_version == "TLS_AUTO" else ("maxProtocolVersion",)
+        return (*_said(tls, _NARROWING), *limited)
+    clients = _said(tls, _AUTHORITIES | _NARROWING | _NAMES)
+    if tls.mode in ("PASSTHROUGH", "AUTO_PASSTHROUGH"):
+        return (*_said(tls, _SHOWN), *clients)
+    several = enumerate(tls.tls_certificates)
+    others = tuple(f"tlsCertificates[{n}].caCertificates" for n, one in several if one.ca_certificates)
+    return (*clients, *others) if tls.mode == "SIMPLE" else others
+
+
+def _said(tls: ServerTLSSettings, fields: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(name for name, attribute in fields.items() if getattr(tls, attribute))
 
 
 def _read_certificate(r: Reader) -> TLSCertificate:

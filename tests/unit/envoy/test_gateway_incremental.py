@@ -37,7 +37,8 @@ def some_gateway(pick: random.Random) -> tuple[Name, str]:
         hosts = f"[{', '.join(pick.sample(HOSTS, pick.randrange(1, 3)))}]"
         port = pick.choice((80, 443, 8080))
         mode = pick.choice(("SIMPLE", "MUTUAL", "ISTIO_MUTUAL"))
-        tls = f"{{mode: {mode}, credentialName: {pick.choice('st')}}}"
+        credential = "" if mode == "ISTIO_MUTUAL" else f", credentialName: {pick.choice('st')}"
+        tls = f"{{mode: {mode}{credential}}}"
         redirect = {"tls": "{httpsRedirect: true}"} if pick.random() < 0.3 else {}
         plain = http(hosts, port, f"p{number}", **redirect)
         servers.append(plain if pick.random() < 0.5 else https(hosts, tls, port, f"p{number}"))

@@ -201,6 +201,26 @@ def test_clients_may_be_asked_for_certificates(mode: str, required: bool) -> Non
     assert validation.default_validation_context.trust_chain_verification == verified
 
 
+def test_the_meshs_own_certificates_may_be_asked_for_by_name() -> None:
+    tls = "{mode: ISTIO_MUTUAL}"
+    narrowed = "subjectAltNames: ['spiffe://cluster.local/ns/a/sa/b'], minProtocolVersion: TLSV1_3"
+    named = f"{{mode: ISTIO_MUTUAL, {narrowed}}}"
+    world = Identified(gateway("web", f"[{https('[a.com]', tls)}, {https('[b.com]', named, name='b')}]"))
+    seen = {}
+    for chain in ("https.443.https.web.edge", "https.443.b.web.edge"):
+        context = world.socket(chain)
+        assert context.require_client_certificate.value
+        common = context.common_tls_context
+        assert [one.name for one in common.tls_certificate_sds_secret_configs] == ["default"]
+        validation = common.combined_validation_context.default_validation_context
+        (san,) = validation.match_typed_subject_alt_names
+        seen[chain] = (common.tls_params.tls_minimum_protocol_version, san.matcher.prefix, san.matcher.exact)
+    assert list(seen.values()) == [
+        (3, "spiffe://cluster.local/", ""),
+        (4, "", "spiffe://cluster.local/ns/a/sa/b"),
+    ]
+
+
 def test_parameters_that_envoy_does_not_know_are_left_out() -> None:
     tls = (
         "{mode: SIMPLE, credentialName: shop, minProtocolVersion: TLSV1_2, maxProtocolVersion: TLSV1_3,"

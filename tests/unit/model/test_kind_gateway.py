@@ -97,6 +97,15 @@ def test_an_address_is_a_host(value: Values) -> None:
             server(tls={"mode": "MUTUAL", "serverCertificate": "/c", "privateKey": "/k"}),
             "spec.servers[0].tls.caCertificates",
         ),
+        (
+            server(tls={"mode": "OPTIONAL_MUTUAL", "serverCertificate": "/c", "privateKey": "/k"}),
+            "spec.servers[0].tls.caCertificates",
+        ),
+        (server(tls={**SIMPLE, "mode": "ISTIO_MUTUAL"}), "spec.servers[0].tls.credentialName"),
+        (
+            server(tls={"mode": "ISTIO_MUTUAL", "caCertificates": "/ca"}),
+            "spec.servers[0].tls.caCertificates",
+        ),
         (server(tls={**SIMPLE, "credentialNames": ["b"]}), "spec.servers[0].tls.credentialNames"),
         (
             {"servers": [*server()["servers"], *server(hosts=["a.example.com"])["servers"]]},
@@ -134,3 +143,40 @@ def test_a_redirect_needs_no_mode(value: Values) -> None:
 )
 def test_how_a_gateway_is_named(text: str, meant: Key | None) -> None:
     assert gateway_key(text, "shop") == meant
+
+
+CHECKS = {"subjectAltNames": ["spiffe://a/b"], "caCrl": "/crl", "verifyCertificateHash": ["00"]}
+
+
+@pytest.mark.parametrize(
+    ("tls", "fields"),
+    [
+        ({**SIMPLE, **CHECKS}, {*CHECKS}),
+        ({"mode": "PASSTHROUGH", "credentialName": "shop", **CHECKS}, {"credentialName", *CHECKS}),
+        # Whom the mesh's certificates name is looked at; the rest is not.
+        (
+            {"mode": "ISTIO_MUTUAL", "maxProtocolVersion": "TLSV1_2", **CHECKS},
+            {"caCrl", "verifyCertificateHash", "maxProtocolVersion"},
+        ),
+        (
+            {
+                "mode": "MUTUAL",
+                "caCertificates": "/ca",
+                "tlsCertificates": [
+                    {"serverCertificate": "/c", "privateKey": "/k"},
+                    {"serverCertificate": "/d", "privateKey": "/l", "caCertificates": "/other"},
+                ],
+                **CHECKS,
+            },
+            {"tlsCertificates[1].caCertificates"},
+        ),
+        ({**SIMPLE, "mode": "MUTUAL", "caCertCredentialName": "ca", **CHECKS}, set()),
+    ],
+)
+def test_nobody_may_think_that_clients_are_checked(
+    warned: Fields, value: Values, tls: dict[str, Any], fields: set[str]
+) -> None:
+    if fields:
+        assert set(warned("Gateway", server(tls=tls))) == {f"spec.servers[0].tls.{name}" for name in fields}
+    else:
+        value("Gateway", server(tls=tls))

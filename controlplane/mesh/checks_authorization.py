@@ -14,7 +14,7 @@ from controlplane.mesh.service import ServiceId, service
 from controlplane.mesh.settings import root_namespace
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import authorization_policies, pods, services, workload_entries
-from controlplane.model.kinds.authorization_policy import AuthorizationPolicy
+from controlplane.model.kinds.authorization_policy import AuthorizationPolicy, Rule
 from controlplane.model.problem import Problem
 
 
@@ -77,9 +77,12 @@ def _provider(q: Q, policy: AuthorizationPolicy) -> Iterator[Finding]:
 def _ports(q: Q, policy: AuthorizationPolicy) -> Iterator[Finding]:
     """Rules that name a port and want something from it that is not spoken there."""
     for index, rule in enumerate(policy.rules):
-        named = {port for operation in rule.operations for port in operation.ports}
-        if not named or not http_fields(rule):
+        if not http_fields(rule):
             continue
+        named = {port for operation in rule.operations for port in operation.ports}
+        named |= {port for one in rule.conditions if one.key == "destination.port" for port in one.values}
+        if policy.action == "DENY" and not named:
+            yield from _widened(index, sorted(set(_opaque(q, policy)) - _spared(rule), key=int))
         for port in sorted(named & set(_opaque(q, policy))):
             effect = "is left out there" if policy.action == "ALLOW" else "holds for every connection to it"
             yield Finding(
@@ -87,6 +90,23 @@ def _ports(q: Q, policy: AuthorizationPolicy) -> Iterator[Finding]:
                 f"port {port} speaks no HTTP: the rule, which asks about requests, {effect}",
                 "make two rules of it",
             )
+
+
+def _widened(index: int, ports: list[str]) -> Iterator[Finding]:
+    """A denial of some requests that closes ports which its author may not have thought of."""
+    if ports:
+        yield Finding(
+            f"spec.rules[{index}]",
+            f"asks about requests, and names no ports: at port {ports[0]}, where no HTTP is spoken, "
+            "it counts without that, and so for more connections",
+            "name the ports that are meant",
+        )
+
+
+def _spared(rule: Rule) -> set[str]:
+    """The ports that no operation of a rule is about."""
+    found = [{*operation.not_ports} for operation in rule.operations]
+    return set.intersection(*found) if found else set()
 
 
 def _chosen(selector: Labels, of_service: Labels) -> bool:

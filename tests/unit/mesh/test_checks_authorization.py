@@ -83,6 +83,25 @@ def test_http_on_a_port_without() -> None:
     assert told(world, "p") == []
 
 
+def test_a_denial_of_requests_closes_other_ports() -> None:
+    deny = "{action: DENY, rules: [{%s}]}"
+    admin = "to: [{operation: {paths: [/admin]%s}}]"
+    world = World(POD + SERVICE + policy("p", deny % (admin % "")))
+    assert told(world, "p") == [
+        "spec.rules[0]: asks about requests, and names no ports: at port 9090, where no HTTP is spoken, it "
+        "counts without that, and so for more connections"
+    ]
+    for harmless in (
+        deny % (admin % ", notPorts: ['9090']"),
+        deny % (admin % ", ports: ['8080']"),
+        deny % (admin % "" + ", when: [{key: destination.port, values: ['8080']}]"),
+        deny % "from: [{source: {namespaces: [bar]}}]",
+        "{rules: [{%s}]}" % (admin % ""),
+    ):
+        world.apply(policy("p", harmless))
+        assert told(world, "p") == []
+
+
 def test_who_is_asked() -> None:
     custom = "{action: CUSTOM, provider: {name: %s}, rules: [{}]}"
     world = World(POD + SERVICE + MESH + policy("p", custom % "known"))

@@ -1,11 +1,14 @@
-"""Buckets: sets of row keys that queries depend on as a whole."""
+"""Buckets: sets of row keys that queries depend on as a whole.
+
+There are many, so each describes itself when it is asked to, and keeps no text.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable
 from typing import TYPE_CHECKING, Any
 
-from controlplane.graph.node import Node
+from controlplane.graph.node import Node, show
 from controlplane.graph.ordered import Ordered
 
 if TYPE_CHECKING:
@@ -15,25 +18,24 @@ _NOTHING: frozenset[Any] = frozenset()
 
 
 class Bucket(Node):
-    """A set of row keys as a dependency: an index bucket, a selection, or all rows.
+    """A set of row keys as a dependency; here all rows of a table.
 
     It changes when its membership changes, never when a member's content does.  `home` is where the
     graph finds it again under `where`; `table` names whose keys they are, "" for a fixed collection.
     """
 
-    __slots__ = ("_order", "home", "members", "name", "table", "where")
+    __slots__ = ("_order", "home", "members", "table", "where")
 
     failure = None
 
     def __init__(
-        self, home: dict[Any, Bucket], where: Hashable, members: Collection[Any], name: str, table: str = ""
+        self, home: dict[Any, Bucket], where: Hashable, members: Collection[Any], table: str = ""
     ) -> None:
         super().__init__()
         self.home = home
         self.where = where
         # Most selections select nothing, and an empty set takes more room than all else here.
         self.members: set[Any] | frozenset[Any] = set(members) if members else _NOTHING
-        self.name = name
         self.table = table
         self._order = Ordered()
 
@@ -60,4 +62,27 @@ class Bucket(Node):
         self.home.pop(self.where, None)
 
     def describe(self) -> str:
-        return self.name
+        return f"all {self.table}"
+
+
+class Indexed(Bucket):
+    """The rows under one key of an index: `where` are both."""
+
+    __slots__ = ()
+
+    where: tuple[str, Hashable]
+
+    def describe(self) -> str:
+        index, key = self.where
+        return f"{self.table} by {index} = {show((key,))}"
+
+
+class Fixed(Bucket):
+    """Just the keys that it is found under."""
+
+    __slots__ = ()
+
+    where: tuple[Any, ...]
+
+    def describe(self) -> str:
+        return f"fixed {show(self.where)}"

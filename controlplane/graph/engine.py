@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from controlplane.base.errors import GraphError
 from controlplane.graph.agenda import Agenda
-from controlplane.graph.bucket import Bucket
+from controlplane.graph.bucket import Bucket, Fixed
 from controlplane.graph.circles import Circles
 from controlplane.graph.keyed import Keyed
 from controlplane.graph.map import KeyedMap
 from controlplane.graph.memo import Families, Memo, Query
-from controlplane.graph.node import CLEAN, DIRTY, FREED, Node, show
+from controlplane.graph.node import CLEAN, DIRTY, FREED, Node
 from controlplane.graph.q import Q
 from controlplane.graph.table import Change, Rows, Table, Tables
 
@@ -137,7 +137,7 @@ class Graph:
         """The collection of exactly these keys; it never changes."""
         node = self.constants.get(keys)
         if node is None:
-            node = self.constants[keys] = Bucket(self.constants, keys, keys, f"fixed {show(keys)}")
+            node = self.constants[keys] = Fixed(self.constants, keys, keys)
             self.orphans.add(node)
         return node
 

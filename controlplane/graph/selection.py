@@ -46,7 +46,7 @@ class Choice(Bucket):
     def __init__(
         self, home: dict[Any, Bucket], where: Place, members: list[Hashable], table: str, registry: Registry
     ) -> None:
-        super().__init__(home, where, members, "", table)
+        super().__init__(home, where, members, table)
         self._registry = registry
         for entry in self.entries(where):
             registry.setdefault(entry, {})[where] = where[1]

@@ -7,10 +7,10 @@ nothing is a node too: an absent cell, an empty bucket.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from controlplane.graph.bucket import Bucket
+from controlplane.graph.bucket import Bucket, Indexed
 from controlplane.graph.node import Node, show
 from controlplane.graph.selection import Labels, Selection
 
@@ -112,19 +112,18 @@ class Rows:
 
     def everything(self) -> Bucket:
         """All keys, as a node."""
-        return self.buckets.get(None) or self._new_bucket(None, self.values, f"all {self.table.name}")
+        node = self.buckets.get(None)
+        if node is None:
+            node = self.buckets[None] = Bucket(self.buckets, None, self.values, self.table.name)
+        return node
 
     def bucket(self, index: str, key: Hashable) -> Bucket:
         """The keys under one key of an index, as a node."""
         where = (index, key)
         node = self.buckets.get(where)
         if node is None:
-            name = f"{self.table.name} by {index} = {show((key,))}"
-            node = self._new_bucket(where, self.sets[index].get(key, ()), name)
-        return node
-
-    def _new_bucket(self, where: Hashable, members: Collection[Any], name: str) -> Bucket:
-        node = self.buckets[where] = Bucket(self.buckets, where, members, name, self.table.name)
+            members = self.sets[index].get(key, ())
+            node = self.buckets[where] = Indexed(self.buckets, where, members, self.table.name)
         return node
 
     def prepare(self, key: Hashable, value: Any) -> Traits | None:

@@ -52,6 +52,9 @@ class XdsOptions:
     end their sender does."""
     request_burst: int = 2000
     """Requests of one stream that are read at once: a proxy of a large mesh comes back with many."""
+    most_names: int = 10_000
+    """Secrets, and virtual hosts on demand, that one stream may ask for.  The latter are chosen by whoever
+    sends a proxy requests; each that is new costs as much as all that are known."""
     reuse_port: bool = False
     """Whether other processes may listen on the same port: the kernel spreads new connections over them."""
     max_streams: int = 100_000

@@ -15,12 +15,14 @@ from controlplane.base.errors import ProtocolError
 from controlplane.xds.admission import Bucket
 from controlplane.xds.caller import still
 from controlplane.xds.feed import View
+from controlplane.xds.names import NOBODY
 from controlplane.xds.observer import Connection, PushObserver
 from controlplane.xds.options import XdsOptions
 from controlplane.xds.protocol import Push, Request
 from controlplane.xds.session import Session
 from controlplane.xds.throttle import Priority, Slot, Throttle, Turn
 from controlplane.xds.unserved import Unserved
+from controlplane.xds.variant import Variant
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +63,7 @@ class Stream:
         self._ending = False
         self.was_cut = False
         self._requests = Bucket(self._options.requests_per_second, self._options.request_burst)
-        self._flooding = False
+        self._flooding = self._greedy = False
         self._writer: asyncio.Task[None] | None = None
         # What the writer sleeps on, and whether it stands in the throttle's queue already.
         self._turn: Turn | None = None
@@ -140,7 +142,7 @@ class Stream:
             if request.type_url:
                 raise ProtocolError(f"only {self._only} is served here")
             request = request._replace(type_url=self._only)
-        heard = self.session.receive(request)
+        heard = self.session.receive(self._within_bounds(request))
         verdict = heard.verdict
         if verdict is not None:
             tell = self._observer.acked if verdict.error is None else self._observer.nacked
@@ -150,6 +152,23 @@ class Stream:
         elif heard.unknown:
             self._warn_once(request.type_url)
         self._queue()
+
+    def _within_bounds(self, request: Request) -> Request:
+        """Without the names that would be too many: they are not heard, and never answered."""
+        sub = self.session.subscriptions.get(request.type_url)
+        if sub is None or not (sub.spec.on_demand or sub.spec.awaited):
+            return request
+        delta = self.session.variant is Variant.DELTA
+        known = sub.interest.names
+        if not request.names or len(request.names) + delta * len(known) <= self._options.most_names:
+            return request
+        if not self._greedy:
+            self._greedy = True
+            _log.warning(
+                "a proxy asks for too many names",
+                extra={"connection": self.connection.id, "type": sub.spec.short, "reason": "not heard"},
+            )
+        return request._replace(names=NOBODY if delta else known)
 
     def _warn_once(self, type_url: str) -> None:
         if type_url not in self._unknown and len(self._unknown) < 10:

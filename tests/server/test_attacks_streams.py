@@ -284,3 +284,4 @@ def test_thousands_of_names_cost_a_line_and_little_time(
     if url == SECRET:
         said = attacks.told(caplog, has="names")
         assert said["names"].count("../") <= 10
+        assert attacks.told(caplog, has="type")["message"] == "a proxy asks for too many names"

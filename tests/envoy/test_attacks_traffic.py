@@ -5,6 +5,7 @@ Each is refused, and the access log of the sidecar says what was refused, why an
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from controlplane.lab.fetch import Target, connect
 from controlplane.lab.pods import Pod
 from controlplane.lab.waiting import wait_until
 from tests.support.envoys import MARKS, laboratory
-from tests.support.guarded import DEV, LEGACY, WEB, Scene, bearer, policy
+from tests.support.guarded import DEV, LEGACY, UNNAMED, WEB, Scene, bearer, policy
 
 pytestmark = MARKS
 
@@ -223,9 +224,11 @@ def private(world: Scene) -> Scene:
     return world
 
 
-def settled(scene: Scene) -> None:
+def settled(scene: Scene, *pods: Pod) -> None:
     """The log is written now and then: what was asked until now is in it."""
-    for pod, whence in ((scene.legacy, LEGACY), (scene.dev, DEV)):
+    whences = {scene.legacy.spec.name: LEGACY, scene.dev.spec.name: DEV}
+    for pod in pods or (scene.legacy, scene.dev):
+        whence = whences[pod.spec.name]
         scene.status(pod, "/settled")
         assert wait_until(
             lambda whence=whence: any("/settled" in one for one in lines(scene, whence)[-1:]), 15
@@ -270,6 +273,43 @@ def test_a_token_is_not_an_identity_of_the_mesh(private: Scene) -> None:
     before = len(lines(private))
     assert_refused(private, get(b"/public", more=b"Authorization: " + token + b"\r\n"))
     assert token.removeprefix(b"Bearer ").decode() not in "".join(lines(private)[before:])
+
+
+STRICT = """
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: foo}
+spec: {mtls: {mode: STRICT}}
+"""
+BEGINNINGS = {
+    "HTTP": b"GET /public HTTP/1.1\r\nHost: web.foo\r\n\r\n",
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "bytes": b"\0hello\n",
+}
+
+
+@pytest.fixture(scope="module")
+def strict(world: Scene) -> Scene:
+    """Mutual TLS or nothing."""
+    world.write("policy", STRICT)
+    assert wait_until(lambda: answered(world.legacy, BEGINNINGS["HTTP"]) is None, 10)
+    assert world.becomes(200, world.sleep, "/public")
+    settled(world, world.dev)
+    return world
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("port", [8080, 9000, UNNAMED])
+@pytest.mark.parametrize("name", BEGINNINGS)
+def test_plaintext_to_a_strict_port(strict: Scene, name: str, port: int) -> None:
+    before = len(lines(strict))
+    with connect(Target(strict.legacy.netns, WEB, port), 3) as connection:
+        connection.settimeout(3)
+        connection.sendall(BEGINNINGS[name])
+        with contextlib.suppress(ConnectionError):
+            assert connection.recv(100) == b""
+    assert wait_until(lambda: len(lines(strict)) > before, 15), "nothing is in the access log"
+    assert " NR" in lines(strict)[before]
 
 
 def test_base_leaves_slashes_to_the_application_as_istio_does(world: Scene) -> None:

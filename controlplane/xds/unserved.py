@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 
 from controlplane.envoy.secrets import DEFAULT, ROOT_CA
+from controlplane.envoy.types import TYPES
 from controlplane.model.describe import shorten
 from controlplane.xds.names import NOBODY
 from controlplane.xds.session import Session
@@ -18,6 +19,7 @@ _log = logging.getLogger(__name__)
 _MOST = 10
 """Names that are told of one stream."""
 _OWN = frozenset((DEFAULT, ROOT_CA))
+_AWAITED = tuple(spec.url for spec in TYPES if spec.awaited)
 
 
 class Unserved:
@@ -32,13 +34,9 @@ class Unserved:
 
     def look(self, session: Session, *, last: bool = False) -> None:
         """Tell what was missing the last time and still is; at the end, what will never have come."""
-        missing = frozenset(
-            name
-            for sub in session.subscriptions.values()
-            if sub.spec.awaited
-            for name in sub.interest.names
-            if sub.ledger.get(name) is None
-        )
+        missing = _missing(session)
+        if not missing and not self._missed:
+            return  # as nearly always: every stream is looked at every second
         # A certificate takes a moment to issue, and who leaves meanwhile has asked for nothing odd.
         known = missing - _OWN if last else missing & self._missed
         self._missed = missing
@@ -49,3 +47,14 @@ class Unserved:
                 "a proxy asks for secrets that it is not given",
                 extra={"connection": self._connection, "names": ", ".join(map(shorten, new))},
             )
+
+
+def _missing(session: Session) -> frozenset[str]:
+    found = [
+        name
+        for url in _AWAITED
+        if (sub := session.subscriptions.get(url)) is not None
+        for name in sub.interest.names
+        if sub.ledger.get(name) is None
+    ]
+    return frozenset(found) if found else NOBODY

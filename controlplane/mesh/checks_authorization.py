@@ -8,12 +8,12 @@ from controlplane.graph import Q, contains, query
 from controlplane.mesh.authorization_providers import authorizer, authorizers
 from controlplane.mesh.authorization_rules import http_fields, token_fields
 from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.mesh.checks_selectors import unselected
 from controlplane.mesh.hosts import kubernetes_host
 from controlplane.mesh.protocols import AUTO, HTTP_LIKE
 from controlplane.mesh.service import ServiceId, service
-from controlplane.mesh.settings import root_namespace
 from controlplane.model.keys import Key, Labels
-from controlplane.model.kinds import authorization_policies, pods, services, workload_entries
+from controlplane.model.kinds import authorization_policies, services
 from controlplane.model.kinds.authorization_policy import AuthorizationPolicy, Rule
 from controlplane.model.problem import Problem
 
@@ -24,26 +24,9 @@ def authorization_policy_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     policy: AuthorizationPolicy | None = q.get(authorization_policies, key)
     if policy is None:
         return ()
-    findings = [*_selector(q, policy), *_provider(q, policy), *_ports(q, policy)]
+    chosen = unselected(q, key.namespace, policy.selector)
+    findings = [*chosen, *_provider(q, policy), *_ports(q, policy)]
     return tuple(warning("AuthorizationPolicy", key, finding) for finding in findings)
-
-
-def _selector(q: Q, policy: AuthorizationPolicy) -> Iterator[Finding]:
-    """Nobody has the labels, though there are workloads."""
-    namespace = policy.meta.namespace
-    # A policy of the root namespace chooses from the whole mesh.
-    where = "" if namespace == q(root_namespace) else namespace
-    known = (pods, workload_entries)
-    if not policy.selector or not any(q.select(table, where, ()) for table in known):
-        return
-    if not any(q.select(table, where, policy.selector) for table in known):
-        labels = ", ".join(f"{name}={value}" for name, value in policy.selector)
-        of = f"of namespace {where} " if where else ""
-        yield Finding(
-            "spec.selector.matchLabels",
-            f"no workload {of}has the labels {labels}: the policy holds for nobody",
-            "correct the labels, or the policy's namespace",
-        )
 
 
 def _provider(q: Q, policy: AuthorizationPolicy) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from controlplane.mesh.hosts import is_partial
 from controlplane.mesh.inbound import Workload
 from controlplane.mesh.projections import Edge
 from controlplane.mesh.workload import pod_facts, pod_state
+from controlplane.model.describe import shorten
 from controlplane.model.hosts import fqdn
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import gateways, pods, secrets, workload_entries
@@ -91,7 +92,13 @@ def _server(at: str, server: Server) -> Iterator[Finding]:
 def _credentials(q: Q, at: str, server: Server, namespace: str) -> Iterator[Finding]:
     """A gateway serves the Secrets of its own namespace, whatever that of the Gateway is."""
     for name in credentials_of(server):
-        if not q(_has_pair, Key(namespace, name)):
+        if "/" in name:
+            yield Finding(
+                f"{at}.tls.credentialName",
+                f"{shorten(name)} names a Secret of another place: a gateway has those of its own namespace",
+                f"name a Secret of namespace {namespace} alone, where the gateway's pods are",
+            )
+        elif not q(_has_pair, Key(namespace, name)):
             yield Finding(
                 f"{at}.tls.credentialName",
                 f"there is no Secret {namespace}/{name} with a certificate and its key",

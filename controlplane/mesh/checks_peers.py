@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from controlplane.graph import Q, query
 from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.mesh.checks_selectors import unselected
 from controlplane.mesh.endpoints import mutual_endpoints
 from controlplane.mesh.hosts import kubernetes_host
 from controlplane.mesh.imports import nearest_service
@@ -49,6 +50,7 @@ def _unheard(q: Q, key: Key, policy: PeerAuthentication) -> Iterator[Finding]:
                 "merge the two",
             )
             return
+    yield from unselected(q, key.namespace, policy.selector)
 
 
 def _ports(q: Q, key: Key, policy: PeerAuthentication) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Checks of RequestAuthentications: are the keys there that tokens are verified with?"""
+"""Checks of RequestAuthentications: is anybody chosen, and are the keys there that verify tokens?"""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from controlplane.graph import Q, query
 from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.mesh.checks_selectors import unselected
 from controlplane.model.describe import shorten
 from controlplane.model.keys import Key
 from controlplane.model.kinds import request_authentications
@@ -18,7 +19,9 @@ from controlplane.model.problem import Problem
 def request_authentication_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     """The Problems of one RequestAuthentication."""
     policy: RequestAuthentication | None = q.get(request_authentications, key)
-    findings = () if policy is None else _unfetched(q, policy)
+    if policy is None:
+        return ()
+    findings = [*unselected(q, key.namespace, policy.selector), *_unfetched(q, policy)]
     return tuple(warning("RequestAuthentication", key, finding) for finding in findings)
 
 

@@ -26,6 +26,7 @@ REDACTED = "redacted:"
 _TLS = "kubernetes.io/tls"
 _PAIRS = (("tls.crt", "tls.key"), ("cert", "key"))
 _AUTHORITIES = ("ca.crt", "cacert")
+_REVOKED = ("ca.crl", "crl")
 _MOST = 1024 * 1024
 """Bytes of a value: no Secret of Kubernetes is larger."""
 
@@ -66,6 +67,7 @@ class _Values(NamedTuple):
 def _read(r: Reader, meta: Meta) -> Secret:
     r.skip("apiVersion", "kind", "immutable")
     values = _values(r)
+    _unread(r)
     tls = r.text("type") == _TLS
     names = next((pair for pair in _PAIRS if values.found.keys() & set(pair)), _PAIRS[0])
     ca = next((name for name in _AUTHORITIES if name in values.found), "")
@@ -106,6 +108,16 @@ def _values(r: Reader) -> _Values:
             places[name] = place
             found[name] = _bytes(r, f"{place}[{name}]", value, plain=hidden or place == "stringData")
     return _Values(found, places, redacted)
+
+
+def _unread(r: Reader) -> None:
+    """Who revokes certificates should not think that it counts."""
+    for place in ("data", "stringData"):
+        given: Any = r.value(place)
+        for name in _REVOKED:
+            if isinstance(given, Mapping) and given.get(name):
+                why = "is not used: certificates that it revokes are accepted"
+                r.warn(f"{place}[{name}]", why, "have gateways read a file, by caCrl")
 
 
 def _stand_in(r: Reader, meta: Meta, values: list[bytes]) -> Secret:

@@ -56,6 +56,15 @@ def test_a_credential_is_looked_for_where_the_pods_are() -> None:
     assert found(world) == []
 
 
+def test_a_credential_of_another_place_is_none() -> None:
+    for name in ("shop/cert", "kubernetes://shop/cert"):
+        tls = f"{{mode: SIMPLE, credentialName: '{name}'}}"
+        (line,) = found(World(gateway("web", f"[{https('[a.com]', tls)}]") + EDGE))
+        assert line.startswith(
+            f"Gateway/web spec.servers[0].tls.credentialName: '{name}' names a Secret of another place"
+        )
+
+
 def test_who_comes_too_late_is_told() -> None:
     secret = ISSUER.issue("a.com").secret("shop")
     world = World(

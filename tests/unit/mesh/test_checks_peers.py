@@ -40,6 +40,15 @@ def test_the_root_namespace_chooses_nobody() -> None:
     assert line.startswith("PeerAuthentication/p spec.selector: chooses workloads in the root namespace")
 
 
+def test_a_selector_that_selects_nobody() -> None:
+    (line,) = found(World(CERTIFIED + policy("default/p", "STRICT", selector="app: review")))
+    assert line == (
+        "PeerAuthentication/p spec.selector.matchLabels: no workload of namespace default has the labels "
+        "app=review: the policy holds for nobody"
+    )
+    assert found(World(CERTIFIED + policy("default/p", "STRICT", selector="app: reviews"))) == []
+
+
 @pytest.mark.parametrize(
     ("port", "expected"), [("9080", []), ("81", []), ("5555", []), ("80", ["spec.portLevelMtls[80]"])]
 )
@@ -73,7 +82,13 @@ FAILS = "DestinationRule/r spec.trafficPolicy.tls.mode: no endpoint of port 80 t
             policy("default/p", "STRICT", selector="app: reviews") + CERTIFIED + rule("r", tls("DISABLE")),
             [REFUSED],
         ),
-        (policy("default/p", "STRICT", selector="app: other") + CERTIFIED + rule("r", tls("DISABLE")), []),
+        (
+            policy("default/p", "STRICT", selector="app: other")
+            + pod("other-1", "10.0.0.9", "app: other")
+            + CERTIFIED
+            + rule("r", tls("DISABLE")),
+            [],
+        ),
         (BARE + rule("r", tls("ISTIO_MUTUAL")), [FAILS]),
         (policy("default/p", "DISABLE") + CERTIFIED + rule("r", tls("ISTIO_MUTUAL")), [FAILS]),
         (CERTIFIED + rule("r", tls("ISTIO_MUTUAL")), []),

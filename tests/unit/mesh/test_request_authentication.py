@@ -19,7 +19,7 @@ from controlplane.model.jwks import NOBODYS_KEYS, read_key_set
 from controlplane.model.keys import Key, Ref
 from controlplane.model.kinds.http_match import HTTPMatchRequest, StringMatch
 from controlplane.model.kinds.key_set import KEY_SET, key_set_object
-from tests.unit.mesh.world import World
+from tests.unit.mesh.world import World, pod
 
 URI = "https://a.example/keys"
 KEYS = read_key_set(
@@ -159,6 +159,16 @@ def test_a_failed_fetch_is_a_problem_of_the_policy() -> None:
     (told,) = world.problems()
     assert told.message == f"'{URI}' answers 500; the one that was fetched last stays in use"
     world.fetched(KEYS)
+    assert world.problems() == []
+
+
+def test_a_selector_that_selects_nobody() -> None:
+    world = Requests(policy("p", rule("a"), selector="app: b") + pod("a", "10.0.0.1", "app: a"))
+    (told,) = world.problems()
+    assert (
+        told.message == "no workload of namespace default has the labels app=b: the policy holds for nobody"
+    )
+    world.apply(pod("b", "10.0.0.2", "app: b"))
     assert world.problems() == []
 
 

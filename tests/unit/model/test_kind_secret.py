@@ -74,6 +74,13 @@ def test_what_else_is_in_a_secret_is_not_kept() -> None:
     )
 
 
+def test_a_list_of_the_revoked_is_not_taken_for_used() -> None:
+    value, problems, _ = parse("Opaque", ca_crt=pair()[0], ca_crl=b"secret")
+    assert value.authorities
+    assert [(one.level, one.field) for one in problems] == [("warning", "data[ca.crl]")]
+    assert "secret" not in str(problems)
+
+
 def test_only_certificates_are_kept_of_what_stands_with_them() -> None:
     chain, key = pair()
     value, problems, _ = parse(

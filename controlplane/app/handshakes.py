@@ -7,6 +7,7 @@ is told is the difference: how many began at a door, and how many of those conne
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,8 +48,9 @@ class Handshakes:
         """A handshake has begun; called from gRPC's own threads."""
         self._count(door.value)
         loop = self._loop
-        if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self._one_more, door)
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody is there to be told
+                loop.call_soon_threadsafe(self._one_more, door)
 
     # -- the Authenticator ----------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
@@ -23,6 +24,14 @@ MOST = 512
 """Connections at a time.  For one more, that is closed which has waited longest for its client."""
 
 
+@dataclass(slots=True)
+class _Waiting:
+    """`owing`: its client has begun a request, or never sent one; else it only keeps its connection."""
+
+    timer: asyncio.TimerHandle
+    owing: bool
+
+
 class Connections:
     """Makes the protocols of a server, each around one that `make` makes."""
 
@@ -33,7 +42,7 @@ class Connections:
         self._most = most
         self.silence = silence
         # Those that wait for their client, the one that waits longest first; and the rest.
-        self._waiting: dict[asyncio.Transport, asyncio.TimerHandle] = {}
+        self._waiting: dict[asyncio.Transport, _Waiting] = {}
         self._busy: set[asyncio.Transport] = set()
 
     def __call__(self) -> asyncio.Protocol:
@@ -43,18 +52,18 @@ class Connections:
     def answering(self, transport: asyncio.BaseTransport | None) -> Iterator[None]:
         """While a request is answered, its client is waited for no longer."""
         found = cast("asyncio.Transport", transport)
-        timer = self._waiting.pop(found, None)
-        if timer is None:  # closed, or one that is not ours
+        waiting = self._waiting.pop(found, None)
+        if waiting is None:  # closed, or one that is not ours
             yield
             return
-        timer.cancel()
+        waiting.timer.cancel()
         self._busy.add(found)
         try:
             yield
         finally:
             if found in self._busy:
                 self._busy.remove(found)
-                self._wait(found)
+                self._wait(found, owing=False)
 
     def opened(self, transport: asyncio.Transport) -> bool:
         """A client has connected; False when there is no place for it."""
@@ -63,21 +72,32 @@ class Connections:
             self._close(longest or transport, "there are too many connections")
             if longest is None:
                 return False
-        self._wait(transport)
+        self._wait(transport, owing=True)
         return True
+
+    def heard(self, transport: asyncio.Transport) -> None:
+        """Its client has sent something, be it a whole request or not."""
+        waiting = self._waiting.get(transport)
+        if waiting is not None:
+            waiting.owing = True
 
     def closed(self, transport: asyncio.Transport) -> None:
         """A connection is gone."""
-        timer = self._waiting.pop(transport, None)
-        if timer is not None:
-            timer.cancel()
+        waiting = self._waiting.pop(transport, None)
+        if waiting is not None:
+            waiting.timer.cancel()
         self._busy.discard(transport)
 
-    def _wait(self, transport: asyncio.Transport) -> None:
-        loop = asyncio.get_running_loop()
-        self._waiting[transport] = loop.call_later(
-            self.silence, self._close, transport, "its request did not come"
-        )
+    def _wait(self, transport: asyncio.Transport, *, owing: bool) -> None:
+        timer = asyncio.get_running_loop().call_later(self.silence, self._give_up, transport)
+        self._waiting[transport] = _Waiting(timer, owing)
+
+    def _give_up(self, transport: asyncio.Transport) -> None:
+        if self._waiting[transport].owing:
+            self._close(transport, "its request did not come")
+        else:
+            self.closed(transport)
+            transport.abort()
 
     def _close(self, transport: asyncio.Transport, reason: str) -> None:
         self.closed(transport)
@@ -107,6 +127,7 @@ class _Patient(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._transport is not None:
+            self._connections.heard(self._transport)
             self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:

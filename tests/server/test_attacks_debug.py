@@ -206,6 +206,9 @@ def test_somebody_elsewhere_changes_nothing(
     assert rotation is not None and rotation.progress().stage == "idle"
 
 
+attack = pytest.mark.attack
+
+
 async def ready(url: URL) -> bool:
     return await asyncio.to_thread(answers, Target(None, url.host or "", url.port or 0), "/ready", 5.0)
 

@@ -171,6 +171,45 @@ spec: {mtls: {mode: STRICT}}
     assert "URI=spiffe://cluster.local/ns/edge/sa/ingress" in answer.json()["x-forwarded-client-cert"]
 
 
+@pytest.mark.parametrize(("namespace", "labels"), [("edge", "istio: ingressgateway"), ("prod", "app: safe")])
+def test_an_address_that_a_caller_made_up_opens_and_closes_nothing(
+    scene: Scene, namespace: str, labels: str
+) -> None:
+    """At the edge, and at a sidecar behind it, the address is that of the connection to the gateway."""
+
+    def only(field: str, address: str) -> str:
+        return f"""
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: only, namespace: {namespace}}}
+spec:
+  selector: {{matchLabels: {{{labels}}}}}
+  rules: [{{from: [{{source: {{{field}: ["{address}"]}}}}]}}]
+"""
+
+    def forged() -> int:
+        headers = {"X-Forwarded-For": "198.51.100.7", "X-Real-IP": "198.51.100.7"}
+        return fetch(Target(scene.client.netns, GATEWAY, 8080), "/", headers=headers).status
+
+    scene.write("safe", INCREMENT.replace("host: numbers", "host: safe"))
+    assert scene.becomes(200, "/")
+    scene.write("only", only("remoteIpBlocks", "198.51.100.0/24"))
+    assert scene.becomes(403, "/")
+    assert forged() == 403
+    scene.write("only", only("remoteIpBlocks", "10.244.0.13"))
+    assert scene.becomes(200, "/")
+    assert forged() == 200
+    scene.write("only", only("notRemoteIpBlocks", "10.244.0.13"))
+    assert scene.becomes(403, "/")
+    assert forged() == 403
+    # Whoever connects to a sidecar is the gateway; to the gateway it is the client.
+    near, far = ("10.244.0.13", GATEWAY) if namespace == "edge" else (GATEWAY, "10.244.0.13")
+    scene.write("only", only("ipBlocks", near))
+    assert scene.becomes(200, "/")
+    scene.write("only", only("ipBlocks", far))
+    assert scene.becomes(403, "/")
+
+
 def _refused(scene: Scene, address: str) -> bool:
     try:
         fetch(Target(scene.client.netns, address, 8080), "/")

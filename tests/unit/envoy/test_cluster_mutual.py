@@ -8,6 +8,7 @@ import pytest
 
 from controlplane.envoy import pb
 from controlplane.envoy.clusters import common_clusters
+from controlplane.envoy.endpoints import SOCKET_MATCH
 from controlplane.mesh.projections import ProxyView, Scope
 from tests.unit.mesh.test_peer_authentication import policy
 from tests.unit.mesh.world import World, pod, service
@@ -314,3 +315,54 @@ def test_clients_with_and_without_a_certificate_share_everything_else(world: Wor
     with world.counting() as runs:
         world.clusters(ProxyView(Scope("elsewhere"), None, mutual=True))
     assert not runs["clusters.cluster"]
+
+
+# -- what is commonly got wrong ---------------------------------------------------------------------------
+
+
+def test_a_port_of_a_rule_replaces_all_that_the_rule_says() -> None:
+    level = "portLevelSettings: [{port: {number: 80}, loadBalancer: {simple: RANDOM}}]"
+    plain = one(rule("trafficPolicy: {tls: {mode: DISABLE}}"))
+    assert by_endpoint(plain) is None and not plain.HasField("transport_socket")
+    # Of TLS the port says nothing, so that nothing is said of it.
+    assert by_endpoint(one(rule(f"trafficPolicy: {{tls: {{mode: DISABLE}}, {level}}}"))) is not None
+
+
+def test_a_subset_speaks_for_itself() -> None:
+    said = "name: v1, labels: {app: app}, trafficPolicy: {tls: {mode: DISABLE}}"
+    found = clusters(SERVICE + PODS + rule(f"subsets: [{{{said}}}, {{name: v2, labels: {{app: app}}}}]"))
+    spoken = {name: by_endpoint(cluster) is not None for name, cluster in found.items() if "|80|" in name}
+    host = "app.default.svc.cluster.local"
+    assert spoken == {APP: True, f"outbound|80|v1|{host}": False, f"outbound|80|v2|{host}": True}
+
+
+@pytest.mark.parametrize("resolution", ["DNS", "DNS_ROUND_ROBIN"])
+def test_names_of_the_mesh_say_for_themselves_whether_they_take_it(resolution: str) -> None:
+    entry = f"""
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: e, namespace: default}}
+spec:
+  hosts: [vm.example.org]
+  location: MESH_INTERNAL
+  resolution: {resolution}
+  ports: [{{number: 80, name: http, protocol: HTTP}}]
+  endpoints: [{{address: a.example.org, serviceAccount: vm}}]
+"""
+    if resolution == "DNS":
+        entry = entry.replace("vm}]", "vm}, {address: b.example.org}]")
+    cluster = clusters(entry)["outbound|80||vm.example.org"]
+    tls = by_endpoint(cluster)
+    assert (tls.sni, peers(tls)) == (
+        "outbound_.80_._.vm.example.org",
+        ["spiffe://cluster.local/ns/default/sa/vm"],
+    )
+    taking = {
+        endpoint.endpoint.address.socket_address.address: dict(
+            endpoint.metadata.filter_metadata[SOCKET_MATCH].items()
+        )
+        for place in cluster.load_assignment.endpoints
+        for endpoint in place.lb_endpoints
+    }
+    others: dict[str, Any] = {"b.example.org": {}} if resolution == "DNS" else {}
+    assert taking == {"a.example.org": {"tlsMode": "istio"}, **others}

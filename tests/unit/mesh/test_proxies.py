@@ -212,3 +212,27 @@ spec:
     view = world.view(ID)
     assert view.matched == ((("app", "reviews"),),)
     assert view.routes == (view.scope, view.matched)
+
+
+def test_the_mesh_may_call_another_namespace_its_root() -> None:
+    specs = {
+        "PeerAuthentication": "{mtls: {mode: STRICT}}",
+        "RequestAuthentication": "{jwtRules: []}",
+        "AuthorizationPolicy": "{rules: [{}]}",
+    }
+    text = "".join(
+        f"apiVersion: security.istio.io/v1\nkind: {kind}\n"
+        f"metadata: {{name: p, namespace: {namespace}}}\nspec: {spec}\n---\n"
+        for kind, spec in specs.items()
+        for namespace in ("istio-system", "platform")
+    )
+    world = World(POD + text)
+
+    def in_force() -> tuple[tuple[Key, ...], ...]:
+        inbound = world.view(ID).inbound
+        assert inbound is not None
+        return inbound.security.peer, inbound.security.requests, inbound.security.authorization
+
+    assert in_force() == ((Key("istio-system", "p"),),) * 3
+    world.apply("kind: MeshConfig\nrootNamespace: platform\n")
+    assert in_force() == ((Key("platform", "p"),),) * 3

@@ -107,7 +107,9 @@ def _rotate(args: argparse.Namespace) -> int:
     print(f"{store.issuer.kid} signs from now on", file=sys.stderr)
     if held:
         until = _moment(max(one.expires for one in held))
-        print(f"{len(held)} tokens of old keys hold until they expire, the last at {until}", file=sys.stderr)
+        print(
+            f"tokens of old keys that hold still: {len(held)}; the last expires at {until}", file=sys.stderr
+        )
     return 0
 
 

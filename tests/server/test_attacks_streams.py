@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from base64 import b64encode
 from collections.abc import Iterator
-from typing import Any
 
 import grpc
 import pytest
 
+from controlplane.base.allowance import Allowance
+from controlplane.base.clock import SystemClock
 from controlplane.envoy import pb
 from controlplane.envoy.types import CLUSTER, ENDPOINT, ROUTE, SECRET
 from controlplane.lab.client import Proof
@@ -18,8 +18,9 @@ from controlplane.model.caller import Door
 from tests.support import attacks
 from tests.support.raw import answer, raw, request, status
 from tests.support.secrets import NAMES, Asker, asking
+from tests.support.shops import gateway, secret
 from tests.support.stage import Stage, staged
-from tests.support.trust import DELTA, ID, Trusting, trusting
+from tests.support.trust import DELTA, ID, Trusting, let_in, told, trusting
 from tests.support.waiting import until
 
 Code = grpc.StatusCode
@@ -43,27 +44,6 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage[Trusting]]
 @pytest.fixture(autouse=True)
 def _all(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-
-
-def secret(trust: Trusting, name: str, namespace: str) -> dict[str, Any]:
-    made = trust.served.app.trust.authority.issue((), dns=("shop.example",))
-    data = {"tls.crt": b64encode(made.chain).decode(), "tls.key": b64encode(made.key).decode()}
-    meta = {"name": name, "namespace": namespace}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "type": "kubernetes.io/tls", "data": data}
-
-
-def gateway(namespace: str, credential: str) -> dict[str, Any]:
-    server = {
-        "port": {"number": 443, "name": "https", "protocol": "HTTPS"},
-        "hosts": [f"{namespace}.example"],
-        "tls": {"mode": "SIMPLE", "credentialName": credential},
-    }
-    return {
-        "apiVersion": "networking.istio.io/v1",
-        "kind": "Gateway",
-        "metadata": {"name": "edge", "namespace": namespace},
-        "spec": {"selector": {"app": namespace}, "servers": [server]},
-    }
 
 
 OTHERS = {
@@ -285,3 +265,28 @@ def test_thousands_of_names_cost_a_line_and_little_time(
         said = attacks.told(caplog, has="names")
         assert said["names"].count("../") <= 10
         assert attacks.told(caplog, has="type")["message"] == "a proxy asks for too many names"
+
+
+@pytest.mark.attack
+def test_an_identity_that_comes_again_and_again(
+    stage: Stage[Trusting], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It takes the places of nobody else."""
+    server = stage.subject.served.app.xds
+    before, server._visits = server._visits, Allowance(SystemClock(), rate=0.1, burst=3)
+
+    async def test() -> list[Code]:
+        trust = stage.subject
+        greedy, other = trust.proof(), trust.proof(trust.token(name="other")[0])
+        found = [(await told(trust, Door.TOKEN, greedy, id="nonsense"))[0] for _ in range(5)]
+        await let_in(trust, Door.TOKEN, other)
+        return found
+
+    try:
+        codes = stage.play(test())
+    finally:
+        server._visits = before
+    assert codes == [Code.INVALID_ARGUMENT] * 3 + [Code.RESOURCE_EXHAUSTED] * 2
+    rate = [vars(one) for one in caplog.records if vars(one).get("cause") == "rate"]
+    assert [one["identity"] for one in rate] == ["spiffe://cluster.local/ns/default/sa/web"] * 2
+    assert all(one["peer"] and one["reason"] for one in rate)

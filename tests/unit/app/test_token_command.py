@@ -108,3 +108,21 @@ def test_a_slip_of_the_hand_is_no_success(tmp_path: Path, capsys: pytest.Capture
     assert not (tmp_path / "typo").exists()
     run(capsys, tmp_path, "create", "--sa", "prod/web")
     assert "no token 'x' was issued here" in run(capsys, tmp_path, "revoke", "x", status=2)
+
+
+def test_another_key_signs_and_what_was_issued_holds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = run(capsys, tmp_path, "create", "--sa", "prod/web").strip()
+    before = TokenStore(tmp_path).issuer.kid
+    assert main(["token", "rotate-key", "--data-dir", str(tmp_path)]) == 0
+    told = capsys.readouterr().err
+    now = TokenStore(tmp_path).issuer.kid
+    assert now != before and f"{now} signs from now on" in told
+    assert "tokens of old keys that hold still: 1; the last expires at" in told
+    assert judged(tmp_path, old).path == "prod/web"
+    assert judged(tmp_path, run(capsys, tmp_path, "create", "--sa", "prod/web").strip()).path == "prod/web"
+
+
+def test_there_must_be_a_key_to_replace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no token was ever issued" in run(capsys, tmp_path, "rotate-key", status=2)

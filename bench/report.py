@@ -32,6 +32,7 @@ def tables(results: dict[str, Any], quick: bool = False) -> Iterator[str]:
         "storm": _storm,
         "signing": _signing,
         "certificates": _certificates,
+        "policies": _policies,
     }
     for name, write in writers.items():
         if name in results["cases"]:
@@ -256,6 +257,31 @@ def _certificates(found: dict[str, Any]) -> Iterator[str]:
         for name, one in found["arms"].items()
     )
     yield _title(f"{found['proxies']} proxies connect at once and want certificates", table(head, rows))
+
+
+def _policies(found: dict[str, Any]) -> Iterator[str]:
+    head = _head(
+        "change, queries run, serialised, responses, bytes, settled p50 ms, CPU p50 ms, against nobody"
+    )
+    rows = (
+        (
+            name,
+            one["identified"]["runs"],
+            one["identified"]["serialised"],
+            _sent(one["identified"]["sent"]),
+            one["identified"]["size"],
+            one["identified"]["settled"]["p50"],
+            one["identified"]["cpu"]["p50"],
+            f"{one['ratio']['cpu']['p50']:.2f}x",
+        )
+        for name, one in found["sorts"].items()
+    )
+    rss = found["rss"]
+    yield _title(
+        f"One edit with {found['proxies']} proxies in {found['namespaces']} scopes that have an identity "
+        f"(RSS {rss['identified']:.0f} MB, of the same proxies without one {rss['nobody']:.0f} MB)",
+        table(head, rows),
+    )
 
 
 def _sent(sent: dict[str, int]) -> str:

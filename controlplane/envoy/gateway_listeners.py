@@ -47,7 +47,7 @@ from controlplane.mesh.gateways import (
 )
 from controlplane.mesh.projections import GatewayScope, Security
 from controlplane.mesh.request_authentication import JwtRules
-from controlplane.mesh.settings import path_normalization
+from controlplane.mesh.settings import gateway_topology, path_normalization
 
 _FILTER_CHAINS = 3
 _WILDCARD = "0.0.0.0"
@@ -140,6 +140,7 @@ def _secure_chain(q: Q, name: str, id: ServerId, policies: EdgeGuard, secrets: S
 def _manager(q: Q, name: str, route: str, policies: EdgeGuard) -> Any:
     jwt, providers, paths = policies.jwt, policies.providers, q(path_normalization)
     where = Chain("gateway", guarded=True, jwt=jwt, providers=providers, paths=paths)
+    where = where._replace(topology=q(gateway_topology))
     return http_manager(f"outbound_{name}", route, where, q(access_log))
 
 

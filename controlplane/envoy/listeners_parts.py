@@ -174,8 +174,10 @@ def _set_side(message: Any, where: Chain) -> None:
     client.subject.value, client.dns, client.uri = True, True, True
     message.forward_client_cert_details = details.APPEND_FORWARD
     if where.side == "gateway":
-        # Whoever calls from outside the mesh is believed nothing but his address and his certificate.
-        message.forward_client_cert_details = details.SANITIZE_SET
+        # Whoever calls from outside the mesh is believed nothing but his address and his certificate, unless
+        # the operator says that others stand in between.
+        message.forward_client_cert_details = details.Value(where.topology.forward_client_cert_details)
+        message.xff_num_trusted_hops = where.topology.num_trusted_proxies
         client.cert = True
         message.use_remote_address.value = True
 

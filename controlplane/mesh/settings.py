@@ -11,6 +11,7 @@ from controlplane.graph import Q, query
 from controlplane.model.keys import Key
 from controlplane.model.kinds import mesh_configs
 from controlplane.model.kinds.connection_pool import TcpKeepalive
+from controlplane.model.kinds.gateway_topology import GatewayTopology
 from controlplane.model.kinds.mesh_config import MeshConfig
 
 MESH = Key("", "mesh")
@@ -106,6 +107,12 @@ def auto_mtls(q: Q) -> bool:
 def path_normalization(q: Q) -> str:
     """What proxies make of a path before anything looks at it, a word of `PATHS` in the MeshConfig's kind."""
     return q(mesh_config).path_normalization
+
+
+@query
+def gateway_topology(q: Q) -> GatewayTopology:
+    """What stands in front of gateways, and how far it is believed."""
+    return q(mesh_config).default_config.gateway_topology
 
 
 @query

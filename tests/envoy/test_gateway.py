@@ -210,6 +210,37 @@ spec:
     assert scene.becomes(403, "/")
 
 
+def test_a_proxy_in_front_that_is_trusted_tells_who_calls(scene: Scene) -> None:
+    policy = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: only, namespace: edge}
+spec:
+  selector: {matchLabels: {istio: ingressgateway}}
+  rules: [{from: [{source: {remoteIpBlocks: [198.51.100.0/24]}}]}]
+"""
+    redirecting = INCREMENT.replace('hosts: ["*"]\n---', 'hosts: ["*"]\n    tls: {httpsRedirect: true}\n---')
+
+    def through(forwarded: str, **headers: str) -> int:
+        said = {"X-Forwarded-For": forwarded, **headers}
+        return fetch(Target(scene.client.netns, GATEWAY, 8080), "/", headers=said).status
+
+    scene.write("numbers", redirecting)
+    scene.write("only", policy)
+    assert scene.becomes(403, "/")
+    scene.mesh("defaultConfig: {gatewayTopology: {numTrustedProxies: 1}}")
+    try:
+        assert wait_until(lambda: through("198.51.100.7") == 301, 10)
+        # What that proxy was told itself counts as little as before.
+        assert through("198.51.100.7, 203.0.113.9") == 403
+        assert scene.status("/") == 403
+        # And it may have ended TLS already.
+        assert through("198.51.100.7", **{"X-Forwarded-Proto": "https"}) == 200
+    finally:
+        scene.mesh("{}")
+    assert wait_until(lambda: through("198.51.100.7") == 403, 10)
+
+
 def _refused(scene: Scene, address: str) -> bool:
     try:
         fetch(Target(scene.client.netns, address, 8080), "/")

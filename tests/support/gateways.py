@@ -92,7 +92,9 @@ class Scene:
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
-        self.plane: Plane = start_plane(lab.site, (), lab.house())
+        self._mesh = lab.directory / "mesh-config.yaml"
+        self.mesh("{}")
+        self.plane: Plane = start_plane(lab.site, ("--mesh-config", str(self._mesh)), lab.house())
         backends = (
             backend("shop", SHOP)
             + backend("numbers", NUMBERS)
@@ -126,6 +128,12 @@ class Scene:
         new = self.lab.directory / f"{name}.new"
         new.write_text(text)
         new.rename(self.plane.config / f"{name}.yaml")
+
+    def mesh(self, text: str) -> None:
+        """Say what the MeshConfig is from now on."""
+        new = self._mesh.with_suffix(".new")
+        new.write_text(text)
+        new.rename(self._mesh)
 
     def delete(self, name: str) -> None:
         (self.plane.config / f"{name}.yaml").unlink()

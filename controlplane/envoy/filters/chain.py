@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 from controlplane.envoy import pb
 from controlplane.mesh.authorization import ExtAuthz
 from controlplane.mesh.request_authentication import JwtRules
+from controlplane.model.kinds.gateway_topology import GatewayTopology
 
 
 class Chain(NamedTuple):
@@ -15,6 +16,7 @@ class Chain(NamedTuple):
     `side` of the proxy it is on, whether gRPC-Web is spoken there, and whether its virtual hosts come on
     demand.  `guarded`: requests are authorized, by what their route configuration says; `providers` are
     asked before, `jwt` says how tokens are checked, and `paths` what is made of a path before all that.
+    `topology`: how far a gateway believes what stands in front of it.
     """
 
     side: Literal["outbound", "inbound", "gateway"]
@@ -24,6 +26,7 @@ class Chain(NamedTuple):
     jwt: JwtRules = JwtRules()
     providers: tuple[ExtAuthz, ...] = ()
     paths: str = "BASE"
+    topology: GatewayTopology = GatewayTopology()
 
 
 def http_filter(name: str, config: Any) -> Any:

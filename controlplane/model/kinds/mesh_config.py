@@ -11,6 +11,7 @@ from controlplane.model.duration import SECOND
 from controlplane.model.keys import Labels
 from controlplane.model.kinds.connection_pool import TcpKeepalive, read_keepalive
 from controlplane.model.kinds.extension_provider import ExtensionProvider, read_extension_providers
+from controlplane.model.kinds.gateway_topology import GatewayTopology, read_topology
 from controlplane.model.kinds.http_effects import HTTPRetry, read_retry
 from controlplane.model.kinds.kind import Kind
 from controlplane.model.kinds.load_balancing import LocalityLoadBalancerSetting, read_locality
@@ -52,6 +53,7 @@ class ProxyConfig:
     service_cluster: str | None = None
     proxy_metadata: Labels = ()
     mesh_id: str | None = None
+    gateway_topology: GatewayTopology = field(default=GatewayTopology())
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,6 @@ _LATER_IN_PROXY = [
     "extraStatTags",
     "fileFlushInterval",
     "fileFlushMinSizeKb",
-    "gatewayTopology",
     "holdApplicationUntilProxyStarts",
     "image",
     "privateKeyProvider",
@@ -269,6 +270,7 @@ def _read_proxy_config(r: Reader) -> ProxyConfig:
         service_cluster=r.string("serviceCluster"),
         proxy_metadata=r.labels("proxyMetadata"),
         mesh_id=r.string("meshId"),
+        gateway_topology=r.message("gatewayTopology", read_topology) or base.gateway_topology,
     )
     r.unsupported(*_LATER_IN_PROXY)
     return config

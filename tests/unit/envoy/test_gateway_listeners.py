@@ -11,6 +11,7 @@ import pytest
 from controlplane.envoy import pb
 from controlplane.envoy.feeds import feeds
 from controlplane.envoy.types import LISTENER, SECRET
+from controlplane.mesh.checks import checks
 from controlplane.mesh.gateways import Socket, served
 from controlplane.mesh.proxies import proxy_view
 from controlplane.model.identity import Identity
@@ -75,6 +76,23 @@ def test_one_listener_for_all_plaintext_servers_of_a_port() -> None:
     assert manager.use_remote_address.value
     assert manager.forward_client_cert_details == pb.hcm.HttpConnectionManager.SANITIZE_SET
     assert not listener.HasField("bind_to_port")
+
+
+def test_what_stands_in_front_of_a_gateway_is_believed_if_the_operator_says_so() -> None:
+    world = Edge(gateway("web", f"[{http(ALL)}]"))
+
+    def believed() -> tuple[int, str, bool]:
+        (chain,) = world.listeners()["0.0.0.0_80"].filter_chains
+        manager = manager_of(chain.filters[0])
+        details = pb.hcm.HttpConnectionManager.ForwardClientCertDetails
+        said = details.Name(manager.forward_client_cert_details)
+        return manager.xff_num_trusted_hops, said, manager.use_remote_address.value
+
+    assert believed() == (0, "SANITIZE_SET", True)
+    topology = "{numTrustedProxies: 2, forwardClientCertDetails: APPEND_FORWARD}"
+    world.apply(f"kind: MeshConfig\ndefaultConfig: {{gatewayTopology: {topology}}}\n")
+    assert believed() == (2, "APPEND_FORWARD", True)
+    assert not [key for key in world.map(checks) if key.kind == "MeshConfig"]
 
 
 def test_a_gateway_elsewhere_says_nothing() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from controlplane.model.kinds.connection_pool import TcpKeepalive
+from controlplane.model.kinds.gateway_topology import GatewayTopology
 from controlplane.model.kinds.http_effects import HTTPRetry
 from controlplane.model.kinds.load_balancing import LocalityLoadBalancerSetting
 from controlplane.model.kinds.mesh_config import (
@@ -74,6 +75,7 @@ def test_everything(value: Values) -> None:
                 "serviceCluster": "c",
                 "proxyMetadata": {"A": "b"},
                 "meshId": "m",
+                "gatewayTopology": {"numTrustedProxies": 2, "forwardClientCertDetails": "APPEND_FORWARD"},
             },
         },
     )
@@ -107,7 +109,8 @@ def test_everything(value: Values) -> None:
             ),
         ),
         default_config=ProxyConfig(
-            "cp:15010", SECOND, 2 * SECOND, 1, 2, 3, 0, "TPROXY", "c", (("A", "b"),), "m"
+            *("cp:15010", SECOND, 2 * SECOND, 1, 2, 3, 0, "TPROXY", "c", (("A", "b"),), "m"),
+            GatewayTopology(2, "APPEND_FORWARD"),
         ),
     )
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import grpc
+import pytest
 
 from controlplane.envoy.types import CLUSTER, LISTENER
 from controlplane.lab.client import Client, channel
@@ -18,6 +19,8 @@ from tests.support.plane import client
 from tests.support.process import Process, started
 from tests.support.raw import raw, status
 from tests.support.waiting import until
+
+pytestmark = pytest.mark.whole
 
 
 async def attempt(process: Process) -> tuple[grpc.StatusCode, str]:

@@ -6,6 +6,7 @@ import copy
 import json
 from base64 import b64encode
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -228,6 +229,12 @@ trees = st.recursive(
 
 
 def example(kind: Kind) -> dict[str, Any]:
+    """A copy of it, to be spoiled; reading YAML for each would take most of the time."""
+    return copy.deepcopy(_example(kind))
+
+
+@cache
+def _example(kind: Kind) -> dict[str, Any]:
     return build(
         kind.name,
         yaml.safe_load(SPECS[kind.name]),

@@ -18,7 +18,9 @@ from controlplane.model.keys import Labels
 from controlplane.model.kinds.authorization_when import (
     KEYS,
     check_account,
+    check_method,
     check_part,
+    check_path,
     check_port,
     check_wildcard,
     condition_check,
@@ -30,7 +32,6 @@ from controlplane.model.kinds.policy_target import (
     read_targets,
 )
 from controlplane.model.meta import Meta
-from controlplane.model.path_template import is_template, template_fault
 from controlplane.model.reader import Reader
 
 DRY_RUN = "istio.io/dry-run"
@@ -248,18 +249,9 @@ def _read_operation(r: Reader) -> Operation:
         r.error("", "says nothing", "name methods, paths or the like, or leave to out")
     _each(r, "hosts", hosts, check_wildcard)
     _each(r, "ports", ports, check_port)
-    _each(r, "methods", methods, check_wildcard)
-    _each(r, "paths", paths, _check_path)
+    _each(r, "methods", methods, check_method)
+    _each(r, "paths", paths, check_path)
     return operation
-
-
-def _check_path(r: Reader, name: str, text: str) -> None:
-    if is_template(text):
-        fault = template_fault(text)
-        if fault:
-            r.error(name, f"{shorten(text)} {fault}", "write a template like /users/{*}/posts/{**}")
-    else:
-        check_wildcard(r, name, text)
 
 
 def _read_condition(r: Reader) -> Condition:

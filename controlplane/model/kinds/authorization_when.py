@@ -12,6 +12,7 @@ from typing import NamedTuple
 from controlplane.model.checks import is_dns_label
 from controlplane.model.describe import shorten
 from controlplane.model.hosts import is_address, is_prefix
+from controlplane.model.path_template import is_template, template_fault
 from controlplane.model.reader import Reader
 
 LONGEST_PART = 320
@@ -69,6 +70,29 @@ def check_account(r: Reader, name: str, text: str) -> None:
         r.error(name, _NO_PART, "write it as certificates have it")
     elif "*" in text or not account or "/" in namespace or (slash and not is_dns_label(namespace)):
         r.error(name, f"{shorten(text)} is no service account", 'write "namespace/name"')
+
+
+def check_method(r: Reader, name: str, text: str) -> None:
+    """A method, which knows its case (RFC 9110, section 9.1)."""
+    check_wildcard(r, name, text)
+    if text != text.upper():
+        r.warn(name, f"{shorten(text)} is not how methods are written: GET is another than get", "write GET")
+
+
+def check_path(r: Reader, name: str, text: str) -> None:
+    """A path or a template; a value that no path can have would deny, or allow, nothing."""
+    if is_template(text):
+        fault = template_fault(text)
+        if fault:
+            r.error(name, f"{shorten(text)} {fault}", "write a template like /users/{*}/posts/{**}")
+        return
+    check_wildcard(r, name, text)
+    if "?" in text:
+        r.warn(
+            name, f"{shorten(text)} matches nothing: paths are compared without their query", "end it there"
+        )
+    elif not text.startswith(("/", "*")):
+        r.warn(name, f"{shorten(text)} matches nothing: a path begins with a slash", "write /path")
 
 
 def check_port(r: Reader, name: str, text: str) -> None:

@@ -200,6 +200,9 @@ def test_what_is_refused(refused: Fields, body: dict[str, Any], field: str) -> N
         (source(principals=["spiffe://t/ns/a/sa/b"]), "spec.rules[0].from[0].source.principals[0]", "spiffe"),
         (operation(hosts=["a*b"]), "spec.rules[0].to[0].operation.hosts[0]", "compared as a character"),
         (operation(methods=["*E*"]), "spec.rules[0].to[0].operation.methods[0]", "compared as a character"),
+        (operation(methods=["delete"]), "spec.rules[0].to[0].operation.methods[0]", "not how methods are"),
+        (operation(paths=["/a?b=c"]), "spec.rules[0].to[0].operation.paths[0]", "without their query"),
+        (operation(notPaths=["admin*"]), "spec.rules[0].to[0].operation.notPaths[0]", "begins with a slash"),
     ],
 )
 def test_what_is_not_meant(warned: Fields, body: dict[str, Any], field: str, said: str) -> None:

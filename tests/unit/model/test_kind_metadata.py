@@ -18,9 +18,7 @@ NAMED = [kind for kind in KINDS if kind.shape != "bare"]
 MINIMAL: dict[str, dict[str, Any]] = {
     "VirtualService": {"hosts": ["a"], "http": [{"route": [{"destination": {"host": "a"}}]}]},
     "DestinationRule": {"host": "a"},
-    "Gateway": {
-        "servers": [{"port": {"number": 80, "protocol": "HTTP", "name": "http"}, "hosts": ["*"]}]
-    },
+    "Gateway": {"servers": [{"port": {"number": 80, "protocol": "HTTP", "name": "http"}, "hosts": ["*"]}]},
     "ServiceEntry": {"hosts": ["a.com"], "ports": [{"number": 80, "name": "http"}]},
     "WorkloadEntry": {"address": "10.0.0.1"},
     "Sidecar": {"egress": [{"hosts": ["./*"]}]},

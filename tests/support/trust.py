@@ -115,14 +115,16 @@ async def told(
     *,
     headers: Iterable[tuple[str, str]] = (),
     secrets: bool = False,
+    says: bool = True,
     **node: Any,
 ) -> tuple[grpc.StatusCode, str]:
-    """How a stream that is opened like this ends."""
+    """How a stream that is opened like this ends; `says` False: it must end before its first request."""
     address, shown = trust.address(door), tuple(headers)
     async with raw(address, DELTA, proof=proof, headers=shown, secrets=secrets) as call:
         # It may have ended already; how is what reading tells.
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            await call.write(request(DELTA, SECRET if secrets else CLUSTER, **node))
+            if says:
+                await call.write(request(DELTA, SECRET if secrets else CLUSTER, **node))
         return await status(call)
 
 

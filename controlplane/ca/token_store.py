@@ -98,7 +98,7 @@ class TokenStore:
             self._list.write(self.revoked().until(path, now))
 
     def rotate(self, now: float) -> tuple[Account, ...]:
-        """Sign with a new key from now on.  Tokens of the old ones, which are returned, hold until they end."""
+        """Sign with a new key from now on; tokens of the old ones, returned, hold until they end."""
         with self._locked():
             issuer = self.issuer
             held = self.issued(now)

@@ -42,8 +42,12 @@ class Bucket:
 
     def delay(self, now: float) -> float:
         """Seconds that what comes now has to wait."""
-        self._next = max(self._next, now) + self._interval
-        wait = self._next - self._interval - self._ahead - now
+        turn = self._next
+        if turn <= now:  # as for nearly every request there is
+            self._next = now + self._interval
+            return 0.0
+        self._next = turn + self._interval
+        wait = turn - self._ahead - now
         return wait if wait > _ROUNDING else 0.0
 
 

@@ -155,12 +155,14 @@ class Stream:
 
     def _within_bounds(self, request: Request) -> Request:
         """Without the names that would be too many: they are not heard, and never answered."""
+        if not request.names:
+            return request
         sub = self.session.subscriptions.get(request.type_url)
         if sub is None or not (sub.spec.on_demand or sub.spec.awaited):
             return request
         delta = self.session.variant is Variant.DELTA
         known = sub.interest.names
-        if not request.names or len(request.names) + delta * len(known) <= self._options.most_names:
+        if len(request.names) + delta * len(known) <= self._options.most_names:
             return request
         if not self._greedy:
             self._greedy = True

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from controlplane import __version__
 from controlplane.app import debug
@@ -17,7 +17,7 @@ from controlplane.app.entrance import Entrance, build_entrance, visitors
 from controlplane.app.findings import Findings
 from controlplane.app.key_sets import WantedKeySets, key_set_source, settle_who_fetches
 from controlplane.app.observe import Observer
-from controlplane.app.spine import spine
+from controlplane.app.spine import Spine, spine
 from controlplane.app.trust import Trust, build_trust, supply_certificates
 from controlplane.app.watchers import LoggedPushes, RecordedProxies, Watcher, together
 from controlplane.base.clock import SystemClock
@@ -112,8 +112,6 @@ def build(settings: Settings) -> App:
     clock = SystemClock()
     started = clock.monotonic()
     metrics = Metrics(__version__, lambda: clock.monotonic() - started)
-    trace = Trace(epoch=clock.wall() - clock.monotonic(), spans=metrics.spans())
-
     trust = build_trust(settings, clock)
     ids = itertools.count(1)
     key_sets = key_set_source(settings, clock, ids, metrics)
@@ -126,25 +124,14 @@ def build(settings: Settings) -> App:
         on_demand=settings.on_demand_virtual_hosts,
     )
     settle_who_fetches(core.graph, settings.jwt_enable_remote_jwks)
-    push_log = _push_log(settings, clock)
-    deferred = Deferred(Observer(clock, metrics, trace, core.settler, core.views))
-    metrics.on_read = trace.on_read = deferred.catch_up
-    watchers: list[Watcher] = [deferred]
-    if push_log is not None:
-        # First, because the other one's last act is to tell the streams.
-        watchers.insert(0, LoggedPushes(push_log, clock))
-    recorder = _recorder(settings, clock, sources)
-    if recorder is not None:
-        watchers.append(RecordedProxies(recorder))
-    observer = together(watchers)
-    core.watch(observer)
+    watching = _watch(settings, core, clock, metrics, sources)
 
     entrance = build_entrance(settings, trust, core.graph, clock, metrics)
     xds = XdsServer(
         core.views,
         settings.grpc_addr,
         _xds_options(settings),
-        observer=observer,
+        observer=watching.observer,
         clock=clock,
         access=serving_requests(entrance.access, trust, metrics, clock),
     )
@@ -158,7 +145,7 @@ def build(settings: Settings) -> App:
         settings=settings,
         clock=clock,
         metrics=metrics,
-        trace=trace,
+        trace=watching.trace,
         graph=core.graph,
         settler=core.settler,
         views=core.views,
@@ -170,28 +157,58 @@ def build(settings: Settings) -> App:
         entrance=entrance,
         key_sets=wanted,
         monitoring=Monitoring(Base(lambda: "", metrics.text, _version)),
-        gc_pauses=_gc_pauses(metrics, push_log),
+        gc_pauses=_gc_pauses(metrics, watching.push_log),
         mesh=mesh,
-        push_log=push_log,
-        recorder=recorder,
+        push_log=watching.push_log,
+        recorder=watching.recorder,
     )
     _count_when_asked(metrics, mesh)
     show_expiry(metrics, trust.authority, clock)
     if trust.rotation is not None:
         trust.rotation.held = app.unready
-    routes = (
-        *debug.routes(mesh, lambda query: traces(trace, query)),
-        *debug.xds_routes(xds, trace.epoch),
-        *ca_routes(trust),
-    )
-    base = Base(app.unready, metrics.text, _version)
-    app.monitoring = Monitoring(
-        base,
-        routes,
-        remote_debug=settings.debug_allow_remote,
-        judge=visitors(entrance, core.graph, xds, metrics).judge,
-    )
+    app.monitoring = _monitoring(app)
     return app
+
+
+class _Watching(NamedTuple):
+    """Who is told what the server does; `observer` is all of them."""
+
+    observer: Watcher
+    trace: Trace
+    push_log: PushLog | None
+    recorder: Recorder | None
+
+
+def _watch(
+    settings: Settings, core: Spine, clock: SystemClock, metrics: Metrics, sources: Sequence[Source]
+) -> _Watching:
+    """Make those who are told, and have them told of commits and settles."""
+    trace = Trace(epoch=clock.wall() - clock.monotonic(), spans=metrics.spans())
+    push_log = _push_log(settings, clock)
+    deferred = Deferred(Observer(clock, metrics, trace, core.settler, core.views))
+    metrics.on_read = trace.on_read = deferred.catch_up
+    watchers: list[Watcher] = [deferred]
+    if push_log is not None:
+        # First, because the other one's last act is to tell the streams.
+        watchers.insert(0, LoggedPushes(push_log, clock))
+    recorder = _recorder(settings, clock, sources)
+    if recorder is not None:
+        watchers.append(RecordedProxies(recorder))
+    observer = together(watchers)
+    core.watch(observer)
+    return _Watching(observer, trace, push_log, recorder)
+
+
+def _monitoring(app: App) -> Monitoring:
+    """The monitoring port, for an App that is whole but for it."""
+    routes = (
+        *debug.routes(app.mesh, lambda query: traces(app.trace, query)),
+        *debug.xds_routes(app.xds, app.trace.epoch),
+        *ca_routes(app.trust),
+    )
+    judge = visitors(app.entrance, app.graph, app.xds, app.metrics).judge
+    base = Base(app.unready, app.metrics.text, _version)
+    return Monitoring(base, routes, remote_debug=app.settings.debug_allow_remote, judge=judge)
 
 
 def _push_log(settings: Settings, clock: SystemClock) -> PushLog | None:

@@ -63,7 +63,7 @@ class Certifier:
         )
 
     def unmount(self, directory: Path) -> None:
-        pass
+        """Its files are the test's, and stay until that is over."""
 
 
 class Late:
@@ -77,7 +77,7 @@ class Late:
         )
 
     def unmount(self, directory: Path) -> None:
-        pass
+        """Its files are the test's, and stay until that is over."""
 
 
 class Mesh:

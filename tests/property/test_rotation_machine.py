@@ -38,7 +38,7 @@ class Proxy:
 
 
 class _PowerCut(Exception):
-    pass
+    """The process is no more."""
 
 
 class Keeper(MemoryKeeper):

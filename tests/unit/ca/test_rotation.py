@@ -188,7 +188,7 @@ class Breaks(MemoryKeeper):
 
 
 class _PowerCut(Exception):
-    pass
+    """The process is no more."""
 
 
 @pytest.mark.parametrize("after", [False, True])

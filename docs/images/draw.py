@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.sax.saxutils import escape
 
+from sheet import sheet
+
 
 class Theme(NamedTuple):
     """Colours."""
@@ -121,13 +123,11 @@ def picture(theme: Theme) -> str:
     drawn.append(arrow(x + GAP - 4, TOP + 76, x + 4, theme.answer, "answer"))
     drawn.append(words(x + GAP / 2, TOP + TALL + 20, "ACK, NACK", theme.answer))
     drawn += trace(theme)
-    body = "\n".join(drawn)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif">\n'
-        f"<title>Sources feed a store; the store commits to a graph; the graph yields bytes; "
-        f"streams send each Envoy the difference.</title>\n{body}\n</svg>\n"
+    title = (
+        "Sources feed a store; the store commits to a graph; the graph yields bytes; "
+        "streams send each Envoy the difference."
     )
+    return sheet(WIDTH, HEIGHT, title, drawn)
 
 
 if __name__ == "__main__":

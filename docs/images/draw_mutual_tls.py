@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.sax.saxutils import escape
 
+from sheet import sheet
+
 
 class Theme(NamedTuple):
     """Colours."""
@@ -86,13 +88,11 @@ def picture(theme: Theme) -> str:
         drawn.append(words(box + 31, TOP + ROW * 1.5, "port", theme.faint, size=13))
         for row, outcome in enumerate(outcomes):
             drawn += cell(theme, x, TOP + 30 + row * ROW, outcome)
-    body = "\n".join(drawn)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif">\n'
-        f"<title>What an opaque port takes: under PERMISSIVE mutual TLS, an application's own TLS and "
-        f"plaintext; under STRICT mutual TLS alone.</title>\n{body}\n</svg>\n"
+    title = (
+        "What an opaque port takes: under PERMISSIVE mutual TLS, an application's own TLS and "
+        "plaintext; under STRICT mutual TLS alone."
     )
+    return sheet(WIDTH, HEIGHT, title, drawn)
 
 
 if __name__ == "__main__":

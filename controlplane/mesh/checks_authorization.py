@@ -1,4 +1,6 @@
-"""Checks of AuthorizationPolicies: selectors that select nobody, HTTP where none is spoken, who is asked."""
+"""Checks of AuthorizationPolicies: selectors that select nobody, HTTP where none is spoken, who is asked,
+and ports of services where those of workloads count.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,12 @@ from controlplane.graph import Q, contains, query
 from controlplane.mesh.authorization_providers import authorizer, authorizers
 from controlplane.mesh.authorization_rules import http_fields, token_fields
 from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.mesh.checks_ports import renamed, targets_of
 from controlplane.mesh.checks_selectors import unselected
 from controlplane.mesh.hosts import kubernetes_host
 from controlplane.mesh.protocols import AUTO, HTTP_LIKE
 from controlplane.mesh.service import ServiceId, service
+from controlplane.mesh.settings import root_namespace
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import authorization_policies, services
 from controlplane.model.kinds.authorization_policy import AuthorizationPolicy, Rule
@@ -25,7 +29,7 @@ def authorization_policy_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     if policy is None:
         return ()
     chosen = unselected(q, key.namespace, policy.selector)
-    findings = [*chosen, *_provider(q, policy), *_ports(q, policy)]
+    findings = [*chosen, *_provider(q, policy), *_ports(q, policy), *_renamed(q, policy)]
     return tuple(warning("AuthorizationPolicy", key, finding) for finding in findings)
 
 
@@ -96,12 +100,56 @@ def _chosen(selector: Labels, of_service: Labels) -> bool:
     return not selector or contains(selector, of_service)
 
 
+def _chosen_services(q: Q, policy: AuthorizationPolicy) -> tuple[Key, ...]:
+    """The services of the policy's namespace, all of whose workloads it holds for if it holds for some."""
+    return tuple(
+        key
+        for key in q.index(services, "namespace", policy.meta.namespace)
+        if (found := q(service, ServiceId(kubernetes_host(key), key.namespace))) is not None
+        and found.selector
+        and _chosen(policy.selector, found.selector)
+    )
+
+
 def _opaque(q: Q, policy: AuthorizationPolicy) -> Iterable[str]:
     """The workload ports without HTTP of the services whose workloads the policy holds for."""
-    for key in q.index(services, "namespace", policy.meta.namespace):
+    for key in _chosen_services(q, policy):
         found = q(service, ServiceId(kubernetes_host(key), key.namespace))
-        if found is None or not found.selector or not _chosen(policy.selector, found.selector):
+        if found is None:
             continue
         for port in found.ports:
             if port.protocol != AUTO and port.protocol not in HTTP_LIKE:
-                yield str(port.target or port.number)
+                yield from map(str, targets_of(q, found, port))
+
+
+def _renamed(q: Q, policy: AuthorizationPolicy) -> Iterator[Finding]:
+    """Numbers of services' ports where those of workloads are meant."""
+    said = [*_numbers(policy)]
+    if not said or policy.targets:
+        return
+    if policy.meta.namespace != q(root_namespace):
+        of = _chosen_services(q, policy)
+    else:
+        # For the whole mesh a number may be anybody's: only a selector says whose ports are meant.
+        of = q.selecting(services, "", policy.selector) if policy.selector else ()
+    for field, number in said:
+        found = renamed(q, of, number) if of else None
+        if found is not None:
+            yield Finding(field, f"{number} {found.message}", found.remedy)
+
+
+def _numbers(policy: AuthorizationPolicy) -> Iterator[tuple[str, int]]:
+    """Each port that a policy names, with where it stands."""
+    for index, rule in enumerate(policy.rules):
+        at = f"spec.rules[{index}]"
+        for to, operation in enumerate(rule.operations):
+            for name, ports in (("ports", operation.ports), ("notPorts", operation.not_ports)):
+                yield from _each(f"{at}.to[{to}].operation.{name}", ports)
+        for when, condition in enumerate(rule.conditions):
+            if condition.key == "destination.port":
+                yield from _each(f"{at}.when[{when}].values", condition.values)
+                yield from _each(f"{at}.when[{when}].notValues", condition.not_values)
+
+
+def _each(field: str, ports: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+    yield from ((f"{field}[{index}]", int(port)) for index, port in enumerate(ports))

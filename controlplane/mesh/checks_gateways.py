@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controlplane.graph import Q, query
+from controlplane.graph import Plan, Q, Query, group, keyed, query
 from controlplane.mesh.checks_finding import Finding, warning
 from controlplane.mesh.gateways import (
     RESERVED,
@@ -31,6 +31,7 @@ from controlplane.model.kinds.tls import CIPHER_SUITES, ECDH_CURVES
 from controlplane.model.kinds.virtual_service import VirtualService
 from controlplane.model.problem import Problem
 
+_WORKLOADS = (pods, workload_entries)
 _AUTHORITIES = "-cacert"
 _LEFT_OUT = "this server is left out"
 
@@ -42,7 +43,8 @@ def gateway_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     if found is None:
         return ()
     findings = list(_selected(q, found))
-    namespaces = q(_namespaces, found.selector)
+    # Where no workload is known the gateway may be anywhere: "" is every namespace.
+    namespaces = q(_namespaces, found.selector) or ("",)
     for number, server in enumerate(found.servers):
         at = f"spec.servers[{number}]"
         findings += _server(at, server)
@@ -58,10 +60,13 @@ def gateway_problems(q: Q, key: Key) -> tuple[Problem, ...]:
 
 def _selected(q: Q, found: Gateway) -> Iterator[Finding]:
     """A Gateway speaks for the workloads that it selects, wherever they are."""
-    if found.selector and not any(q.select(table, "", found.selector) for table in (pods, workload_entries)):
+    if found.selector and not any(q.select(table, "", found.selector) for table in _WORKLOADS):
         labels = ", ".join(f"{name}={value}" for name, value in found.selector)
-        why = f"no Pod or WorkloadEntry has the labels {labels}"
-        yield Finding("spec.selector", why, "select the pods of a gateway, as their labels are")
+        why = (
+            f"no Pod or WorkloadEntry is known with the labels {labels}: "
+            "a gateway that connects with them in its metadata is served all the same"
+        )
+        yield Finding("spec.selector", why, "select a gateway by the labels that it has")
 
 
 def _server(at: str, server: Server) -> Iterator[Finding]:
@@ -91,36 +96,62 @@ def _server(at: str, server: Server) -> Iterator[Finding]:
 
 def _credentials(q: Q, at: str, server: Server, namespace: str) -> Iterator[Finding]:
     """A gateway serves the Secrets of its own namespace, whatever that of the Gateway is."""
+    home = f"namespace {namespace}, where the gateway is" if namespace else "the namespace of the gateway"
     for name in credentials_of(server):
         if "/" in name:
             yield Finding(
                 f"{at}.tls.credentialName",
                 f"{shorten(name)} names a Secret of another place: a gateway has those of its own namespace",
-                f"name a Secret of namespace {namespace} alone, where the gateway's pods are",
+                f"name a Secret of {home}, without a slash",
             )
-        elif not q(_has_pair, Key(namespace, name)):
+        elif not _some(q, _has_pair, namespace, name):
             yield Finding(
                 f"{at}.tls.credentialName",
-                f"there is no Secret {namespace}/{name} with a certificate and its key",
-                f"create it in namespace {namespace}, where the gateway's pods are",
+                f"there is no Secret {_place(namespace, name)} with a certificate and its key",
+                f"create it in {home}",
             )
     authorities = authorities_of(server)
     if authorities is not None and not _has_authorities(q, namespace, authorities):
         yield Finding(
             f"{at}.tls.credentialName",
-            f"there is no Secret {namespace}/{authorities} with a ca.crt, and clients are checked by it",
-            f"create it in namespace {namespace}, or add ca.crt to the Secret of the certificate",
+            f"there is no Secret {_place(namespace, authorities)} with a ca.crt, "
+            "and clients are checked by it",
+            f"create it in {home}, or add ca.crt to the Secret of the certificate",
         )
+
+
+def _has_authorities(q: Q, namespace: str, name: str) -> bool:
+    names = (name, name.removesuffix(_AUTHORITIES))
+    return any(_some(q, _certifies, namespace, one) for one in names)
+
+
+def _place(namespace: str, name: str) -> str:
+    return f"{namespace}/{name}" if namespace else f"{name} in any namespace"
+
+
+def _some(q: Q, fits: Query[[Key], bool], namespace: str, name: str) -> bool:
+    """Whether the Secret of this name fits, or for namespace "" one of this name anywhere."""
+    if namespace:
+        return q(fits, Key(namespace, name))
+    return any(q(fits, key) for key in q.keys(q.part(_by_name, (), name)))
+
+
+@keyed
+def _by_name(q: Q) -> Plan:
+    """The name of a Secret -> those of that name, in whatever namespaces."""
+    return group(q.members(secrets), _named)
+
+
+@query
+def _named(q: Q, key: Key) -> tuple[tuple[str, Key], ...]:
+    del q
+    return ((key.name, key),)
 
 
 @query
 def _has_pair(q: Q, key: Key) -> bool:
     found: Secret | None = q.get(secrets, key)
     return found is not None and bool(found.key)
-
-
-def _has_authorities(q: Q, namespace: str, name: str) -> bool:
-    return any(q(_certifies, Key(namespace, one)) for one in (name, name.removesuffix(_AUTHORITIES)))
 
 
 @query
@@ -134,7 +165,8 @@ def _namespaces(q: Q, selector: Labels) -> tuple[str, ...]:
     """Where the workloads of a Gateway are; nowhere for one that selects everything."""
     if not selector:
         return ()
-    return tuple(sorted({key.namespace for key in q.select(pods, "", selector)}))
+    found = {key.namespace for table in _WORKLOADS for key in q.select(table, "", selector)}
+    return tuple(sorted(found))
 
 
 @query

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from controlplane.graph import Q, query
 from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.mesh.checks_ports import renamed
 from controlplane.mesh.checks_selectors import unselected
 from controlplane.mesh.endpoints import mutual_endpoints
-from controlplane.mesh.hosts import kubernetes_host
 from controlplane.mesh.imports import nearest_service
 from controlplane.mesh.peer_authentication import workload_mode
-from controlplane.mesh.service import Port, Service, ServiceId, service
+from controlplane.mesh.service import Port, Service, service
 from controlplane.mesh.settings import root_namespace
 from controlplane.model.hosts import fqdn
 from controlplane.model.keys import Key
@@ -56,25 +56,9 @@ def _unheard(q: Q, key: Key, policy: PeerAuthentication) -> Iterator[Finding]:
 def _ports(q: Q, key: Key, policy: PeerAuthentication) -> Iterator[Finding]:
     """Numbers of services' ports where those of workloads are meant."""
     for port, _ in policy.ports:
-        for name in q.selecting(services, key.namespace, policy.selector):
-            found = q(service, ServiceId(kubernetes_host(name), name.namespace))
-            target = None if found is None else _renamed(found, port)
-            if target is not None:
-                yield Finding(
-                    f"spec.portLevelMtls[{port}]",
-                    f"is a port of Service {name.namespace}/{name.name}, which leads to the workloads' port "
-                    f"{target}; it is the latter that has to be named",
-                    f"write {target}",
-                )
-                break
-
-
-def _renamed(found: Service, number: int) -> int | str | None:
-    """Where the service's port of this number leads; None where the number is a workload's port too."""
-    if any((port.target or port.number) == number for port in found.ports):
-        return None
-    port = found.port(number)
-    return None if port is None else port.target
+        found = renamed(q, q.selecting(services, key.namespace, policy.selector), port)
+        if found is not None:
+            yield Finding(f"spec.portLevelMtls[{port}]", found.message, found.remedy)
 
 
 def tls_findings(q: Q, rule: DestinationRule) -> Iterator[Finding]:

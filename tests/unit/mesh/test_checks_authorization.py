@@ -83,6 +83,50 @@ def test_http_on_a_port_without() -> None:
     assert told(world, "p") == []
 
 
+RENAMED = (
+    "80 is a port of Service foo/web, which leads to the workloads' port 8080; "
+    "it is the latter that has to be named"
+)
+
+
+def test_ports_are_those_of_workloads() -> None:
+    named = '{action: DENY, rules: [{}, {to: [{operation: {%s: ["1", "%s"]}}]}]}'
+    for field in ("ports", "notPorts"):
+        world = World(POD + SERVICE + policy("p", named % (field, 80)))
+        assert told(world, "p") == [f"spec.rules[1].to[0].operation.{field}[1]: {RENAMED}"]
+        for right in (8080, 90 + 9000, 99, 5555):
+            world.apply(policy("p", named % (field, right)))
+            assert told(world, "p") == []
+    for field in ("values", "notValues"):
+        when = f'{{key: source.ip, values: ["::1"]}}, {{key: destination.port, {field}: ["80"]}}'
+        rules = f"{{rules: [{{when: [{when}]}}]}}"
+        world.apply(policy("p", rules))
+        assert told(world, "p") == [f"spec.rules[0].when[1].{field}[0]: {RENAMED}"]
+
+
+def test_a_number_may_be_a_port_of_another_workload() -> None:
+    deny = '{%saction: DENY, rules: [{to: [{operation: {ports: ["80"]}}]}]}'
+    other = SERVICE.replace("name: web", "name: raw").replace("app: web", "app: raw")
+    other = other.replace(", targetPort: 8080", "")
+    world = World(POD + SERVICE + other + policy("p", deny % ""))
+    assert told(world, "p") == []
+    world.apply(policy("p", deny % "selector: {matchLabels: {app: web}}, "))
+    assert told(world, "p") == [f"spec.rules[0].to[0].operation.ports[0]: {RENAMED}"]
+    world.apply(policy("p", deny % "selector: {matchLabels: {app: web}}, ", namespace="istio-system"))
+    assert told(world, "p", "istio-system") == [f"spec.rules[0].to[0].operation.ports[0]: {RENAMED}"]
+    # For the whole mesh, the number may be anybody's.
+    world.apply(policy("p", deny % "", namespace="istio-system"))
+    assert told(world, "p", "istio-system") == []
+
+
+def test_a_port_by_name_without_http() -> None:
+    deny = "{action: DENY, rules: [{to: [{operation: {paths: [/admin]}}]}]}"
+    ports = POD.replace("{name: web}]", "{name: web, ports: [{name: raw, containerPort: 9090}]}]")
+    world = World(ports + SERVICE.replace("targetPort: 9090", "targetPort: raw") + policy("p", deny))
+    (line,) = told(world, "p")
+    assert "at port 9090, where no HTTP is spoken" in line
+
+
 def test_a_denial_of_requests_closes_other_ports() -> None:
     deny = "{action: DENY, rules: [{%s}]}"
     admin = "to: [{operation: {paths: [/admin]%s}}]"

@@ -18,6 +18,10 @@ SHOP = "{mode: SIMPLE, credentialName: shop}"
 OLD, NEW = "2024-01-01T00:00:00Z", "2024-01-02T00:00:00Z"
 EDGE = pod("gw-1", "10.0.0.9", "istio: gw", namespace="edge")
 ISSUER = Issuer()
+UNKNOWN = (
+    "Gateway/web spec.selector: no Pod or WorkloadEntry is known with the labels istio=gw: "
+    "a gateway that connects with them in its metadata is served all the same"
+)
 
 
 def found(world: World) -> list[str]:
@@ -37,7 +41,7 @@ def test_a_gateway_that_is_all_right() -> None:
 
 def test_nobody_has_the_labels() -> None:
     world = World(gateway("web", f"[{http(ALL)}]"))
-    assert found(world) == ["Gateway/web spec.selector: no Pod or WorkloadEntry has the labels istio=gw"]
+    assert found(world) == [UNKNOWN]
     world.apply(EDGE)
     assert found(world) == []
 
@@ -53,6 +57,39 @@ def test_a_credential_is_looked_for_where_the_pods_are() -> None:
     world.apply(ISSUER.issue("a.com").secret("shop"))
     assert found(world) == [clients]
     world.apply(ISSUER.issue("a.com").secret("shop", authorities=ISSUER.certificate))
+    assert found(world) == []
+
+
+def test_a_credential_is_looked_for_though_no_workload_is_known() -> None:
+    tls = "{mode: MUTUAL, credentialName: shop}"
+    world = World(gateway("web", f"[{https('[a.com]', tls)}]"))
+    at = "Gateway/web spec.servers[0].tls.credentialName"
+    pair = f"{at}: there is no Secret shop in any namespace with a certificate and its key"
+    clients = (
+        f"{at}: there is no Secret shop-cacert in any namespace with a ca.crt, and clients are checked by it"
+    )
+    assert found(world) == [UNKNOWN, pair, clients]
+    # It may be where the gateway is, which only the gateway knows.
+    world.apply(ISSUER.issue("a.com").secret("shop", namespace="somewhere"))
+    assert found(world) == [UNKNOWN, clients]
+    world.apply(ISSUER.issue("a.com").secret("shop", namespace="somewhere", authorities=ISSUER.certificate))
+    assert found(world) == [UNKNOWN]
+    world.delete("Secret", "shop", "somewhere")
+    assert found(world) == [UNKNOWN, pair, clients]
+
+
+def test_a_credential_is_looked_for_where_workload_entries_are() -> None:
+    entry = """
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: gw, namespace: edge}
+spec: {address: 10.0.0.9, labels: {istio: gw}}
+---
+"""
+    world = World(gateway("web", f"[{https('[a.com]', SHOP)}]", namespace="shop") + entry)
+    (line,) = found(world)
+    assert "there is no Secret edge/shop with a certificate" in line
+    world.apply(ISSUER.issue("a.com").secret("shop"))
     assert found(world) == []
 
 

@@ -60,6 +60,29 @@ def test_ports_are_those_of_workloads(port: str, expected: list[str]) -> None:
         assert line.endswith("the workloads' port 9080; it is the latter that has to be named")
 
 
+def test_a_port_by_name_is_what_the_pods_call_it() -> None:
+    text = policy("default/p", "STRICT", selector="app: reviews", ports="80: {mode: DISABLE}")
+    world = World(service("reviews", "http=80:web") + text)
+    assert found(world) == []  # as long as nobody knows where the name leads to
+    ports = ", containers: [{name: c, ports: [{name: web, containerPort: %d}]}]"
+
+    def called(number: int) -> str:
+        return f"""
+apiVersion: v1
+kind: Pod
+metadata: {{name: reviews-1, namespace: default, labels: {{app: reviews}}}}
+spec: {{serviceAccountName: reviews{ports % number}}}
+status: {{podIP: 10.0.0.1, phase: Running}}
+---
+"""
+
+    world.apply(called(9080))
+    (line,) = found(world)
+    assert line.endswith("the workloads' port 9080; it is the latter that has to be named")
+    world.apply(called(80))
+    assert found(world) == []
+
+
 def tls(mode: str) -> str:
     return f"trafficPolicy: {{tls: {{mode: {mode}}}}}"
 

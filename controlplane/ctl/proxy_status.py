@@ -15,6 +15,8 @@ from rich.text import Text
 
 TYPES = {"CDS": "Cluster", "LDS": "Listener", "EDS": "ClusterLoadAssignment", "RDS": "RouteConfiguration"}
 """Column and the last part of the type URL."""
+_SECRETS = {"SDS": "Secret"}
+"""Shown where some proxy asks for secrets; those without an identity have none."""
 
 _COLOURS = {"SYNCED": "green", "STALE": "yellow", "ERROR": "red"}
 
@@ -31,16 +33,21 @@ def select(proxies: Iterable[Mapping[str, Any]], wanted: str) -> list[Mapping[st
 
 def table(proxies: Sequence[Mapping[str, Any]], now: datetime | None = None) -> Table:
     """One row per proxy."""
+    every = [_by_type(proxy) for proxy in proxies]
+    types = TYPES | _SECRETS if any(_SECRETS["SDS"] in one for one in every) else TYPES
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("NAME", "CLUSTER", *TYPES, "VERSION"):
+    for column in ("NAME", "CLUSTER", *types, "VERSION"):
         shown.add_column(column, overflow="fold")
     at = now or datetime.now(UTC)
-    for proxy in proxies:
-        resources = {url.rpartition(".")[2]: state for url, state in proxy.get("resources", {}).items()}
-        cells = [_cell(resources.get(suffix) or {}, at) for suffix in TYPES.values()]
+    for proxy, resources in zip(proxies, every, strict=True):
+        cells = [_cell(resources.get(suffix) or {}, at) for suffix in types.values()]
         ends = [_text(proxy.get(name, "")) for name in ("proxy", "cluster_id", "istio_version")]
         shown.add_row(*ends[:2], *cells, ends[2])
     return shown
+
+
+def _by_type(proxy: Mapping[str, Any]) -> dict[str, Any]:
+    return {url.rpartition(".")[2]: state for url, state in proxy.get("resources", {}).items()}
 
 
 def state(resource: Mapping[str, Any]) -> str:

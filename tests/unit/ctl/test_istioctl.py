@@ -23,11 +23,12 @@ from controlplane.ctl.__main__ import main
 CDS = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 EDS = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 LDS = "type.googleapis.com/envoy.config.listener.v3.Listener"
+SDS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 SENT = {"sent": "v1", "acked": "v1", "sentTime": "2026-01-01T00:00:00+00:00"}
 
 
 def proxy(name: str, **resources: dict[str, Any]) -> dict[str, Any]:
-    urls = {"cds": CDS, "eds": EDS, "lds": LDS}
+    urls = {"cds": CDS, "eds": EDS, "lds": LDS, "sds": SDS}
     return {
         "cluster_id": "Kubernetes",
         "proxy": name,
@@ -75,6 +76,15 @@ def test_proxies_are_listed_with_their_states(capsys: pytest.CaptureFixture[str]
     assert lines[1][2] == "SYNCED"
     assert lines[1][4:] == ["NOT", "SENT", "NOT", "SENT", "NOT", "SENT", "1.28"]
     assert [word for word in lines[2] if word.isupper()] == ["SYNCED", "ERROR", "STALE", "NOT", "SENT"]
+
+
+def test_secrets_are_a_column_where_somebody_has_some(capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(syncz(proxy("b.default", sds=SENT), proxy("a.default", cds=SENT))) as address:
+        assert main(["ps", "--monitoring", address]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["NAME", "CLUSTER", "CDS", "LDS", "EDS", "RDS", "SDS", "VERSION"]
+    assert lines[1][-3:] == ["NOT", "SENT", "1.28"]
+    assert lines[2][-3] == "SYNCED"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 
 LONGEST = 80
 """Characters of a value that a message repeats."""
@@ -36,3 +37,10 @@ def describe(value: object) -> str:
     if isinstance(value, list | tuple):
         return "a list"
     return f"a value of type {type(value).__name__}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant: one that differs in case only comes first."""
+    by_case = {one.lower(): one for one in known}
+    found = difflib.get_close_matches(name[:64].lower(), by_case, n=1)
+    return by_case[found[0]] if found else None

@@ -8,12 +8,11 @@ is absent, and so is an empty string or a zero where the API has a plain scalar.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, TypeVar
 
-from controlplane.model.describe import describe, printable, shorten
+from controlplane.model.describe import describe, nearest, printable, shorten
 from controlplane.model.duration import MILLISECOND, parse_duration
 from controlplane.model.keys import Labels
 from controlplane.model.report import Report
@@ -293,6 +292,6 @@ class Reader:
             if not isinstance(name, str):
                 self.warn("", f"has {describe(name)} as a key", "remove it; field names are strings")
                 continue
-            near = difflib.get_close_matches(name[:64], known, n=1)
-            advice = f"did you mean {near[0]}?" if near else "remove it"
+            near = nearest(name, known)
+            advice = f"did you mean {near}?" if near else "remove it"
             self.warn(printable(name), "is not a known field and has no effect", advice)

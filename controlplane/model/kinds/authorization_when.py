@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from controlplane.model.checks import is_dns_label
-from controlplane.model.describe import shorten
+from controlplane.model.describe import printable, shorten
 from controlplane.model.hosts import is_address, is_prefix
 from controlplane.model.path_template import is_template, template_fault
 from controlplane.model.reader import Reader
@@ -76,7 +76,8 @@ def check_method(r: Reader, name: str, text: str) -> None:
     """A method, which knows its case (RFC 9110, section 9.1)."""
     check_wildcard(r, name, text)
     if text != text.upper():
-        r.warn(name, f"{shorten(text)} is not how methods are written: GET is another than get", "write GET")
+        upper = printable(text.upper())
+        r.warn(name, f"{shorten(text)} is not how methods are written: {upper} is another", f"write {upper}")
 
 
 def check_path(r: Reader, name: str, text: str) -> None:

@@ -209,6 +209,11 @@ def test_what_is_not_meant(warned: Fields, body: dict[str, Any], field: str, sai
     assert said in warned(KIND, body)[field]
 
 
+def test_the_method_that_is_meant_is_the_remedy(warned: Fields) -> None:
+    said = warned(KIND, operation(methods=["delete"]))["spec.rules[0].to[0].operation.methods[0]"]
+    assert said == "'delete' is not how methods are written: DELETE is another; write DELETE"
+
+
 def test_attributes() -> None:
     assert attribute_of("source.ip") == Attribute("source.ip")
     assert attribute_of("request.auth.claims[a][b.c]") == Attribute("request.auth.claims", ("a", "b.c"))

@@ -144,6 +144,14 @@ def test_an_unknown_field_is_a_warning_that_knows_the_right_name() -> None:
     ]
 
 
+def test_a_name_in_other_case_is_the_nearest() -> None:
+    r, report = reader({"jwksURI": "x", "WIEGHT": 1})
+    for known in ("jwks", "jwksUri", "weight"):
+        r.skip(known)
+    r.close()
+    assert [p.remedy for p in report.problems] == ["did you mean jwksUri?", "did you mean weight?"]
+
+
 def test_a_nested_unknown_field_is_found() -> None:
     r, report = reader({"a": {"b": {"known": 1, "unknown": 2}}})
     r.message("a", lambda a: a.message("b", lambda b: b.integer("known")))

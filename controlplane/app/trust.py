@@ -17,6 +17,7 @@ from controlplane.ca import plugged
 from controlplane.ca.authority import Authority, Lifetimes
 from controlplane.ca.keep import DirectoryKeeper, Keeper, MemoryKeeper, write_bundle
 from controlplane.ca.outstanding import Outstanding
+from controlplane.ca.published import check_start
 from controlplane.ca.reload import Reload
 from controlplane.ca.rotation import Pace, Rotation, opened
 from controlplane.ca.sds import Certificates
@@ -56,7 +57,8 @@ class Trust:
 def build_trust(settings: Settings, clock: Clock) -> Trust:
     """Make or load the authority, and write root-cert.pem.
 
-    EnvironmentUnfit when keys or certificates cannot be read or kept, or do not fit together.
+    EnvironmentUnfit when keys or certificates cannot be read or kept, or do not fit together, or when
+    those who trust the root-cert.pem that is there would not trust this authority.
     """
     made = partial(
         Authority,
@@ -75,6 +77,8 @@ def build_trust(settings: Settings, clock: Clock) -> Trust:
         authority = made(roots.signer, roots.trusted)
         pace = Pace(pause=settings.root_rotation_pause, root_lifetime=settings.self_signed_ca_cert_ttl)
         rotation = Rotation(roots, keeper, authority, clock, pace)
+    if settings.data_dir is not None:
+        check_start(settings.data_dir, authority.signer, authority.roots, clock.wall())
     _publish(settings.data_dir, authority.bundle)
     serving = Serving(authority, serving_names(settings.tls_name), clock)
     return Trust(authority, serving, Outstanding(authority, clock), rotation, reload)

@@ -176,8 +176,8 @@ def _parsed(text: str, where: str) -> Roots:
     except (ValueError, KeyError, TypeError, AttributeError):
         # Nothing of the content, which is keys, may get into the message: not even the parser's own words.
         raise EnvironmentUnfit(
-            f"{where}: it is damaged; restore it from a copy, or move it away for a new root, which every "
-            "proxy then has to be told"
+            f"{where}: it is damaged; restore it from a copy, or move it and {ROOT_FILE} away for a new "
+            "root, which every proxy then has to be told"
         ) from None
 
 

@@ -162,6 +162,7 @@ class Observer(Watcher):
                 "door": denial.door.value,
                 "peer": denial.peer,
                 "identity": "" if denial.identity is None else denial.identity.spiffe,
+                "token_id": denial.token,
             },
         )
 

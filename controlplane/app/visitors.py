@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from controlplane.base.errors import Unauthenticated
-from controlplane.model.identity import Identity
+from controlplane.model.identity import Identity, identity_of
 from controlplane.telemetry.visitors import Refusal, Request, turned_away
 
 OWN = "/debug/config_dump"
@@ -22,6 +22,10 @@ class Holders(Protocol):
 
     async def holder(self, authorization: str) -> Identity:
         """Whose token this header holds; raises `Unauthenticated`."""
+        ...
+
+    def trust_domain(self) -> str:
+        """The mesh's own."""
         ...
 
 
@@ -49,7 +53,8 @@ class Visitors:
         try:
             identity = await self._holders.holder(request.authorization)
         except Unauthenticated as error:
-            return self._refused(401, error.cause, str(error), request)
+            known = identity_of(error.account, self._holders.trust_domain())
+            return self._refused(401, error.cause, str(error), request, known)
         if identity.namespace == self._root_namespace():
             return None
         if request.path == OWN and identity.namespace == self._namespace_of(request.query.get("proxyID", "")):

@@ -22,12 +22,15 @@ class ProtocolError(MiniIstiodError):
 class Unauthenticated(MiniIstiodError):
     """A caller's credential is missing or not good; the message says why and never holds the credential.
 
-    `cause` is the same in one word, of a few: it is counted.
+    `cause` is the same in one word, of a few: it is counted.  `account` ("namespace/name") is whose it was,
+    and `token` which, where the signature was good: what is not good may still be known.
     """
 
-    def __init__(self, cause: str, reason: str) -> None:
+    def __init__(self, cause: str, reason: str, account: str = "", token: str = "") -> None:
         super().__init__(reason)
         self.cause = cause
+        self.account = account
+        self.token = token
 
 
 class Denied(MiniIstiodError):

@@ -109,7 +109,7 @@ class Identities:
         identity = self._own(_named(certificate))
         expires = certificate.not_valid_after_utc.timestamp()
         if expires <= self._clock.wall():
-            raise Unauthenticated("expired", "the certificate has expired")
+            raise Unauthenticated("expired", "the certificate has expired", _path(identity))
         issued = certificate.not_valid_before_utc.timestamp() + BACKDATED
         self._refuse_revoked("", _path(identity), issued)
         return Caller(identity, expires, True, "certificate", issued=issued)
@@ -159,7 +159,7 @@ class Identities:
             raise Unauthenticated("revocations", "what is revoked cannot be read, so nobody is let in")
         reason = revoked.reason(token, account, issued)
         if reason:
-            raise Unauthenticated("revoked", reason)
+            raise Unauthenticated("revoked", reason, account, token)
 
     def _read(self, now: float) -> Revoked:
         """What is revoked, as it was half a second ago at most."""

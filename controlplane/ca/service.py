@@ -21,7 +21,7 @@ from controlplane.ca.csr import Unparsable, key_of
 from controlplane.ca.leaf import Names
 from controlplane.ca.refused import Refused
 from controlplane.model.caller import Authenticator, CallContext, Caller, Door, host_of, presented
-from controlplane.model.identity import Identity
+from controlplane.model.identity import Identity, identity_of
 
 _log = logging.getLogger(__name__)
 
@@ -133,7 +133,8 @@ class CertificateService:
             caller = await self._authenticator.identify(presented(door, call))
         except Unauthenticated as error:
             self._count("unauthenticated", "")
-            self._log_refusal(call, "", str(error))
+            known = identity_of(error.account, self._authenticator.trust_domain())
+            self._log_refusal(call, "" if known is None else known.spiffe, str(error))
             raise _NotIssued(grpc.StatusCode.UNAUTHENTICATED, "who you are is not proved") from error
         if caller.identity is None or not caller.private:
             self._count("nobody", "")

@@ -60,7 +60,7 @@ class TokenReviews:
                 task = self._asked[print] = asyncio.create_task(self._ask(print, token), name="token review")
             known = await asyncio.shield(task)
         if isinstance(known, Unauthenticated):
-            raise Unauthenticated(known.cause, str(known))
+            raise Unauthenticated(known.cause, str(known), known.account, known.token)
         return known
 
     async def _ask(self, print: bytes, token: str) -> Account | Unauthenticated:

@@ -108,21 +108,18 @@ class Issuer:
             raise Unauthenticated("forged", f"the token is not good: {error}") from None
         if claims.get("iss") != ISSUER:
             raise Unauthenticated("issuer", "the token is of another issuer")
+        account = _account(claims)
+        if old is not None and old.tokens.get(account.id) != account:
+            raise Unauthenticated("forged", "the token was not signed before its key was retired")
+        # From here on it is known whose it is, and whoever turns it away can say so.
+        whose = (account.path, account.id)
         audiences = claims.get("aud")
         if not isinstance(audiences, list) or audience not in audiences:
-            raise Unauthenticated("audience", f"the token is not meant for {audience}")
-        issued, start, end = (_time(claims, name) for name in ("iat", "nbf", "exp"))
-        if end <= now:
-            raise Unauthenticated("expired", "the token has expired")
-        if start > now + LEEWAY:
-            raise Unauthenticated("early", "the token does not hold yet")
-        found = _SUBJECT.fullmatch(str(claims.get("sub")))
-        id = claims.get("jti")
-        if found is None or not isinstance(id, str) or not id:
-            raise Unauthenticated("claims", "the token names no service account, or has no id")
-        account = Account(found[1], found[3], end, issued, id, _pod(claims))
-        if old is not None and old.tokens.get(id) != account:
-            raise Unauthenticated("forged", "the token was not signed before its key was retired")
+            raise Unauthenticated("audience", f"the token is not meant for {audience}", *whose)
+        if account.expires <= now:
+            raise Unauthenticated("expired", "the token has expired", *whose)
+        if _time(claims, "nbf") > now + LEEWAY:
+            raise Unauthenticated("early", "the token does not hold yet", *whose)
         return account
 
     def _verified(self, token: str) -> tuple[dict[str, Any], Retired | None]:
@@ -132,6 +129,15 @@ class Issuer:
             if jws.key_id(old.key) == kid:
                 return jws.verified(token, old.key, kid), old
         return jws.verified(token, self.key.public_key(), self.kid), None
+
+
+def _account(claims: dict[str, Any]) -> Account:
+    issued, expires = _time(claims, "iat"), _time(claims, "exp")
+    found = _SUBJECT.fullmatch(str(claims.get("sub")))
+    id = claims.get("jti")
+    if found is None or not isinstance(id, str) or not id:
+        raise Unauthenticated("claims", "the token names no service account, or has no id")
+    return Account(found[1], found[3], expires, issued, id, _pod(claims))
 
 
 def _time(claims: dict[str, Any], name: str) -> float:

@@ -35,6 +35,12 @@ class Holder(NamedTuple):
     proxy: str
 
 
+def identity_of(path: str, trust_domain: str) -> Identity | None:
+    """The service account that "namespace/name" is; None for ""."""
+    namespace, slash, name = path.partition("/")
+    return Identity(trust_domain, namespace, name) if slash else None
+
+
 def parse_spiffe(text: str) -> Identity | None:
     """The identity that a SPIFFE ID names; None where it is none of this form."""
     found = _SPIFFE.fullmatch(text)

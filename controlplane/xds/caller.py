@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-from controlplane.base.errors import Denied
+from controlplane.base.errors import Denied, Unauthenticated
 from controlplane.model.caller import (
     Authenticator,
     Caller,
@@ -22,11 +22,12 @@ from controlplane.model.caller import (
 )
 from controlplane.model.describe import shorten
 from controlplane.model.hosts import DOMAIN
-from controlplane.model.identity import Identity, parse_spiffe
+from controlplane.model.identity import Identity, identity_of, parse_spiffe
 from controlplane.model.proxy import Proxy
 from controlplane.xds.codec import NodeClaim
 
 __all__ = [
+    "NOBODY",
     "Anonymous",
     "Authenticator",
     "Caller",
@@ -34,11 +35,23 @@ __all__ = [
     "Denial",
     "Door",
     "Presented",
+    "Whose",
     "bound",
     "is_local_peer",
     "presented",
     "still",
+    "whose",
 ]
+
+
+class Whose(NamedTuple):
+    """Whose credential it was, and which token by its id, as far as that is known."""
+
+    identity: Identity | None = None
+    token: str = ""
+
+
+NOBODY = Whose()
 
 
 class Denial(NamedTuple):
@@ -50,6 +63,8 @@ class Denial(NamedTuple):
     door: Door
     peer: str
     identity: Identity | None = None
+    token: str = ""
+    """Its id, as `mini-istiod token list` shows it."""
 
 
 class Anonymous:
@@ -68,6 +83,14 @@ class Anonymous:
 
     def trust_domain(self) -> str:
         return DOMAIN
+
+
+def whose(error: Exception, trust_domain: str) -> Whose | None:
+    """Whose it was that was not good, where its signature was; None where that is not known."""
+    if not isinstance(error, Unauthenticated):
+        return None
+    identity = identity_of(error.account, trust_domain)
+    return None if identity is None else Whose(identity, error.token)
 
 
 def bound(proxy: Proxy, caller: Caller, trust_domain: str) -> Proxy:

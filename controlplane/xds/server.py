@@ -26,7 +26,7 @@ from controlplane.model.caller import host_of
 from controlplane.model.identity import Identity
 from controlplane.model.proxy import Proxy, parse_node
 from controlplane.xds.admission import Admission, Places
-from controlplane.xds.caller import Caller, Denial, Door, bound, presented
+from controlplane.xds.caller import NOBODY, Caller, Denial, Door, Whose, bound, presented, whose
 from controlplane.xds.codec import Codec, identifier
 from controlplane.xds.doors import Access, Doors
 from controlplane.xds.feed import Views
@@ -58,7 +58,7 @@ class _Refused(Exception):
         self.code = code
         self.reason = reason
         self.cause = cause or code.name.lower()
-        self.identity: Identity | None = None
+        self.who = NOBODY
 
 
 class _Asked(NamedTuple):
@@ -177,7 +177,7 @@ class XdsServer:
         try:
             await self._let_in(asked, context)
         except _Refused as refused:
-            told = Denial(refused.cause, refused.reason, asked.door, context.peer(), refused.identity)
+            told = Denial(refused.cause, refused.reason, asked.door, context.peer(), *refused.who)
             self._observer.denied(told)
             await context.abort(refused.code, refused.reason)
         except Exception:  # the root of a stream's task: our fault ends this stream and no other
@@ -186,10 +186,10 @@ class XdsServer:
 
     async def _let_in(self, asked: _Asked, context: _Context) -> None:
         self._refuse_when_unready()
-        identity = None
+        who = NOBODY
         try:
             caller = await self._authenticator.identify(presented(asked.door, context))
-            identity = caller.identity
+            who, identity = Whose(caller.identity, caller.token), caller.identity
             # Only now, so that those who are turned away take no place of a proxy's.
             self._refuse_when_too_often(identity, context.peer())
             await self._admit()
@@ -200,7 +200,7 @@ class XdsServer:
                 await self._serve(asked, caller, context)
         except (Unauthenticated, Denied, ProtocolError, _Refused) as error:
             refusal = _refusal(error)
-            refusal.identity = identity
+            refusal.who = whose(error, self._authenticator.trust_domain()) or who
             raise refusal from error
 
     def _refuse_when_too_often(self, identity: Identity | None, peer: str) -> None:
@@ -211,7 +211,8 @@ class XdsServer:
         introduced = await self._introduction(asked.variant, context)
         if introduced is None:
             said = "no first request came, or one that is too long"
-            self._observer.denied(Denial("silent", said, asked.door, context.peer(), caller.identity))
+            who = (caller.identity, caller.token)
+            self._observer.denied(Denial("silent", said, asked.door, context.peer(), *who))
             return
         # What was good when it was shown may have ended since: that took up to half a minute.
         if objection := self._authenticator.objection(caller):

@@ -110,6 +110,29 @@ def test_a_revoked_token_opens_nothing_and_its_twin_does(world: World) -> None:
     assert world.identify(world.bearer(twin)).identity == WEB
 
 
+def test_of_what_is_not_good_any_more_it_is_known_whose_it_is(world: World) -> None:
+    def whose(presented: Presented) -> tuple[str, str, str]:
+        with pytest.raises(Unauthenticated) as caught:
+            world.identify(presented)
+        return caught.value.cause, caught.value.account, caught.value.token
+
+    revoked, brief, other = world.token(), world.token(lifetime=10.0), world.token(audience="kubernetes")
+    id = world.identify(world.bearer(revoked)).token
+    ends = world.identify(world.bearer(brief)).token
+    world.store.revoke(id, NOW)
+    assert whose(world.bearer(revoked)) == ("revoked", "default/web", id)
+    cause, account, token = whose(world.bearer(other))
+    assert (cause, account) == ("audience", "default/web") and token not in ("", id, ends)
+    asyncio.run(world.clock.advance(10.0))
+    assert whose(world.bearer(brief)) == ("expired", "default/web", ends)
+    # A signature that is not ours says nothing.
+    head, body, signature = revoked.split(".")
+    assert whose(world.bearer(f"{head}.{body}.{signature[::-1]}"))[1:] == ("", "")
+    shown = world.shown(WEB.spiffe)
+    world.store.revoke_account("default/web", world.clock.wall())
+    assert whose(shown) == ("revoked", "default/web", "")
+
+
 def test_nobody_is_let_in_while_it_is_not_known_who_is_revoked(world: World, tmp_path: Path) -> None:
     token = world.token()
     (tmp_path / "tokens" / "revoked.json").write_text("{")

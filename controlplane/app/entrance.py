@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from controlplane.app.handshakes import Handshakes
+from controlplane.app.handshakes import Counts, Handshakes
 from controlplane.app.trust import Trust
 from controlplane.app.visitors import Visitors
 from controlplane.base.clock import Clock
@@ -75,7 +75,10 @@ def build_entrance(
 
     identities = Identities(rules, trust_domains, clock)
 
-    knocks = Handshakes(identities, metrics.handshakes.inc)
+    def fruitless(door: str, count: int) -> None:
+        metrics.fruitless_handshakes.inc(door, by=count)
+
+    knocks = Handshakes(identities, Counts(metrics.handshakes.inc, fruitless))
     doors = (settings.secure_grpc_addr, settings.mtls_grpc_addr)
     access = Access(knocks, *doors, serving, begun=knocks.begun)
     return Entrance(access, identities, knocks, api)

@@ -11,6 +11,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from controlplane.model.caller import Authenticator, Caller, Door, Presented
 
@@ -29,13 +30,20 @@ class _Owed:
     least: int = 0
 
 
+class Counts(NamedTuple):
+    """Who is told, with the name of the door: that one has `begun`, that so many were `fruitless`."""
+
+    begun: Callable[[str], None]
+    fruitless: Callable[[str, int], None]
+
+
 class Handshakes:
     """An Authenticator around another, which sees who calls, and `begun`, which hears who shakes hands."""
 
-    def __init__(self, inner: Authenticator, count: Callable[[str], None], look: float = LOOK) -> None:
+    def __init__(self, inner: Authenticator, counts: Counts, look: float = LOOK) -> None:
         self.look = look
         self._inner = inner
-        self._count = count
+        self._counts = counts
         self._loop: asyncio.AbstractEventLoop | None = None
         self._owed: dict[Door, _Owed] = {}
         self._called: dict[tuple[Door, str], None] = {}
@@ -46,7 +54,7 @@ class Handshakes:
 
     def begun(self, door: Door) -> None:
         """A handshake has begun; called from gRPC's own threads."""
-        self._count(door.value)
+        self._counts.begun(door.value)
         loop = self._loop
         if loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody is there to be told
@@ -90,6 +98,7 @@ class Handshakes:
     def _look(self, door: Door) -> None:
         owed = self._owed[door]
         if owed.least:
+            self._counts.fruitless(door.value, owed.least)
             _log.warning(
                 "TLS handshakes came to nothing",
                 extra={

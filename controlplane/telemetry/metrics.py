@@ -137,6 +137,9 @@ class Metrics:
         self.problems = self._gauge(
             "mini_istiod_problems", "Standing problems in the input, by level.", "level"
         )
+        self.powerless = self._gauge(
+            "mini_istiod_objects_not_in_force", "Objects without a version that is valid.", "kind"
+        )
 
     def _declare_faults(self) -> None:
         self.rejects = {
@@ -165,6 +168,9 @@ class Metrics:
         )
         self.handshakes = self._count(
             "mini_istiod_tls_handshakes_total", "TLS handshakes begun, those that fail among them.", "door"
+        )
+        self.fruitless_handshakes = self._count(
+            "mini_istiod_tls_handshakes_fruitless_total", "TLS handshakes that led to no call.", "door"
         )
         self.expired_nonce = self._count(
             "pilot_xds_expired_nonce", "Requests with a nonce that is past.", "type"

@@ -19,6 +19,8 @@ _ABOUT = {
 }
 _LOOK = 0.2
 _TIMEOUT = 10.0
+_PATIENCE = 60.0
+"""Seconds for which a control plane that restarts may be away."""
 _NAMES = 5
 
 
@@ -46,14 +48,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """The command; status 1 when a rotation is not over within --timeout."""
+    """The command; status 1 when a rotation is not over within --timeout, or nobody answers any more."""
     if args.action in ("rotate", "abandon", "advance", "reload"):
         path = f"{PATH}?do={args.action}"
         found = monitoring.fetch(args.monitoring, path, dict, _TIMEOUT, post=True)
     else:
         found = monitoring.fetch(args.monitoring, PATH, dict, _TIMEOUT)
     if args.action == "rotate" and not args.no_wait:
-        return _follow(args.monitoring, args.timeout)
+        return _follow(args.monitoring, args.timeout, found["roots"][-1]["sha256"])
     if args.action == "roots":
         print(found["bundle"], end="")
     elif args.action == "show":
@@ -83,7 +85,10 @@ def _certificate(what: str, one: dict[str, str]) -> list[str]:
 def _status(found: dict[str, Any]) -> list[str]:
     lines = [f"stage      {found['stage']}: {_ABOUT[found['stage']]}"]
     behind = found["behind"]
-    if behind:
+    if behind and found["stage"] == "idle":
+        # After `abandon`, or with a CA that is plugged in: no stage waits, but they are told still.
+        lines.append(f"to follow  {_names(behind)} (the last change is on its way to them)")
+    elif behind:
         lines.append(f"behind     {_names(behind)}")
     if found.get("held"):
         lines.append(f"held       {found['held']}")
@@ -97,12 +102,15 @@ def _names(behind: list[str]) -> str:
     return f"{len(behind)}: {', '.join(behind[:_NAMES])}" + (f" and {more} more" if more > 0 else "")
 
 
-def _follow(address: str, timeout: float) -> int:
-    """Tell every stage and whom it waits for until the rotation is over."""
+def _follow(address: str, timeout: float, new: str) -> int:
+    """Tell every stage and whom it waits for until the rotation to the root `new` is over."""
     began = time.monotonic()
     told: tuple[str, ...] = ()
     while True:
-        found = monitoring.fetch(address, PATH, dict, _TIMEOUT)
+        left = began + timeout - time.monotonic() if timeout else _PATIENCE
+        found = _persistently(address, min(left, _PATIENCE))
+        if found is None:
+            return 1
         passed = time.monotonic() - began
         # The pause counts down: that alone is no news.
         news = tuple(line for line in _status(found) if not line.startswith("pause"))
@@ -111,8 +119,40 @@ def _follow(address: str, timeout: float) -> int:
             print("\n".join(f"{passed:7.1f} s  {line}" for line in fresh), flush=True)
             told = news
         if found["stage"] == "idle":
-            return 0
+            if found["signer"]["sha256"] == new:
+                return 0
+            print(
+                "mini-istiod: it is not the new root: the rotation was abandoned, or forgotten in a restart "
+                "without --data-dir",
+                file=sys.stderr,
+            )
+            return 1
         if timeout and passed > timeout:
             print("mini-istiod: the rotation goes on; see mini-istiod ca status", file=sys.stderr)
             return 1
         time.sleep(_LOOK)
+
+
+def _persistently(address: str, patience: float) -> dict[str, Any] | None:
+    """What is shown, be it by the next process: None when for so many seconds there was none."""
+    lost: float | None = None
+    while True:
+        try:
+            found = monitoring.fetch(address, PATH, dict, _TIMEOUT)
+        except monitoring.NoAnswerError as error:
+            now = time.monotonic()
+            if lost is None:
+                lost = now
+                print(f"mini-istiod: {error} (asking on)", file=sys.stderr)
+            if now - lost > patience:
+                print(
+                    "mini-istiod: no answer; the rotation goes on where it was as soon as the control plane "
+                    "runs again with the same --data-dir: see mini-istiod ca status",
+                    file=sys.stderr,
+                )
+                return None
+            time.sleep(_LOOK)
+        else:
+            if lost is not None:
+                print("mini-istiod: it answers again", file=sys.stderr)
+            return found

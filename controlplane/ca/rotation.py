@@ -124,6 +124,15 @@ class Rotation:
 
     async def run(self) -> None:
         """Leave stages when they may be left; start by itself when a root has a fifth of its life left."""
+        if self._roots.stage != "idle":
+            _log.warning(
+                "a rotation of the root was under way, and goes on",
+                extra={
+                    "stage": self._roots.stage,
+                    "signer": fingerprint(self._roots.signer.certificate)[:16],
+                    "pause": max(self._pace.pause, _LEAST_PAUSE),
+                },
+            )
         while True:
             self._asked.clear()
             if not self.step():

@@ -47,10 +47,16 @@ def test_one_command_changes_the_root_and_tells_how_far_it_is(
         late = ["web.default"]
         assert trust.rotation is not None
         trust.rotation.behind = lambda: tuple(late)
-        command = asyncio.create_task(ca(served, "rotate", "--timeout", "20"))
+        command = asyncio.create_task(ca(served, "rotate", "--timeout", "60"))
         await until(lambda: trust.rotation.progress().stage == "trust", "it begins")  # type: ignore[union-attr]
-        await asyncio.sleep(0.6)
-        shown = capsys.readouterr().out
+        shown = ""
+
+        def said() -> bool:
+            nonlocal shown
+            shown += capsys.readouterr().out
+            return "behind" in shown
+
+        await until(said, "the command tells for whom it waits")
         assert "stage      trust: both roots are trusted, the old one signs" in shown
         assert "behind     1: web.default" in shown
         late.clear()
@@ -106,7 +112,9 @@ def test_a_rotation_that_takes_long_goes_on_without_the_command(
     run(tmp_path, test)
 
 
-def test_a_restart_in_the_midst_goes_on(tmp_path: Path, brisk: None) -> None:
+def test_a_restart_in_the_midst_goes_on_and_says_so(
+    tmp_path: Path, brisk: None, caplog: pytest.LogCaptureFixture
+) -> None:
     found: list[tuple[str, bytes]] = []
 
     async def begin(served: Served) -> None:
@@ -124,8 +132,14 @@ def test_a_restart_in_the_midst_goes_on(tmp_path: Path, brisk: None) -> None:
         assert len(trust.authority.roots) == 1
         assert trust.authority.root in found[0][1]
 
+    def resumed() -> list[str]:
+        said = "a rotation of the root was under way, and goes on"
+        return [one.__dict__["stage"] for one in caplog.records if one.message == said]
+
     run(tmp_path, begin, "--root-rotation-pause", "0")
+    assert resumed() == []
     run(tmp_path, go_on, "--root-rotation-pause", "0")
+    assert resumed() == ["trust"]
 
 
 def test_a_plugged_in_ca_is_taken_up_by_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -147,7 +147,8 @@ def _trust(args: argparse.Namespace) -> Trust:
             raise MiniIstiodError(f"--token-file: {address} would get it in plaintext; give --root-file")
         if not args.plaintext:
             raise MiniIstiodError(
-                f"--xds-address: {address} is not on this machine: give --root-file for TLS, or --plaintext"
+                f"--xds-address, --control-plane: {address} is not on this machine: "
+                "give --root-file for TLS, or --plaintext"
             )
     if (args.root_file or args.token_file) and args.out is None:
         raise MiniIstiodError("--out: is needed with --root-file and --token-file, which take more files")

@@ -78,9 +78,16 @@ def _create(args: argparse.Namespace) -> int:
     namespace, name = args.sa
     wish = Wish(namespace, name, args.ttl, args.audience, args.pod)
     try:
-        token, account = TokenStore(args.data_dir).issue(wish, time.time())
+        store = TokenStore(args.data_dir)
+        token, account = store.issue(wish, time.time())
     except ValueError as error:
         raise MiniIstiodError(f"--sa: {error}") from error
+    if store.is_new:
+        print(
+            f"mini-istiod: there was no key for tokens in {args.data_dir}, and one is made: only a control "
+            "plane with this --data-dir believes what it signs",
+            file=sys.stderr,
+        )
     if args.out is None:
         print(token)
         return 0

@@ -42,7 +42,9 @@ class TokenStore:
         except OSError as error:
             raise EnvironmentUnfit(f"{self._folder}: cannot be made: {error.strerror}") from error
         with self._locked():
-            if not (self._folder / _KEY).exists():
+            self.is_new = not (self._folder / _KEY).exists()
+            """Whether there was no key, and one was made: nobody can have known it before."""
+            if self.is_new:
                 self._write_key(new_key("ec"))
         self._print: tuple[float, ...] = ()
         self._issuer = self.issuer

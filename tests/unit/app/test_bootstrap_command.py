@@ -103,7 +103,10 @@ def test_written_again_it_is_moved_into_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "words, told",
     [
-        ((*NODE, *REMOTE), "--xds-address: istiod.istio-system.svc:15012 is not on this machine"),
+        (
+            (*NODE, *REMOTE),
+            "--xds-address, --control-plane: istiod.istio-system.svc:15012 is not on this machine",
+        ),
         (
             (*NODE, *REMOTE, *TOKEN, "--out", NOWHERE),
             "--token-file: istiod.istio-system.svc:15012 would get it",

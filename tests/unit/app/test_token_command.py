@@ -60,6 +60,14 @@ def test_a_file_is_its_owners_alone_and_its_token_is_not_told(
     assert out.read_text() != first
 
 
+def test_a_key_that_is_made_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for told in (True, False):
+        assert main(["token", "create", "--data-dir", str(tmp_path / "data"), "--sa", "prod/web"]) == 0
+        found = capsys.readouterr()
+        assert found.out.count("\n") == 1
+        assert (f"there was no key for tokens in {tmp_path / 'data'}, and one is made" in found.err) is told
+
+
 def test_what_is_revoked_is_listed_as_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("prod/web", "prod/web", "prod/db"):
         run(capsys, tmp_path, "create", "--sa", name)

@@ -2,17 +2,19 @@
 
 It is issued anew before two thirds of its life are over, and at once when another CA signs or the way
 to the root is another.  A TLS door reads `current` at each handshake, so connections that stand are
-not touched.
+not touched.  A key that takes long to make (RSA) is made in another thread, but for the first one.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 from collections.abc import Iterable
 
 from controlplane.base.clock import Clock
 from controlplane.ca.authority import Authority, Change
+from controlplane.ca.keys import PrivateKey
 from controlplane.ca.leaf import Names
 from controlplane.ca.refused import Refused
 from controlplane.model.certificate import Certified
@@ -54,7 +56,8 @@ class Serving:
         self._names = names
         self._clock = clock
         self._issued = clock.wall()
-        self._current = self._issue()
+        self._current = self._issue(None)
+        self._changed = asyncio.Event()
         authority.on_change(self._on_change)
 
     @property
@@ -64,22 +67,39 @@ class Serving:
 
     async def run(self) -> None:
         """Renew until cancelled."""
+        rest = 0.0
         while True:
-            await self._clock.sleep(max(_LEAST, self._due() - self._clock.wall()))
-            # A change of the authority meanwhile has renewed it already.
-            if self._clock.wall() >= self._due() and not self._renew():
-                await self._clock.sleep(_AGAIN)
+            await self._wait(max(_LEAST, rest, self._due() - self._clock.wall()))
+            rest = 0.0
+            # A change of the authority meanwhile may have renewed it already.
+            if not self._changed.is_set() and self._clock.wall() < self._due():
+                continue
+            self._changed.clear()
+            authority = self._authority
+            key = await asyncio.to_thread(authority.new_key) if authority.slow else None
+            if not self._renew(key):
+                rest = _AGAIN
+
+    async def _wait(self, seconds: float) -> None:
+        """Sleep, unless the authority changes."""
+        timer = asyncio.ensure_future(self._clock.sleep(seconds))
+        changed = asyncio.ensure_future(self._changed.wait())
+        try:
+            await asyncio.wait((timer, changed), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            changed.cancel()
 
     def _due(self) -> float:
         return self._issued + _SHARE * (self._current.not_after - self._issued)
 
-    def _issue(self) -> Certified:
-        return self._authority.issue(self._names.uris, dns=self._names.dns, ips=self._names.ips)
+    def _issue(self, key: PrivateKey | None) -> Certified:
+        return self._authority.issue(self._names.uris, dns=self._names.dns, ips=self._names.ips, key=key)
 
-    def _renew(self) -> bool:
+    def _renew(self, key: PrivateKey | None = None) -> bool:
         now = self._clock.wall()
         try:
-            self._current, self._issued = self._issue(), now
+            self._current, self._issued = self._issue(key), now
         except Refused as error:
             _log.error("the control plane's own certificate cannot be renewed", extra={"reason": str(error)})
             return False
@@ -87,7 +107,12 @@ class Serving:
         return True
 
     def _on_change(self, change: Change) -> None:
-        if change.signer:
+        if not change.signer:
+            return
+        if self._authority.slow:
+            # By the task, a moment later: who comes meanwhile trusts the old root as well.
+            self._changed.set()
+        else:
             self._renew()
 
 

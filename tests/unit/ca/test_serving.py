@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
 
 from controlplane.base.clock import FakeClock
+from controlplane.ca import keys
 from controlplane.ca.authority import Authority, Lifetimes
+from controlplane.ca.keys import PrivateKey
 from controlplane.ca.refused import Refused
 from controlplane.ca.serving import Serving, serving_names
 from controlplane.ca.signer import self_signed
 from tests.support.cas import NOW, needs_openssl, verified
+from tests.support.waiting import until
 
 
 def parts(life: float = 1e8, lifetime: float = 1000.0) -> tuple[FakeClock, Authority, Serving]:
@@ -86,6 +90,41 @@ def test_another_signer_is_followed_at_once_and_other_roots_are_no_reason() -> N
     assert serving.current is first
     authority.replace(new, (old.root, new.root))
     assert serving.current is not first
+
+
+def test_a_key_that_takes_long_is_not_made_on_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither when it is time for another, nor when another signs."""
+    makers: list[int] = []
+
+    def new_key(kind: str) -> PrivateKey:
+        makers.append(threading.get_ident())
+        return keys.new_key("ec")  # what takes long is not what is tested
+
+    monkeypatch.setattr("controlplane.ca.authority.new_key", new_key)
+    clock = FakeClock(NOW)
+    old, new = self_signed(NOW, 1e8), self_signed(NOW, 1e8)
+    lifetimes = Lifetimes(1000.0, 1000.0)
+    authority = Authority(old, (old.root,), clock=clock, lifetimes=lifetimes, key_type="rsa")
+    serving = Serving(authority, serving_names(), clock)
+    first = serving.current
+    assert makers == [threading.get_ident()]  # before there is a loop
+
+    async def live() -> None:
+        task = asyncio.create_task(serving.run())
+        await clock.advance(1.0)
+        authority.replace(new, (old.root, new.root))
+        assert serving.current is first
+        await until(lambda: serving.current is not first, "it follows the signer")
+        second = serving.current
+        assert second.not_before == first.not_before + 1.0
+        await clock.advance(700.0)
+        await until(lambda: serving.current is not second, "it is renewed")
+        assert not task.done()
+        task.cancel()
+
+    asyncio.run(live())
+    assert len(makers) == 3
+    assert makers.count(threading.get_ident()) == 1
 
 
 def test_an_authority_at_its_end_is_a_line_in_the_log_now_and_then(caplog: pytest.LogCaptureFixture) -> None:

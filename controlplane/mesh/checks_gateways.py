@@ -66,7 +66,9 @@ def _selected(q: Q, found: Gateway) -> Iterator[Finding]:
             f"no Pod or WorkloadEntry is known with the labels {labels}: "
             "a gateway that connects with them in its metadata is served all the same"
         )
-        yield Finding("spec.selector", why, "select a gateway by the labels that it has")
+        yield Finding(
+            "spec.selector", why, "correct the labels, or make the gateway known by a WorkloadEntry"
+        )
 
 
 def _server(at: str, server: Server) -> Iterator[Finding]:

@@ -102,7 +102,11 @@ def _anchors(text: str) -> set[str]:
 @pytest.mark.parametrize(
     ("script", "picture"), [("draw.py", "data-flow"), ("draw_mutual_tls.py", "mutual-tls")]
 )
-def test_pictures_are_those_of_their_script(script: str, picture: str) -> None:
+def test_pictures_are_those_of_their_script(
+    script: str, picture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As when it is run by its path: what the drawings share lies beside them.
+    monkeypatch.syspath_prepend(str(ROOT / "docs/images"))
     drawn = runpy.run_path(str(ROOT / "docs/images" / script))
     for name, theme in drawn["THEMES"].items():
         shown = (ROOT / f"docs/images/{picture}-{name}.svg").read_text(encoding="utf-8")

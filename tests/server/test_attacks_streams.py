@@ -16,11 +16,11 @@ from controlplane.envoy.types import CLUSTER, ENDPOINT, ROUTE, SECRET
 from controlplane.lab.client import Proof
 from controlplane.model.caller import Door
 from tests.support import attacks
-from tests.support.raw import answer, raw, request, status
+from tests.support.raw import answer, raw, request, say, status
 from tests.support.secrets import NAMES, Asker, asking
 from tests.support.shops import gateway, secret
 from tests.support.stage import Stage, staged
-from tests.support.trust import DELTA, ID, Trusting, let_in, told, trusting
+from tests.support.trust import DELTA, ID, Trusting, admitted, let_in, pass_over, told, trusting
 from tests.support.waiting import until
 
 Code = grpc.StatusCode
@@ -163,16 +163,19 @@ def test_a_stream_that_becomes_another_proxys(
 @pytest.mark.attack
 @pytest.mark.parametrize("ended", ["revoked", "expired"])
 def test_a_credential_that_ends_between_the_door_and_the_first_request(
-    stage: Stage[Trusting], ended: str, caplog: pytest.LogCaptureFixture
+    stage: Stage[Trusting], ended: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def test() -> tuple[Code, str]:
         trust = stage.subject
-        text, account = trust.token(1.0 if ended == "expired" else 3600.0)
+        text, account = trust.token(60.0)
+        callers = admitted(monkeypatch)
         async with raw(trust.address(Door.TOKEN), DELTA, proof=trust.proof(text)) as call:
-            await asyncio.sleep(0.3)
+            await until(lambda: callers, "its token is found good")
             if ended == "revoked":
                 trust.store.revoke(account.id, account.issued)
-            await asyncio.sleep(0.6 if ended == "revoked" else 1.1)
+            else:
+                pass_over(monkeypatch, 61.0)
+            await until(lambda: callers[0](), "it is known to have ended")
             await call.write(request(DELTA, SECRET, id=ID, names=["default"]))
             return await status(call)
 
@@ -215,7 +218,7 @@ def test_a_huge_first_request(stage: Stage[Trusting], caplog: pytest.LogCaptureF
     async def test() -> tuple[Code, str]:
         trust = stage.subject
         async with raw(trust.address(Door.TOKEN), DELTA, proof=trust.proof()) as call:
-            await call.write(request(DELTA, SECRET, id=ID, names=["n" * MOST]))
+            await say(call, request(DELTA, SECRET, id=ID, names=["n" * MOST]))
             found = await status(call)
         await until(lambda: attacks.line(caplog, "cause"), "it is logged")
         return found

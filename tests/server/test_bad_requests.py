@@ -16,7 +16,7 @@ from controlplane.lab.client import Client
 from tests.support import objects as a
 from tests.support.files import MeshFiles
 from tests.support.plane import Served, client, serving_files
-from tests.support.raw import METHODS, answer, raw, request, status
+from tests.support.raw import METHODS, answer, raw, request, say, status
 from tests.support.stage import Stage, staged
 
 BOTH = tuple(METHODS)
@@ -108,7 +108,7 @@ def test_an_oversized_request(stage: Stage[Served], protocol: str, when: str) ->
             if when == "later":
                 await call.write(request(protocol))
                 await call.read()
-            await call.write(request(protocol, names=["n" * 1000 for _ in range(70)]))
+            await say(call, request(protocol, names=["n" * 1000 for _ in range(70)]))
             code, _ = await status(call)
             assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
 

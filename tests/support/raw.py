@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
+from grpc._cython import cygrpc
 
 from controlplane.envoy import pb
 from controlplane.envoy.types import CLUSTER
@@ -62,9 +64,20 @@ async def raw(
             call.cancel()
 
 
+async def say(call: Any, data: bytes) -> None:
+    """Write to a stream that may have ended: how it ended is what `status` tells.
+
+    Not by `call.write`.  Where the end comes in while that writes, which on a busy machine it does, it makes
+    INTERNAL the status of the call, and what the server said is lost.
+    """
+    with contextlib.suppress(grpc.aio.AioRpcError, cygrpc.InternalError):
+        await call.wait_for_connection()
+        await call._cython_call.send_serialized_message(data)
+
+
 async def status(call: Any) -> tuple[grpc.StatusCode, str]:
     """How the server ends the stream; what it says before that is skipped."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         try:
             while await call.read() is not grpc.aio.EOF:
                 pass

@@ -18,6 +18,7 @@ from controlplane.model.proxy import Proxy
 from controlplane.xds.observer import PushObserver
 from controlplane.xds.options import XdsOptions
 from controlplane.xds.server import SERVICE, XdsServer
+from tests.support.raw import say
 from tests.unit.xds.world import SOTW, Response, World, read
 
 NODE = "sidecar~10.0.0.1~web-1.default~default.svc.cluster.local"
@@ -97,9 +98,9 @@ class Client:
         if node is not None and not self._introduced:
             message.node.id = node
         self._introduced = True
-        await self.call.write(message.SerializeToString())
+        await say(self.call, message.SerializeToString())
 
-    async def read(self, seconds: float = 5.0) -> Response:
+    async def read(self, seconds: float = 20.0) -> Response:
         async with asyncio.timeout(seconds):
             data = await self.call.read()
         assert data is not grpc.aio.EOF, f"{await self.call.code()}: {await self.call.details()}"
@@ -119,7 +120,7 @@ class Client:
             response.short, *(names if self.variant is SOTW else ()), nonce=response.nonce, error=error
         )
 
-    async def status(self, seconds: float = 5.0) -> tuple[grpc.StatusCode, str]:
+    async def status(self, seconds: float = 20.0) -> tuple[grpc.StatusCode, str]:
         """How the stream ended."""
         async with asyncio.timeout(seconds):
             with suppress(grpc.aio.AioRpcError):
@@ -141,7 +142,7 @@ class Watcher(PushObserver):
 
     async def until(self, enough: Callable[[], bool]) -> None:
         """Wait until something that was told makes `enough` true."""
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(20.0):
             while not enough():
                 self._more.clear()
                 await self._more.wait()

@@ -10,6 +10,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,7 @@ class Script:
         self._names: dict[str, set[str]] = {}
         self._nonces = itertools.count(1)
         self._sent: dict[str, str] = {}
+        self._answered: dict[str, str] = {}
         self._context: Any = None
         self.incremental = True
 
@@ -104,6 +106,15 @@ class Script:
             message.resources.extend(_any(url, body) for body in found.values())
         await self._context.write(message.SerializeToString())
 
+    @property
+    def quiet(self) -> bool:
+        """Whether the client has answered the newest response of each type."""
+        return self._answered == self._sent
+
+    def asks(self, url: str, *names: str) -> bool:
+        """Whether the client wants these names of a type, and no others."""
+        return self._names.get(url) == set(names)
+
     def end(self) -> None:
         """End the stream."""
         self._ending.set()
@@ -112,6 +123,7 @@ class Script:
         self._context = context
         self._names.clear()
         self._sent.clear()
+        self._answered.clear()
         self._ending = asyncio.Event()
         reading = asyncio.create_task(self._read(context, kind))
         ending = asyncio.create_task(self._ending.wait())
@@ -147,9 +159,17 @@ class Script:
     def _note(self, request: Any, what: str) -> None:
         short = BY_URL[request.type_url].short
         last = self._sent.get(request.type_url)
-        answers = "answers" if request.response_nonce and request.response_nonce == last else ""
+        answers = ""
+        if request.response_nonce and request.response_nonce == last:
+            answers = "answers"
+            self._answered[request.type_url] = last
         node = " node" if request.HasField("node") else ""
         self.said.append(f"{short}: {what} {answers}{node}")
+
+
+def _over(script: Script, clusters: set[str], routes: set[str]) -> bool:
+    """Whether a client that should follow these clusters and routes does, and owes no answer."""
+    return script.asks(ENDPOINT, *clusters) and script.asks(ROUTE, *routes) and script.quiet
 
 
 def _any(url: str, body: bytes) -> Any:
@@ -160,36 +180,39 @@ async def play(script: Script, come: Callable[[], Any]) -> list[Step]:
     """The script; what the client said in each step."""
     steps = []
 
-    async def step() -> None:
+    async def step(clusters: str, *routes: str) -> None:
+        # Until it asks for what it must and has answered everything, however slow the machine is; and
+        # then what it says beyond that.
+        done = partial(_over, script, set(clusters), set(routes))
         said = None
         while said != len(script.said):
+            await until(done, lambda: f"a step ends: {script.said}", 60)
             said = len(script.said)
             await asyncio.sleep(REST)
         steps.append(script.said)
         script.said = []
 
     await come()
-    await until(lambda: any(one.startswith("rds") for one in script.said), "routes", 20)
-    await step()
+    await step("ab", "r1")
     script.has[CLUSTER]["c"] = cluster("c")
     await script.push(CLUSTER, {"c"} if script.incremental else None)
-    await step()
+    await step("abc", "r1")
     # A cluster changes; its endpoints follow.
     script.has[CLUSTER]["a"] = cluster("a", 2)
     await script.push(CLUSTER, {"a"} if script.incremental else None)
     if not script.incremental:
-        await until(lambda: script.said, "a request for endpoints")
+        await until(lambda: script.said, "a request for endpoints", 60)
     await script.push(ENDPOINT, {"a"} if script.incremental else {"a", "b", "c"})
-    await step()
+    await step("abc", "r1")
     del script.has[CLUSTER]["b"]
     await script.push(CLUSTER, set() if script.incremental else None, ("b",))
-    await step()
+    await step("ac", "r1")
     script.has[LISTENER]["m"] = listener("m", 81, "r2")
     await script.push(LISTENER, {"m"} if script.incremental else None)
-    await step()
+    await step("ac", "r1", "r2")
     script.end()
-    await until(lambda: len(script.said) >= 4, "a new stream", 20)
-    await step()
+    await until(lambda: len(script.said) >= 4, "a new stream", 60)
+    await step("ac", "r1", "r2")
     return steps
 
 

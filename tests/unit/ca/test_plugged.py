@@ -252,7 +252,11 @@ DER = CLUSTER.certificate.public_bytes(serialization.Encoding.DER)
 
 
 @pytest.mark.filterwarnings("ignore:Parsed a serial number")
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 @given(st.lists(st.tuples(st.integers(0, len(DER) - 1), st.integers(0, 255)), min_size=1, max_size=3))
 def test_a_broken_certificate_is_never_more_than_a_message(
     tmp_path: Path, changes: list[tuple[int, int]]

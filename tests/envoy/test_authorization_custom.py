@@ -108,7 +108,7 @@ def test_a_rule_comes_and_goes_without_the_listener(scene: Scene) -> None:
 def test_a_body_is_shown(scene: Scene) -> None:
     scene.write("policy", custom("ask", "ext-http", on("/guarded")))
     assert scene.becomes(403, scene.sleep, "/guarded")
-    connection = http.client.HTTPConnection(VIP, HTTP, timeout=5)
+    connection = http.client.HTTPConnection(VIP, HTTP, timeout=20)
     connection.sock = connect(Target(scene.sleep.netns, VIP, HTTP), 5)
     with contextlib.closing(connection):
         connection.request("POST", "/guarded", b"who am I", {"host": "web.foo", **ALLOW})

@@ -59,7 +59,7 @@ def test_a_renewed_secret_is_shown_and_drops_no_connection(scene: Scene) -> None
     context = ssl.create_default_context(cadata=ISSUER.certificate.decode())
     raw = connect(Target(scene.client.netns, GATEWAY, 8443), 5)
     with raw, context.wrap_socket(raw, server_hostname="shop.example.com") as wrapped:
-        kept = http.client.HTTPConnection("shop.example.com", timeout=5)
+        kept = http.client.HTTPConnection("shop.example.com", timeout=20)
         kept.sock = wrapped
         kept.request("GET", "/")
         assert kept.getresponse().read() == b"shop"

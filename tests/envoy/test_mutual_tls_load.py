@@ -44,8 +44,8 @@ def load(scene: Scene, answers: list[str], new_connections: bool) -> Iterator[No
         while not ends.is_set():
             try:
                 if connection is None:
-                    connection = http.client.HTTPConnection(target.host, target.port, timeout=5)
-                    connection.sock = connect(target, 5)
+                    connection = http.client.HTTPConnection(target.host, target.port, timeout=20)
+                    connection.sock = connect(target, 20)
                 connection.request("GET", "/", headers={"Host": f"httpbin.bar:{HTTP}"})
                 response = connection.getresponse()
                 told = response.read()

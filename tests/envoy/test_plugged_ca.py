@@ -24,7 +24,7 @@ def ca(name: str, issuer: Made | None = None) -> Made:
 
 async def taken_up(reload: Reload) -> None:
     """Take up the files as soon as every proxy has followed what was before."""
-    deadline = time.monotonic() + 20.0
+    deadline = time.monotonic() + 60.0
     while True:
         try:
             assert reload.reload()

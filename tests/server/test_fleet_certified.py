@@ -83,8 +83,14 @@ def test_who_has_no_token_or_anothers_is_told_and_waits(door: Door) -> None:
     tokens = {**door.tokens, NAMES[0]: door.tokens[NAMES[1]]}
     del tokens[NAMES[2]]
     with door.fleet(tokens, backoff=(0.05, 0.1)) as fleet:
-        with pytest.raises(FleetError, match="2 of 12 proxies are not warm"):
-            fleet.connect(timeout=2)
+        away = ""
+        for _ in range(15):
+            with pytest.raises(FleetError, match="of 12 proxies are not warm") as error:
+                fleet.connect(timeout=2)
+            away = str(error.value)
+            if away.startswith("2 of"):  # the others are in, however long they needed
+                break
+        assert away.startswith("2 of 12")
         turned_away = {ending.proxy for ending in fleet.endings()}
         assert turned_away == {NAMES[0], NAMES[2]}
 

@@ -80,7 +80,7 @@ class Secure(NamedTuple):
 def _ask(wrapped: ssl.SSLSocket, host: str, path: str) -> Secure:
     shown = wrapped.getpeercert()
     assert shown is not None
-    connection = http.client.HTTPConnection(host, timeout=5)
+    connection = http.client.HTTPConnection(host, timeout=20)
     connection.sock = wrapped
     connection.request("GET", path, headers={"Connection": "close"})
     response = connection.getresponse()

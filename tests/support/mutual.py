@@ -173,7 +173,7 @@ def calling(lab: Lab, pair: Pair, workers: int = 7, pause: float = 0.02) -> Iter
         "requests": 10**9,
         "workers": workers,
         "pause": pause,
-        "timeout": 5.0,
+        "timeout": 20.0,
     }
     process = lab.run_in(pair.client, App(Path(traffic.__file__), (json.dumps(order),)))
     calls = Calls()
@@ -210,7 +210,7 @@ async def _rotate(served: Served, pair: Pair, pause: float) -> None:
     before = [await asyncio.to_thread(pair.serials, pod) for pod in pair.pods]
     supply.reissue_all()
     for pod, old in zip(pair.pods, before, strict=True):
-        deadline = time.monotonic() + 10.0
+        deadline = time.monotonic() + 60.0
         while await asyncio.to_thread(pair.serials, pod) == old:
             assert time.monotonic() < deadline, f"{pod.spec.name} has its old certificate still"
     await asyncio.sleep(pause)

@@ -51,7 +51,7 @@ class Asker:
         self._introduced = True
         await self._write(request(self._protocol, url, names=new, nonce=nonce, **who))
 
-    async def until(self, done: Callable[[], bool], seconds: float = 10.0) -> None:
+    async def until(self, done: Callable[[], bool], seconds: float = 30.0) -> None:
         """Return when something holds; it is asked after each response."""
         async with asyncio.timeout(seconds), self._changed:
             await self._changed.wait_for(done)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, TypeVar
 
-from controlplane.model.describe import describe, nearest, printable, shorten
+from controlplane.model.describe import describe, printable, shorten
 from controlplane.model.duration import MILLISECOND, parse_duration
 from controlplane.model.keys import Labels
 from controlplane.model.report import Report
@@ -247,6 +247,14 @@ class Reader:
         value = self.value(name)
         return None if value is None else self._child(name, value, parse)
 
+    def guarding(self, name: str, parse: Callable[[Reader], T]) -> T | None:
+        """A nested message in which an unknown field is an error: it keeps somebody out."""
+        before, self.report.unknown = self.report.unknown, "error"
+        try:
+            return self.message(name, parse)
+        finally:
+            self.report.unknown = before
+
     def inner(self, name: str) -> Reader:
         """A reader of a nested message, of an empty one where it is absent; the caller closes it."""
         value = self.value(name)
@@ -282,16 +290,10 @@ class Reader:
                 self.warn(name, "is not supported yet and has no effect", "remove it, or do not rely on it")
 
     def close(self) -> None:
-        """Warn about the fields that nobody asked for."""
+        """Complain of the fields that nobody asked for, as loudly as the report wants it."""
         if not self.report.strict or self._raw.keys() <= set(self._asked):
             return
         known = dict.fromkeys(self._asked)
         for name in self._raw:
-            if name in known:
-                continue
-            if not isinstance(name, str):
-                self.warn("", f"has {describe(name)} as a key", "remove it; field names are strings")
-                continue
-            near = nearest(name, known)
-            advice = f"did you mean {near}?" if near else "remove it"
-            self.warn(printable(name), "is not a known field and has no effect", advice)
+            if name not in known:
+                self.report.add_unknown(self.path, name, known)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from controlplane.model.describe import describe, nearest, printable
 from controlplane.model.problem import Level, Origin, Problem
 
 MOST = 100
@@ -11,7 +14,7 @@ MOST = 100
 class Report:
     """Collects problems under one object's name and place; `failed` once there is an error among them."""
 
-    __slots__ = ("failed", "kind", "name", "namespace", "problems", "strict", "where")
+    __slots__ = ("failed", "kind", "name", "namespace", "problems", "strict", "unknown", "where")
 
     def __init__(self, kind: str, where: Origin | None, *, strict: bool) -> None:
         self.kind = kind
@@ -19,9 +22,24 @@ class Report:
         self.name = ""
         self.where = where
         self.strict = strict
-        """Whether unknown fields are worth a warning."""
+        """Whether unknown fields are worth a word."""
+        self.unknown: Level = "warning"
+        """What that word is."""
         self.failed = False
         self.problems: list[Problem] = []
+
+    def add_unknown(self, path: str, name: object, known: Collection[str]) -> None:
+        """Complain, as loudly as this object's kind wants it, of a field that the message at `path` lacks."""
+        if not isinstance(name, str):
+            self.add(
+                self.unknown, path, f"has {describe(name)} as a key", "remove it; field names are strings"
+            )
+            return
+        near = nearest(name, known)
+        effect = "" if self.unknown == "error" else " and has no effect"
+        field = f"{path}.{printable(name)}" if path else printable(name)
+        advice = f"did you mean {near}?" if near else "remove it"
+        self.add(self.unknown, field, f"is not a known field{effect}", advice)
 
     def add(self, level: Level, field: str, message: str, remedy: str) -> None:
         """Note one problem with the field at this path ("spec.http[0].timeout")."""

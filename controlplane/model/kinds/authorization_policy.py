@@ -276,4 +276,5 @@ AUTHORIZATION_POLICY = Kind(
     namespaced=True,
     table=authorization_policies,
     read=_read,
+    guarding=True,
 )

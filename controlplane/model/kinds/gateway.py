@@ -117,7 +117,7 @@ def _read_server(r: Reader, namespace: str) -> Server:
     server = Server(
         port=port,
         hosts=tuple(_host(text, namespace) for text in hosts),
-        tls=r.message("tls", read_server_tls),
+        tls=r.guarding("tls", read_server_tls),
         bind=r.text("bind"),
         name=r.text("name"),
     )

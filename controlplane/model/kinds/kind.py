@@ -55,6 +55,9 @@ class Kind:
     `group` is "" for the core group.  `read(reader, meta)` makes the value; what the reader stands on
     depends on `shape`: "custom" its spec, where unknown fields are warned about; "core" the whole
     object, of which a mesh reads a part; "bare" a document that is all spec and has no metadata.
+    An object of a kind that is `guarding` keeps somebody out: without it, or without a field that was
+    misspelled, a door stands open.  So an unknown field is an error there, and stores keep the last valid
+    version longer than a process lives.
     """
 
     name: str
@@ -65,10 +68,12 @@ class Kind:
     table: Table
     read: Callable[[Reader, Meta], Any]
     shape: Literal["custom", "core", "bare"] = "custom"
+    guarding: bool = False
 
     def parse(self, raw: object, where: Origin | None = None) -> Parsed:
         """The value of a raw object (plain dicts, lists and scalars), or why there is none.  Never raises."""
         report = Report(self.name, where, strict=self.shape != "core")
+        report.unknown = "error" if self.guarding else "warning"
         if not isinstance(raw, Mapping):
             report.add("error", "", f"expected an object, got {describe(raw)}", "write it as a mapping")
             return Parsed(None, tuple(report.problems), None)

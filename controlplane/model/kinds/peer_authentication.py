@@ -68,4 +68,5 @@ PEER_AUTHENTICATION = Kind(
     namespaced=True,
     table=peer_authentications,
     read=_read,
+    guarding=True,
 )

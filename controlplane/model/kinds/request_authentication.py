@@ -188,4 +188,5 @@ REQUEST_AUTHENTICATION = Kind(
     namespaced=True,
     table=request_authentications,
     read=_read,
+    guarding=True,
 )

@@ -161,7 +161,7 @@ def test_a_denial_without_rules(warned: Fields, action: str) -> None:
         ({"rules": [{"when": []}]}, "spec.rules[0].when"),
         ({"rules": [{"from": [{}]}]}, "spec.rules[0].from[0].source"),
         ({"rules": [{"from": [{"source": {}}]}]}, "spec.rules[0].from[0].source"),
-        ({"rules": [{"to": [{"operation": None, "methods": ["GET"]}]}]}, "spec.rules[0].to[0].operation"),
+        ({"rules": [{"to": [{"operation": None}]}]}, "spec.rules[0].to[0].operation"),
         (operation(methods=[]), "spec.rules[0].to[0].operation.methods"),
         (operation(methods=[""]), "spec.rules[0].to[0].operation.methods[0]"),
         (operation(ports=["http"]), "spec.rules[0].to[0].operation.ports[0]"),

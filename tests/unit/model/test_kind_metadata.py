@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -110,17 +109,60 @@ def test_the_mesh_config_has_one_key_and_no_metadata() -> None:
 
 
 @pytest.mark.parametrize("kind", CUSTOM, ids=lambda kind: kind.name)
-def test_unknown_fields_of_custom_kinds_are_warnings(kind: Kind, warned: Callable[..., Any]) -> None:
+def test_unknown_fields_of_custom_kinds_are_warnings_or_refused_where_they_open(kind: Kind) -> None:
     raw = minimal(kind)
     raw["spce"] = {}
     raw["spec"]["nonsense"] = 1
     parsed = kind.parse(raw)
-    assert parsed.value is not None
-    assert {(p.level, p.field) for p in parsed.problems} == {
-        ("warning", "spce"),
-        ("warning", "spec.nonsense"),
-    }
+    level = "error" if kind.guarding else "warning"
+    assert (parsed.value is None) == kind.guarding
+    assert {(p.level, p.field) for p in parsed.problems} == {(level, "spce"), (level, "spec.nonsense")}
     assert "did you mean spec?" in [p.remedy for p in parsed.problems]
+
+
+def test_the_kinds_that_guard_something() -> None:
+    guarding = {kind.name for kind in KINDS if kind.guarding}
+    assert guarding == {"PeerAuthentication", "RequestAuthentication", "AuthorizationPolicy"}
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k.guarding], ids=lambda kind: kind.name)
+def test_status_and_metadata_of_guarding_kinds_are_anybodys(kind: Kind) -> None:
+    raw = minimal(kind, resourceVersion="7", whatever={"a": 1})
+    raw["status"] = {"conditions": [{"type": "Reconciled"}]}
+    assert kind.parse(raw).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "field", "remedy"),
+    [
+        ("AuthorizationPolicy", {"rules": [{"form": [{}]}]}, "rules[0].form", "did you mean from?"),
+        ("AuthorizationPolicy", {"acton": "DENY", "rules": [{}]}, "acton", "did you mean action?"),
+        (
+            "AuthorizationPolicy",
+            {"rules": [{"to": [{"operation": {"paths": ["/"], "method": ["GET"]}}]}]},
+            "rules[0].to[0].operation.method",
+            "did you mean methods?",
+        ),
+        (
+            "AuthorizationPolicy",
+            {"rules": [{"from": [{"source": {"namespaces": ["a"], "ipBlock": ["10.0.0.0/8"]}}]}]},
+            "rules[0].from[0].source.ipBlock",
+            "did you mean ipBlocks?",
+        ),
+        ("AuthorizationPolicy", {"selector": {"app": "web"}}, "selector.app", "remove it"),
+        ("PeerAuthentication", {"mtls": {"mod": "STRICT"}}, "mtls.mod", "did you mean mode?"),
+        (
+            "RequestAuthentication",
+            {"jwtRules": [{"issuer": "https://a.example", "audience": ["b"]}]},
+            "jwtRules[0].audience",
+            "did you mean audiences?",
+        ),
+    ],
+)
+def test_a_misspelled_guard_is_refused(name: str, spec: dict[str, Any], field: str, remedy: str) -> None:
+    parsed = BY_NAME[name].parse(build(name, spec))
+    assert parsed.value is None
+    assert [(p.level, p.field, p.remedy) for p in parsed.problems] == [("error", f"spec.{field}", remedy)]
 
 
 @pytest.mark.parametrize("kind", [k for k in KINDS if k.shape == "core"], ids=lambda kind: kind.name)

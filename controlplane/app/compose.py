@@ -25,10 +25,12 @@ from controlplane.graph import Graph
 from controlplane.mesh.checks import checks
 from controlplane.mesh.checks_gateways import is_refusal
 from controlplane.mesh.key_sets import wanted_key_sets
+from controlplane.model.kinds import KINDS
 from controlplane.model.problem import Level
 from controlplane.settings import Settings
 from controlplane.sources.change import Sink, Source
 from controlplane.sources.directory import DirectorySource
+from controlplane.sources.kept import KeptObjects
 from controlplane.sources.mesh_file import MeshFileSource
 from controlplane.sources.recording import Header, Recorder
 from controlplane.store.debounce import Debouncer, Timing
@@ -115,13 +117,15 @@ def build(settings: Settings) -> App:
     trust = build_trust(settings, clock)
     ids = itertools.count(1)
     key_sets = key_set_source(settings, clock, ids, metrics)
-    sources = (*_sources(settings, clock, ids), key_sets)
+    kept = _kept(settings, clock, ids)
+    sources = (*kept, *_sources(settings, clock, ids), key_sets)
     core = spine(
         clock,
         timing(settings),
         [source.name for source in sources],
         paranoid=settings.paranoid,
         on_demand=settings.on_demand_virtual_hosts,
+        keeper=next(iter(kept), None),
     )
     settle_who_fetches(core.graph, settings.jwt_enable_remote_jwks)
     watching = _watch(settings, core, clock, metrics, sources)
@@ -252,6 +256,8 @@ def _count_when_asked(metrics: Metrics, mesh: debug.Mesh) -> None:
     for level in get_args(Level):
         metrics.problems.labels(level).set_function(partial(_standing, mesh, level))
     metrics.rejected_configs.labels("gateway").set_function(partial(_left_out, mesh))
+    for kind in KINDS:
+        metrics.powerless.labels(kind.name).set_function(partial(mesh.ingest.powerless, kind.name))
 
 
 def _standing(mesh: debug.Mesh, level: str) -> int:
@@ -260,6 +266,12 @@ def _standing(mesh: debug.Mesh, level: str) -> int:
 
 def _left_out(mesh: debug.Mesh) -> int:
     return sum(is_refusal(problem) for problem in mesh.findings.problems())
+
+
+def _kept(settings: Settings, clock: SystemClock, ids: Iterator[int]) -> tuple[KeptObjects, ...]:
+    if settings.data_dir is None:
+        return ()
+    return (KeptObjects(settings.data_dir / "last-valid", clock=clock, ids=ids),)
 
 
 def _sources(settings: Settings, clock: SystemClock, ids: Iterator[int]) -> tuple[Source, ...]:

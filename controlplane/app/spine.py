@@ -14,6 +14,7 @@ from controlplane.base.clock import Clock
 from controlplane.graph import Graph
 from controlplane.store.debounce import Batch, Debouncer, Timing
 from controlplane.store.ingest import Ingest
+from controlplane.store.last_valid import Keeper
 from controlplane.xds.settle import Settler
 from controlplane.xds.view import GraphViews
 
@@ -46,10 +47,12 @@ def spine(
     *,
     paranoid: bool = False,
     on_demand: bool = False,
+    keeper: Keeper | None = None,
 ) -> Spine:
     """Make the parts; nothing is written before all `sources` have synced.
 
     `on_demand`: incremental sidecars are given their virtual hosts when they ask for them.
+    `keeper` remembers over restarts what was in force.
     """
     graph = Graph(paranoid=paranoid)
     settler = Settler(graph, clock)
@@ -60,7 +63,7 @@ def spine(
         await settler.settled(revision)
 
     debouncer = Debouncer(clock, commit, timing)
-    ingest = Ingest(debouncer, expected=sources, clock=clock)
+    ingest = Ingest(debouncer, expected=sources, clock=clock, keeper=keeper)
     views = GraphViews(settler, on_demand=on_demand)
     made = Spine(graph, settler, views, debouncer, ingest)
     return made

@@ -1,6 +1,7 @@
 """The sink of all sources: raw objects become values, and values become writes.
 
-Three rules keep a mesh standing while people edit it.  A refused object keeps its last valid value.
+Three rules keep a mesh standing while people edit it.  A refused object keeps its last valid value; if it
+is of a kind that guards something, over a restart too, and wherever it stands now (see `last_valid`).
 Of an object that stands in two places the first one (by file, then line) is used, and the other takes
 over when it goes away.  A value equal to the one in force is no write at all.
 
@@ -12,17 +13,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from controlplane.base.clock import Clock, SystemClock
 from controlplane.model.kinds import Kind
 from controlplane.model.problem import Origin, Problem
 from controlplane.sources.change import Change
 from controlplane.sources.duplicates import duplicate
+from controlplane.sources.kept import KEPT
 from controlplane.sources.naming import Name, kind_of
+from controlplane.store.copies import Copies, Copy, Stored, lost, shown, told, winning
 from controlplane.store.debounce import Write
 from controlplane.store.foreign import verdict
+from controlplane.store.last_valid import Keeper, LastValid
 from controlplane.store.problems import ProblemBook
 from controlplane.telemetry.wave import Seen
 
@@ -42,29 +45,6 @@ class Writer(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Copy:
-    """An object at one place.  `value` is the last valid one, None when there never was one."""
-
-    origin: Origin | None
-    value: Any
-    current: bool
-
-
-class Stored(NamedTuple):
-    """An object as /debug/configz shows it.
-
-    `current` is false when the newest version was refused and `value` is an older one (None: there
-    is none).  `used` is false for a copy that another place wins over.
-    """
-
-    name: Name
-    origin: Origin | None
-    value: Any
-    current: bool
-    used: bool
-
-
 class Ingest:
     """The store of objects.  `expected` names the sources that must sync before anything is written."""
 
@@ -75,11 +55,14 @@ class Ingest:
         expected: Collection[str] = (),
         book: ProblemBook | None = None,
         clock: Clock | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         self._writer = writer
         self._book = book or ProblemBook()
         self._clock = clock or SystemClock()
-        self._copies: dict[Name, dict[str, _Copy]] = {}
+        self._last = LastValid(keeper)
+        self._powerless: set[Name] = set()
+        self._copies: dict[Name, Copies] = {}
         self._served: dict[Name, Any] = {}
         # Touched but not yet compared with what is in force; outlives an interrupted apply.
         self._touched: dict[Name, list[Seen]] = {}
@@ -105,6 +88,11 @@ class Ingest:
     def report(self, where: str, problems: Sequence[Problem]) -> None:
         """Replace the problems that a source has with one of its places."""
         self._book.report(("source", where), problems)
+        self._last.report(where, problems)
+        if self._synced.is_set():
+            self._settle_lost()
+            if not self._order.locked():
+                self._hand_over()  # Else who is applying something does, when it is whole.
 
     def synced(self, source: str) -> None:
         """A source has delivered what it had; the last expected one opens the gate."""
@@ -112,6 +100,7 @@ class Ingest:
         if self._expected or self._synced.is_set():
             return
         self._synced.set()
+        self._settle_lost()
         self._hand_over()
         self._writer.flush()
 
@@ -126,6 +115,10 @@ class Ingest:
         """Return when all expected sources have delivered what they had."""
         await self._synced.wait()
 
+    def powerless(self, kind: str) -> int:
+        """How many objects of a kind are there without a version that is in force."""
+        return sum(name.kind == kind for name in self._powerless)
+
     def problems(self) -> list[Problem]:
         """Everything wrong with files and objects by themselves, sorted."""
         return self._book.problems()
@@ -134,7 +127,7 @@ class Ingest:
         """Every object at every place, sorted."""
         for name in sorted(self._copies):
             copies = self._copies[name]
-            winner = _winner(copies)
+            winner = winning(copies)
             for place in sorted(copies):
                 copy = copies[place]
                 yield Stored(name, copy.origin, copy.value, copy.current, place == winner)
@@ -142,7 +135,7 @@ class Ingest:
     def origin(self, name: Name) -> Origin | None:
         """Where the copy of an object stands that is used; None when it has none, or no place."""
         copies = self._copies.get(name, {})
-        winner = _winner(copies)
+        winner = winning(copies)
         return None if winner is None else copies[winner].origin
 
     # -- taking in ------------------------------------------------------------------------------
@@ -154,27 +147,50 @@ class Ingest:
             found = None if change.raw is None else verdict(name, change.origin)
             self._book.report(("object", name, change.place), (found,) if found else ())
             return
+        if change.place.startswith(KEPT):
+            self._last.give_back(change)
+            return
         copies = self._copies.setdefault(name, {})
         if change.raw is None:
-            copies.pop(change.place, None)
-            self._book.report(("object", name, change.place), ())
+            self._remove(name, copies, change.place)
         else:
+            self._remove_lost(name, copies)
             self._parse(kind, name, change, copies)
         if not copies:
             del self._copies[name]
         self._touched.setdefault(name, []).append(self._see(change))
 
-    def _parse(self, kind: Kind, name: Name, change: Change, copies: dict[str, _Copy]) -> None:
+    def _parse(self, kind: Kind, name: Name, change: Change, copies: Copies) -> None:
         parsed = kind.parse(change.raw, change.origin)
         before = copies.get(change.place)
-        problems = parsed.problems
-        value = parsed.value
-        if value is None:
-            value = before.value if before else None
-            if value is not None:
-                problems = tuple(_kept(problem) for problem in problems)
-        copies[change.place] = _Copy(change.origin, value, current=parsed.value is not None)
-        self._book.report(("object", name, change.place), problems)
+        by = change if kind.guarding else None
+        copy = Copy(change.origin, parsed.value, parsed.value is not None, parsed.problems, by)
+        if parsed.value is None and before is not None:
+            copy.value = before.value
+        copies[change.place] = copy
+
+    def _remove(self, name: Name, copies: Copies, place: str) -> None:
+        copies.pop(place, None)
+        self._book.report(("object", name, place), ())
+
+    def _remove_lost(self, name: Name, copies: Copies) -> None:
+        """The object is there again, well or not, or it is gone: what stood in for it goes."""
+        if KEPT in copies:
+            self._remove(name, copies, KEPT)
+
+    def _settle_lost(self) -> None:
+        """What nobody delivered is gone, but for what may stand in a file that cannot be read."""
+        for name, entry in self._last.unseen():
+            copies = self._copies.setdefault(name, {})
+            unread, standing = self._last.unread(entry), bool(copies)
+            if unread and not copies:
+                copies[KEPT] = Copy(entry.origin, None, False, (lost(name, entry.origin),))
+            elif not unread:
+                self._remove_lost(name, copies)
+            if not copies:
+                del self._copies[name]
+            if not copies or not standing:
+                self._settle(name, [self._see(entry.change)])
 
     def _see(self, change: Change) -> Seen:
         file, line = change.origin or ("", None)
@@ -196,9 +212,13 @@ class Ingest:
 
     def _settle(self, name: Name, seen: list[Seen]) -> None:
         copies = self._copies.get(name, {})
-        winner = _winner(copies)
-        self._report_duplicates(name, copies, winner)
         kind = kind_of(name.group, name.kind)
+        restarted = kind is not None and kind.guarding and self._last.settle(name, copies)
+        winner = winning(copies)
+        self._report_duplicates(name, copies, winner)
+        for place, copy in copies.items():
+            self._book.report(("object", name, place), told(copy, copies, restarted=restarted))
+        (self._powerless.add if copies and winner is None else self._powerless.discard)(name)
         value = copies[winner].value if winner is not None else None
         before = self._served.get(name)
         if value == before or kind is None:
@@ -227,29 +247,12 @@ class Ingest:
         if writes:
             self._writer.add(writes, seen)
 
-    def _report_duplicates(self, name: Name, copies: dict[str, _Copy], winner: str | None) -> None:
+    def _report_duplicates(self, name: Name, copies: Copies, winner: str | None) -> None:
         problems = []
         if winner is not None and len(copies) > 1:
-            used = _show(copies[winner].origin)
+            used = shown(copies[winner].origin)
             for place in sorted(copies):
                 if place != winner:
                     line = (copies[place].origin or Origin(place, None)).line
                     problems.append(duplicate(name, place, line, used))
         self._book.report(("copies", name), problems)
-
-
-def _winner(copies: dict[str, _Copy]) -> str | None:
-    """The place whose copy is used: the first that has a value."""
-    return min((place for place, copy in copies.items() if copy.value is not None), default=None)
-
-
-def _show(origin: Origin | None) -> str:
-    if origin is None:
-        return "its other source"
-    return origin.file if origin.line is None else f"{origin.file}:{origin.line}"
-
-
-def _kept(problem: Problem) -> Problem:
-    if problem.level != "error":
-        return problem
-    return replace(problem, message=f"{problem.message}; the last valid version stays in use")

@@ -92,10 +92,11 @@ class Stream:
         try:
             await asyncio.wait([writer])
         finally:
+            # First: whoever waits, as below, may be broken off while it waits.
+            self._unserved.look(self.session, last=True)
             reader.cancel()
             writer.cancel()
             await asyncio.wait([reader, writer])
-            self._unserved.look(self.session, last=True)
         if not writer.cancelled():
             writer.result()
         if not reader.cancelled():

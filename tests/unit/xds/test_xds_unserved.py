@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 import pytest
 
+from controlplane.envoy.types import SECRET
+from controlplane.xds.observer import Connection
+from controlplane.xds.options import XdsOptions
+from controlplane.xds.protocol import Request
 from controlplane.xds.unserved import Unserved
-from tests.unit.xds.world import DELTA, Peer, World
+from tests.unit.xds.test_xds_caller import Slowed
+from tests.unit.xds.world import DELTA, PROXY, Peer, World
 
 
 def names(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -43,6 +51,25 @@ def test_a_certificate_that_does_not_come_is_told(caplog: pytest.LogCaptureFixtu
     unserved.look(peer.session)
     unserved.look(peer.session)
     assert names(caplog) == ["'default'"]
+
+
+def test_a_stream_that_is_broken_off_while_it_ends_tells_what_it_asked_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def test() -> None:
+        slowed = Slowed(Connection("web-1", PROXY, DELTA, "test", 0.0), XdsOptions())
+        asked = Request(SECRET, names=frozenset(["web-2.default"]))
+        task = asyncio.create_task(slowed.stream.run(asked))
+        await slowed.clock.advance(0.0)
+        # The second time it waits for its own tasks to end.
+        for _ in range(2):
+            task.cancel()
+            await asyncio.sleep(0)
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(test())
+    assert names(caplog) == ["'web-2.default'"]
 
 
 def test_ten_names_are_told_and_they_are_safe_to_print(caplog: pytest.LogCaptureFixture) -> None:

@@ -21,7 +21,7 @@ MESH = Mesh(services=20, endpoints=3, namespaces=4, dialect="serviceentry", virt
 def test_every_change_is_followed_to_every_proxy_and_the_stages_stand_in_order(tmp_path: Path) -> None:
     rates = {"endpoints": 4.0, "virtual_services": 3.0, "destination_rules": 2.0}
     schedule = workload("mixed", MESH, seed=3, seconds=3.0, **rates)
-    setup = Setup(proxies=PROXIES, options=Options(debounce_after=0.05), quiet=0.8, warm_up=1)
+    setup = Setup(proxies=PROXIES, options=Options(debounce_after=0.05), quiet=2.0, warm_up=1)
     summary = run(schedule, setup, tmp_path)
 
     changes = {change.number: change for change in dataset.read(tmp_path / "changes.csv", Change)}

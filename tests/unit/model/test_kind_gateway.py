@@ -180,3 +180,14 @@ def test_nobody_may_think_that_clients_are_checked(
         assert set(warned("Gateway", server(tls=tls))) == {f"spec.servers[0].tls.{name}" for name in fields}
     else:
         value("Gateway", server(tls=tls))
+
+
+def test_a_misspelled_field_of_its_tls_is_refused_and_others_are_warnings(
+    refused: Fields, warned: Values
+) -> None:
+    wrong = server(tls={**SIMPLE, "minProtocolVerison": "TLSV1_3"})
+    assert refused("Gateway", wrong) == {
+        "spec.servers[0].tls.minProtocolVerison": "is not a known field",
+    }
+    # What is beside it keeps nobody out.
+    assert set(warned("Gateway", server(nmae="x"))) == {"spec.servers[0].nmae"}

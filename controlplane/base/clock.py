@@ -39,6 +39,29 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
+_AT_ONCE = 0.00005
+_TRIES = 5
+
+
+def both(clock: Clock) -> tuple[float, float]:
+    """Monotonic and wall seconds of one moment.
+
+    Two clocks cannot be read at once, and on a busy machine much may happen between two readings: so the
+    closest of some readings counts.
+    """
+    closest = float("inf")
+    found = 0.0, 0.0
+    for _ in range(_TRIES):
+        before = clock.monotonic()
+        wall = clock.wall()
+        took = clock.monotonic() - before
+        if took < closest:
+            closest, found = took, (before + took / 2, wall)
+        if closest <= _AT_ONCE:
+            break
+    return found
+
+
 class FakeClock:
     """A clock that stands still until a test calls `advance`; sleepers wake in order of deadline."""
 

@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from controlplane.base.clock import SystemClock
+from controlplane.base.clock import SystemClock, both
 from controlplane.lab import environment
 from controlplane.lab.churn.apply import Directory, play
 from controlplane.lab.churn.workload import Key, Reconnect, Workload
@@ -153,7 +153,8 @@ def _stamped(change: Change, directory: Directory) -> float | None:
     if change.action == "delete":
         return None
     file = directory.file(Key(*change.object))
-    return file.stat().st_ctime_ns / 1e9 - (time.time() - time.monotonic()) - change.at
+    monotonic, wall = both(SystemClock())
+    return file.stat().st_ctime_ns / 1e9 - (wall - monotonic) - change.at
 
 
 def _storm(fleet: Fleet, storm: Reconnect, seed: int, before: asyncio.Future[Any] | None) -> list[float]:

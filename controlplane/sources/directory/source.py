@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from controlplane.base.clock import Clock, SystemClock
+from controlplane.base.clock import Clock, SystemClock, both
 from controlplane.model.problem import Problem
 from controlplane.sources.change import Sink
 from controlplane.sources.directory.follow import Follower, Limits, Moment, Outcome
@@ -96,7 +96,7 @@ class DirectorySource:
                 places = {EVERYTHING}
 
     def _moment(self) -> Moment:
-        return Moment(self._clock.monotonic(), self._clock.wall())
+        return Moment(*both(self._clock))
 
     async def _deliver(self, outcome: Outcome, sink: Sink) -> None:
         if outcome.changes:

@@ -1,0 +1,45 @@
+"""Two clocks are read as if at once, also where something comes in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from controlplane.base.clock import both
+
+
+class Interrupted:
+    """Its wall clock is a thousand ahead.  After each reading of it so many seconds pass, one by one."""
+
+    def __init__(self, *after: float) -> None:
+        self.now = 1.0
+        self._after = list(after)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> float:
+        wall = self.now + 1000.0
+        self.now += self._after.pop(0)
+        return wall
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+@pytest.mark.parametrize(
+    ("after", "error", "left"),
+    [
+        ([0.0, 9.0], 0.0, 1),
+        ([0.3, 0.00002, 9.0], 0.00001, 1),
+        # Never quick enough: the closest of five.
+        ([0.3, 0.2, 0.01, 0.2, 0.3, 9.0], 0.005, 1),
+    ],
+)
+def test_the_closest_of_some_readings_counts(after: Sequence[float], error: float, left: int) -> None:
+    clock = Interrupted(*after)
+    monotonic, wall = both(clock)
+    assert abs(wall - monotonic - 1000.0) == pytest.approx(error)
+    assert len(clock._after) == left

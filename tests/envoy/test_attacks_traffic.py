@@ -51,8 +51,8 @@ def guarded(world: Scene) -> Scene:
 def answered(pod: Pod, data: bytes, port: int = 8080, host: str = WEB) -> int | None:
     """The status that raw bytes are answered with; None where there is no answer, or none that is HTTP."""
     try:
-        with connect(Target(pod.netns, host, port), 3) as connection:
-            connection.settimeout(3)
+        with connect(Target(pod.netns, host, port), 20) as connection:
+            connection.settimeout(20)
             connection.sendall(data)
             head = connection.recv(4096)
     except OSError:
@@ -97,8 +97,8 @@ def test_a_protocol_bent(guarded: Scene, name: str) -> None:
 def test_a_second_request_on_the_connection_of_a_good_one(guarded: Scene) -> None:
     good, bad = (b"GET %b HTTP/1.1\r\nHost: web.foo\r\n\r\n" % path for path in (b"/public", b"/admin"))
     before = len(lines(guarded))
-    with connect(Target(guarded.legacy.netns, WEB, 8080), 3) as connection:
-        connection.settimeout(3)
+    with connect(Target(guarded.legacy.netns, WEB, 8080), 20) as connection:
+        connection.settimeout(20)
         connection.sendall(good + bad)
         found = b""
         while found.count(b"HTTP/1.1 ") < 2:
@@ -213,8 +213,8 @@ def strict(world: Scene) -> Scene:
 @pytest.mark.parametrize("name", BEGINNINGS)
 def test_plaintext_to_a_strict_port(strict: Scene, name: str, port: int) -> None:
     before = len(lines(strict))
-    with connect(Target(strict.legacy.netns, WEB, port), 3) as connection:
-        connection.settimeout(3)
+    with connect(Target(strict.legacy.netns, WEB, port), 20) as connection:
+        connection.settimeout(20)
         connection.sendall(BEGINNINGS[name])
         with contextlib.suppress(ConnectionError):
             assert connection.recv(100) == b""

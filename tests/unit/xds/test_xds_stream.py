@@ -49,7 +49,7 @@ class FakeCall:
         self.requests.put_nowait(message.SerializeToString())
 
     async def get(self) -> Response:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             return await self.responses.get()
 
 
@@ -231,7 +231,7 @@ def test_a_stream_ends_when_its_client_hangs_up(world: World) -> None:
             call = bench.connect("eds", "a")
             await call.get()
             call.requests.put_nowait(None)
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(20):
                 await bench.tasks[0]
 
     asyncio.run(test())
@@ -243,7 +243,7 @@ def test_a_stream_ends_when_it_is_told_to(world: World) -> None:
             call = bench.connect("eds", "a")
             await call.get()
             bench.streams[0].end()
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(20):
                 await bench.tasks[0]
 
     asyncio.run(test())

@@ -14,6 +14,7 @@ import pytest
 from tests.support import objects as a
 from tests.support.plane import client, serving
 from tests.support.process import Process, started
+from tests.support.recording import final
 
 SECURITY = "security.istio.io/v1"
 DENY: dict[str, Any] = {
@@ -75,6 +76,22 @@ def test_policies_outlive_a_restart_while_they_are_wrong(tmp_path: Path) -> None
         (tmp_path / "config" / name).unlink()
     assert views(tmp_path, *data) == nothing
     assert list((tmp_path / "data" / "last-valid").iterdir()) == []
+
+
+def test_a_replay_has_what_was_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, recording = ("--data-dir", str(tmp_path / "data")), tmp_path / "mesh.jsonl"
+    write(tmp_path, {"web.yaml": json.dumps(a.service("web", namespace="front", number=10))})
+    nothing = views(tmp_path)
+    write(tmp_path, {name: json.dumps(one) for name, one in FILES.items()})
+    guarded = views(tmp_path, *data)
+    write(tmp_path, {**WRONG, "strict.yaml": TORN["strict.yaml"]})
+    assert views(tmp_path, *data, "--record", str(recording)) == guarded != nothing
+    result, has = final(recording, monkeypatch)
+    assert result.ended == ""
+    (found,) = has.values()
+    # A replay also has routes that no listener names: where nobody is let in, nobody asks for them.
+    for url, resources in guarded.items():
+        assert resources.items() <= found.get(url, {}).items(), url
 
 
 def in_force(process: Process) -> dict[str, Any]:

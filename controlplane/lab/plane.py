@@ -58,7 +58,7 @@ class Plane:
         """What proxies have to trust, PEM; kept up to date."""
         return self.data / "root-cert.pem"
 
-    def wait_ready(self, timeout: float = 20.0) -> None:
+    def wait_ready(self, timeout: float = 60.0) -> None:
         """Return once /ready answers 200 and Envoys may connect."""
         if not wait_until(self._ready, timeout):
             raise PlaneError(f"the control plane is not ready after {timeout:.0f} s:\n{self._tail()}")

@@ -190,7 +190,7 @@ class Lab:
         """Run a script in a running pod as its application's user, like `kubectl exec`; stdout is a pipe."""
         return self.site.start(self._script(app, f"{pod.spec.name}/exec", pod.netns, None))
 
-    def wait_ready(self, timeout: float = 20.0) -> None:
+    def wait_ready(self, timeout: float = 60.0) -> None:
         """Return once all pods are ready; PodError after `timeout` seconds or when one has ended."""
         waiting = list(self.pods.values())
 

@@ -34,7 +34,7 @@ from tests.support.envoys import MARKS, laboratory
 
 pytestmark = MARKS
 
-PATIENCE = 20.0
+PATIENCE = 40.0
 CERTIFICATES = f"{fabric.CONTROL_PLANE}:15013"
 """Where the control plane asks for a certificate."""
 SPIFFE = "spiffe://cluster.local/ns/prod/sa/web"

@@ -106,7 +106,7 @@ class Scene:
         lab.start(PodSpec("app", "prod", APP, app=App(ECHO, (str(PORT),), port=PORT)), None)
         self.client: Pod = lab.start(PodSpec("client", "outside", CLIENT), None)
         lab.wait_ready()
-        assert wait_until(lambda: self.get("/").status == 200, 15)
+        assert wait_until(lambda: self.get("/").status == 200, 40)
 
     def get(self, path: str, **headers: str) -> Answer:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -127,7 +127,7 @@ class Scene:
             text = log.read_text(errors="replace")
             return re.search(rf"^{path} rbac_access_denied.* from={CLIENT}:", text, re.MULTILINE) is not None
 
-        return wait_until(there, 15)
+        return wait_until(there, 40)
 
 
 @pytest.fixture(scope="module")

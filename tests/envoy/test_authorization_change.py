@@ -101,4 +101,4 @@ def test_an_edit_of_http_policies_leaves_the_listener_alone(scene: Scene) -> Non
         assert scene.status(scene.sleep, f"/{number - 1}") == 403
     assert scene.web.admin.stats("listener_manager.lds.update_success") == listeners
     assert drains(scene.web) == before
-    assert wait_until(lambda: scene.web.admin.rejected() == {}, 1)
+    assert wait_until(lambda: scene.web.admin.rejected() == {}, 40)

@@ -68,7 +68,7 @@ def test_custom_then_denial_then_allowance(scene: Scene) -> None:
     deny = policy("deny", '{action: DENY, rules: [{to: [{operation: {methods: ["DELETE"]}}]}]}')
     scene.write("policy", custom("ask", "ext-grpc", "[{}]") + allow + deny)
     assert scene.becomes(403, scene.sleep)
-    assert wait_until(lambda: scene.get(scene.sleep).body == b"refused by grpc", 5)
+    assert wait_until(lambda: scene.get(scene.sleep).body == b"refused by grpc", 40)
     assert scene.status(scene.sleep, headers=ALLOW) == 200
     assert scene.get(scene.sleep, method="DELETE", headers=ALLOW).body == b"RBAC: access denied"
     assert scene.get(scene.dev, headers=ALLOW).body == b"RBAC: access denied"

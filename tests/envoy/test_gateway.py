@@ -84,7 +84,7 @@ spec:
 def test_without_a_service_a_port_is_what_it_says(scene: Scene) -> None:
     target = Target(scene.client.netns, GATEWAY, 90)
     scene.write("low", INCREMENT.replace("number: 80,", "number: 90,"))
-    assert wait_until(lambda: answers(target, "/"), 10)
+    assert wait_until(lambda: answers(target, "/"), 40)
 
 
 def test_hosts_are_told_apart_and_nobodys_is_404(scene: Scene) -> None:
@@ -142,7 +142,7 @@ spec:
     scene.write("increment", INCREMENT)
     scene.write("policies", tokens)
     assert scene.becomes(200, "/")
-    assert wait_until(lambda: status("no.such.token") == 401, 10)
+    assert wait_until(lambda: status("no.such.token") == 401, 40)
     assert (status(), status(good), status(good[:-8])) == (200, 200, 401)
     scene.write("policies", tokens + demand)
     assert scene.becomes(403, "/")
@@ -165,7 +165,7 @@ spec: {mtls: {mode: STRICT}}
     )
     assert scene.becomes(200, "/seen")
     # From outside the application cannot be had otherwise.
-    assert wait_until(lambda: _refused(scene, SAFE), 10)
+    assert wait_until(lambda: _refused(scene, SAFE), 40)
     answer = scene.get("/seen")
     assert answer is not None
     assert "URI=spiffe://cluster.local/ns/edge/sa/ingress" in answer.json()["x-forwarded-client-cert"]
@@ -230,7 +230,7 @@ spec:
     assert scene.becomes(403, "/")
     scene.mesh("defaultConfig: {gatewayTopology: {numTrustedProxies: 1}}")
     try:
-        assert wait_until(lambda: through("198.51.100.7") == 301, 10)
+        assert wait_until(lambda: through("198.51.100.7") == 301, 40)
         # What that proxy was told itself counts as little as before.
         assert through("198.51.100.7, 203.0.113.9") == 403
         assert scene.status("/") == 403
@@ -238,7 +238,7 @@ spec:
         assert through("198.51.100.7", **{"X-Forwarded-Proto": "https"}) == 200
     finally:
         scene.mesh("{}")
-    assert wait_until(lambda: through("198.51.100.7") == 403, 10)
+    assert wait_until(lambda: through("198.51.100.7") == 403, 40)
 
 
 def _refused(scene: Scene, address: str) -> bool:

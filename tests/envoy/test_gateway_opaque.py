@@ -68,9 +68,9 @@ def test_tls_is_passed_on_beside_tls_that_ends_and_tcp_goes_on_as_it_is(scene: S
     scene.write("secrets", shop.secret("shop-tls"))
     scene.write("opaque", OPAQUE)
     scene.write("https", secure_gateway("shop.example.com", "shop-tls"))
-    assert wait_until(lambda: scene.secure("vault.example.com", ISSUER) is not None, 10)
+    assert wait_until(lambda: scene.secure("vault.example.com", ISSUER) is not None, 40)
     assert scene.secure("vault.example.com", ISSUER) == (200, b"vault", scene.vault.serial)
-    assert wait_until(lambda: scene.secure("shop.example.com", ISSUER) is not None, 10)
+    assert wait_until(lambda: scene.secure("shop.example.com", ISSUER) is not None, 40)
     assert scene.secure("shop.example.com", ISSUER) == (200, b"shop", shop.serial)
     answer = fetch(Target(scene.client.netns, GATEWAY, 31400), "/increment/1")
     assert answer.body == b"2"
@@ -164,7 +164,7 @@ def test_what_leaves_the_mesh_leaves_it_through_the_egress_gateway(scene: Scene)
 
     scene.write("leaving", LEAVING)
     try:
-        assert wait_until(leaves, 10), egress.admin.stats(counted)
+        assert wait_until(leaves, 40), egress.admin.stats(counted)
         assert egress.admin.rejected() == {}
     finally:
         scene.lab.delete(egress)

@@ -38,7 +38,7 @@ def test_tls_ends_at_the_gateway_with_the_certificate_of_the_host(scene: Scene) 
         secure_gateway("shop.example.com", "shop-tls")
         + secure_gateway("numbers.example.com", "numbers-tls", app="numbers"),
     )
-    assert wait_until(lambda: scene.secure("shop.example.com", ISSUER) is not None, 10)
+    assert wait_until(lambda: scene.secure("shop.example.com", ISSUER) is not None, 40)
     for host, pair in (("shop.example.com", shop), ("numbers.example.com", numbers)):
         answer = scene.secure(host, ISSUER)
         assert answer == (200, host.partition(".")[0].encode(), pair.serial)
@@ -55,7 +55,7 @@ def test_a_renewed_secret_is_shown_and_drops_no_connection(scene: Scene) -> None
     old, new = ISSUER.issue("shop.example.com"), ISSUER.issue("shop.example.com")
     scene.write("secrets", old.secret("shop-tls"))
     scene.write("https", secure_gateway("shop.example.com", "shop-tls"))
-    assert wait_until(lambda: scene.secure("shop.example.com", ISSUER) is not None, 10)
+    assert wait_until(lambda: scene.secure("shop.example.com", ISSUER) is not None, 40)
     context = ssl.create_default_context(cadata=ISSUER.certificate.decode())
     raw = connect(Target(scene.client.netns, GATEWAY, 8443), 5)
     with raw, context.wrap_socket(raw, server_hostname="shop.example.com") as wrapped:
@@ -70,7 +70,7 @@ def test_a_renewed_secret_is_shown_and_drops_no_connection(scene: Scene) -> None
             answer = scene.secure("shop.example.com", ISSUER)
             return None if answer is None else answer.serial
 
-        assert wait_until(lambda: shown() == new.serial, 10)
+        assert wait_until(lambda: shown() == new.serial, 40)
         # The connection that was open is open.
         kept.request("GET", "/")
         assert kept.getresponse().read() == b"shop"
@@ -87,12 +87,12 @@ def test_a_missing_secret_hurts_its_own_server_only(scene: Scene) -> None:
         secure_gateway("shop.example.com", "shop-tls")
         + secure_gateway("numbers.example.com", "numbers-tls", app="numbers"),
     )
-    assert wait_until(lambda: scene.secure("shop.example.com", ISSUER) is not None, 10)
+    assert wait_until(lambda: scene.secure("shop.example.com", ISSUER) is not None, 40)
     assert scene.secure("numbers.example.com", ISSUER) is None
     scene.write("more", numbers.secret("numbers-tls"))
-    assert wait_until(lambda: scene.secure("numbers.example.com", ISSUER) is not None, 10)
+    assert wait_until(lambda: scene.secure("numbers.example.com", ISSUER) is not None, 40)
     (scene.plane.config / "secrets.yaml").unlink()
-    assert wait_until(lambda: scene.secure("shop.example.com", ISSUER) is None, 10)
+    assert wait_until(lambda: scene.secure("shop.example.com", ISSUER) is None, 40)
     assert scene.secure("numbers.example.com", ISSUER) == (200, b"numbers", numbers.serial)
 
 
@@ -102,7 +102,7 @@ def test_a_gateway_may_ask_clients_for_certificates(scene: Scene) -> None:
     scene.write("secrets", shop.secret("shop-tls", authorities=clients.certificate))
     text = secure_gateway("shop.example.com", "shop-tls").replace("SIMPLE", "MUTUAL")
     scene.write("https", text)
-    assert wait_until(lambda: scene.secure("shop.example.com", ISSUER, pair=jason) is not None, 10)
+    assert wait_until(lambda: scene.secure("shop.example.com", ISSUER, pair=jason) is not None, 40)
     answer = scene.secure("shop.example.com", ISSUER, "/seen", pair=jason)
     assert answer is not None
     assert 'Subject="CN=jason"' in json.loads(answer.body)["x-forwarded-client-cert"]

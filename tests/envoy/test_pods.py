@@ -242,13 +242,13 @@ def crashed(place: Place) -> Iterator[Place]:
 
 def test_the_next_lab_clears_what_a_killed_one_left(crashed: Place) -> None:
     # What was started last may still be on its way to the program that it is to become.
-    assert wait_until(lambda: any("sleep 60" in line for line in remains(crashed)), 5)
+    assert wait_until(lambda: any("sleep 60" in line for line in remains(crashed)), 40)
     assert any("bootstrap.json" in line for line in remains(crashed))
     assert any(name.endswith("-victim") for name in netns.names(crashed.prefix))
     with Lab(crashed) as lab:
         assert lab.site.number == 1
         assert netns.names(crashed.prefix) == (lab.site.namespace("fabric"),)
-        assert wait_until(lambda: not any("sleep 60" in line for line in remains(crashed)), 2)
+        assert wait_until(lambda: not any("sleep 60" in line for line in remains(crashed)), 40)
         assert not any("bootstrap.json" in line for line in remains(crashed))
     assert remains(crashed) == []
 

@@ -55,7 +55,7 @@ def test_a_rejected_route(tmp_path: Path, protocol: Protocol) -> None:
             spec = PodSpec("web-1", "default", "10.244.0.2", labels={"app": "web"})
             pod = lab.start(spec, Sidecar(process.address, protocol))
             lab.wait_ready()
-            assert wait_until(lambda: "/good" in served_routes(pod), 10)
+            assert wait_until(lambda: "/good" in served_routes(pod), 40)
 
             process.files.put(route(regex=TOO_LARGE))
             process.wait(lambda: "program size" in rds_error(process), lambda: rds_error(process), 10)
@@ -63,14 +63,14 @@ def test_a_rejected_route(tmp_path: Path, protocol: Protocol) -> None:
             # Everything else arrives, and so do other routes of the same resource once it is mended.
             process.files.put(a.service("new", number=20))
             process.files.put(a.endpoints("web", ["10.244.0.2", "10.244.0.9"]))
-            assert wait_until(lambda: "10.244.0.9" in json.dumps(normal_form(pod.admin)), 10)
-            assert wait_until(lambda: "||new.default" in json.dumps(normal_form(pod.admin)), 10)
+            assert wait_until(lambda: "10.244.0.9" in json.dumps(normal_form(pod.admin)), 40)
+            assert wait_until(lambda: "||new.default" in json.dumps(normal_form(pod.admin)), 40)
             assert "/good" in served_routes(pod)
             # Two versions of the route configuration were bad, and neither was sent over and over.
             assert 1 <= rejections(process) <= 2
 
             process.files.put(route(prefix="/mended"))
-            assert wait_until(lambda: "/mended" in served_routes(pod), 10)
+            assert wait_until(lambda: "/mended" in served_routes(pod), 40)
             process.wait(lambda: rds_error(process) == "", "no error any more", 10)
             assert "||new.default" in served_routes(pod)
             assert 1 <= rejections(process) <= 2

@@ -132,7 +132,7 @@ def test_requests_survive_a_killed_control_plane(tmp_path: Path, protocol: Proto
             assert whole["cds"] > 2 * 2 * OTHERS * 200
             door = Target(pods[1].netns, service_address(0), 80)
             with calling(lab, pods[1], door) as traffic:
-                assert wait_until(lambda: len(traffic.answers) > 100, 10)
+                assert wait_until(lambda: len(traffic.answers) > 100, 40)
                 before = [changes(pod) for pod in pods]
                 stages = [len(traffic.answers)]
                 first.end(signal.SIGKILL)
@@ -151,7 +151,7 @@ def test_requests_survive_a_killed_control_plane(tmp_path: Path, protocol: Proto
                     resumed = sent(second)
                     check_effect(second, door)
                     at_least = len(traffic.answers) + 100
-                    assert wait_until(lambda: len(traffic.answers) > at_least, 10)
+                    assert wait_until(lambda: len(traffic.answers) > at_least, 40)
                     after = [changes(pod) for pod in pods]
                     rejected = [pod.admin.rejected() for pod in pods]
             told = f"{len(traffic.answers)} requests; bytes at first {whole}, after the restart {resumed}"
@@ -190,4 +190,4 @@ def check_effect(process: Process, door: Target) -> None:
     )
     process.files.put(teapot)
     headers = {"Host": "called"}
-    assert wait_until(lambda: fetch(door, "/teapot", headers=headers).status == 418, 10)
+    assert wait_until(lambda: fetch(door, "/teapot", headers=headers).status == 418, 40)

@@ -94,7 +94,7 @@ class Told:
     def wait(self, number: int, who: Iterable[str]) -> None:
         """Until exactly these were told the change, each of them once."""
         expected = sorted(who)
-        assert wait_until(lambda: self.who(number) == expected, 10), (self.who(number), expected)
+        assert wait_until(lambda: self.who(number) == expected, 40), (self.who(number), expected)
 
 
 def endpoints(fleet: Fleet) -> set[str]:
@@ -143,7 +143,7 @@ def test_answers_are_late(process: Process, one: Fleet) -> None:
     told = Told(one)
     began = time.monotonic()
     number = change(process)
-    assert wait_until(lambda: one.quiet(0.05) > began, 10)
+    assert wait_until(lambda: one.quiet(0.05) > began, 40)
     assert told.who(number) == sorted(one.proxies)
     assert [r.at for r in told.receipts] == sorted(r.at for r in told.receipts)
 
@@ -153,7 +153,7 @@ def test_a_share_refuses_and_the_rest_goes_on(process: Process, one: Fleet) -> N
     one.behave(Behaviour(nack=Nack(share=0.5, types=("eds",)), seed=1))
     number = change(process)
     # They are refused nothing but this change; who was told it in the end depends on what is tried again.
-    assert wait_until(lambda: len({*told.who(number), *refused(told)}) == PROXIES, 10)
+    assert wait_until(lambda: len({*told.who(number), *refused(told)}) == PROXIES, 40)
     assert 0 < len(refused(told)) < PROXIES
     assert {one.type for one in told.receipts if not one.ok} == {"eds"}
     assert not any(one.markers for one in told.receipts if not one.ok)
@@ -204,8 +204,8 @@ def test_some_stall_again_and_again(process: Process, one: Fleet) -> None:
         heard = {name: [one.at for one in told.receipts if one.proxy == name] for name in one.proxies}
         return all(any(later - at > 0.15 for at, later in pairwise(times)) for times in heard.values())
 
-    assert wait_until(everybody_was_deaf_for_a_while, 10)
-    assert wait_until(lambda: {*told.who(number)} == {*one.proxies}, 10)
+    assert wait_until(everybody_was_deaf_for_a_while, 40)
+    assert wait_until(lambda: {*told.who(number)} == {*one.proxies}, 40)
     assert len(endpoints(one)) == 1
 
 
@@ -328,7 +328,7 @@ def test_a_token_is_sent_as_it_is_now(tmp_path: Path) -> None:
         with pytest.raises(FleetError, match="ended by the server"):
             one.connect(timeout=0.5)
         token.write_text("x" * 1500)
-        assert wait_until(lambda: "Bearer " + "x" * 1500 in seen, 5)
+        assert wait_until(lambda: "Bearer " + "x" * 1500 in seen, 40)
     assert seen[0] == "Bearer first"
 
 

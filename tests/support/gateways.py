@@ -182,11 +182,11 @@ class Scene:
                 file.unlink()
         active = "listener_manager.total_listeners_active"
         # Those of readiness and statistics.
-        assert wait_until(lambda: self.gateway.admin.stats(active)[active] == 2, 10)
+        assert wait_until(lambda: self.gateway.admin.stats(active)[active] == 2, 40)
 
     def becomes(self, status: int | None, path: str, host: str = "anything.example.com") -> bool:
         """Whether a request is answered so, soon."""
-        return wait_until(lambda: self.status(path, host) == status, 10)
+        return wait_until(lambda: self.status(path, host) == status, 40)
 
 
 # What the first of the seeds asks for.

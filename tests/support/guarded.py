@@ -163,8 +163,8 @@ class Scene:
             if file.name != "mesh.yaml":
                 file.unlink()
         for pod in (self.sleep, self.dev, self.legacy):
-            assert wait_until(lambda pod=pod: self.status(pod) == 200, 10)
-            assert wait_until(lambda pod=pod: self.status(pod, port=TCP) == 200, 10)
+            assert wait_until(lambda pod=pod: self.status(pod) == 200, 40)
+            assert wait_until(lambda pod=pod: self.status(pod, port=TCP) == 200, 40)
 
     def get(
         self,
@@ -189,7 +189,7 @@ class Scene:
 
     def becomes(self, status: int | None, pod: Pod, path: str = "/", **more: Any) -> bool:
         """Whether a request is answered so, soon."""
-        return wait_until(lambda: self.status(pod, path, **more) == status, 10)
+        return wait_until(lambda: self.status(pod, path, **more) == status, 40)
 
     def checks(self) -> Iterator[dict[str, Any]]:
         """What the external authorizer was asked so far."""
@@ -198,7 +198,7 @@ class Scene:
     def logged(self, text: str) -> bool:
         """Whether the access log of the web sidecar has a line like this, soon."""
         log = self.web.directory / "envoy.log"
-        return wait_until(lambda: text in log.read_text(errors="replace"), 5)
+        return wait_until(lambda: text in log.read_text(errors="replace"), 40)
 
     def counted(self, pattern: str) -> int:
         """The sum of the web sidecar's counters with such a name."""

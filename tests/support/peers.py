@@ -16,7 +16,7 @@ NAMESPACES = ("foo", "bar", "legacy")
 VIPS = {"foo": "10.96.0.1", "bar": "10.96.0.2", "legacy": "10.96.0.3"}
 SERVERS = {"foo": "10.244.0.11", "bar": "10.244.0.12", "legacy": "10.244.0.13"}
 CLIENTS = {"foo": "10.244.0.21", "bar": "10.244.0.22", "legacy": "10.244.0.23"}
-PATIENCE = 15.0
+PATIENCE = 40.0
 
 # Nothing that begins like this is a method, for which an inspector would wait.
 NO_HTTP = b"\x00hello"

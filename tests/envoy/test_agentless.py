@@ -200,11 +200,12 @@ def test_it_is_known_certified_and_alone_in_its_pod(mesh: Mesh) -> None:
 
 def test_a_token_that_is_renewed_in_time_is_used_when_the_old_one_expires(mesh: Mesh) -> None:
     renewed = mesh.start("renewed", mesh.kubelet(lifetime=4.0, renew_after=1.5))
-    forgotten = mesh.start("forgotten", mesh.kubelet(lifetime=4.0))
+    # It has to be let in before that ends, on a busy machine, too.
+    forgotten = mesh.start("forgotten", mesh.kubelet(lifetime=12.0))
     mesh.wait_ready()
     before = names(renewed)
     # Two streams have ended with their tokens, and each was followed by one with a token of its own.
-    assert wait_until(lambda: mesh.welcomes(renewed) >= 3, 30)
+    assert wait_until(lambda: mesh.welcomes(renewed) >= 3, PATIENCE)
     assert wait_until(lambda: connected(renewed), PATIENCE)
     assert before == names(renewed) == {SPIFFE}
     assert renewed.rejected() == {}
@@ -264,7 +265,7 @@ def test_a_control_plane_of_another_root_is_not_spoken_to(mesh: Mesh, tmp_path: 
 
 
 def test_a_certificate_proves_as_much_and_is_read_again(mesh: Mesh) -> None:
-    pod = mesh.start("certified", Certifier(mesh.plane.data, lifetime=4.0))
+    pod = mesh.start("certified", Certifier(mesh.plane.data, lifetime=12.0))
     assert wait_until(lambda: connected(pod) and pod.admin.live(), PATIENCE)
     assert names(pod) == {SPIFFE}
     Certifier(mesh.plane.data, lifetime=3600.0).mount(pod.directory, Account("prod", "web", "certified"))

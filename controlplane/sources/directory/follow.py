@@ -27,6 +27,8 @@ FRESH = 5.0
 
 It is that of the kernel's last tick: up to 7 ms too early (measured), never too late.
 """
+_LONGEST_LOOK = 1.0
+"""Seconds; a change time further ahead is that of another clock."""
 
 STORM = 50
 """Bad news that keeps changing is believed after so many times `settle`, however restless the tree is."""
@@ -247,7 +249,8 @@ class Follower:
     def _event_time(self, mark: Signature, doubt: _Doubt | None, now: Moment) -> float:
         """When the file got this content, if its change time can be trusted to say so."""
         age = now.wall - mark.changed / 1e9
-        if self.started and 0 <= age <= FRESH:
+        # Less than nothing: it changed while this look, which began at `now`, was on its way to it.
+        if self.started and -_LONGEST_LOOK <= age <= FRESH:
             return now.monotonic - age
         return doubt.since if doubt else now.monotonic
 

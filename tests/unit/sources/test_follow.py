@@ -203,9 +203,14 @@ def test_the_time_of_a_change_is_that_of_the_file(world: World) -> None:
     changed = (world.root / "a.yaml").stat().st_ctime_ns / 1e9
     (change,) = world.follower.examine(["a.yaml"], Moment(world.now, changed + 0.25)).changes
     assert change.at == pytest.approx(world.now - 0.25)
+    # It may change while the look is on its way to it.
+    world.write("a.yaml", service("a", 82), service("b"), service("c"))
+    changed = (world.root / "a.yaml").stat().st_ctime_ns / 1e9
+    (change,) = world.follower.examine(["a.yaml"], Moment(world.now, changed - 0.02)).changes
+    assert change.at == pytest.approx(world.now + 0.02)
     # A time that lies long ago, or in the future, says nothing about the event.
     for age in (60.0, -60.0):
-        world.write("a.yaml", service("a", 82 + int(age)), service("b"), service("c"))
+        world.write("a.yaml", service("a", 183 + int(age)), service("b"), service("c"))
         changed = (world.root / "a.yaml").stat().st_ctime_ns / 1e9
         (change,) = world.follower.examine(["a.yaml"], Moment(world.now, changed + age)).changes
         assert change.at == world.now

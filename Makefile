@@ -18,7 +18,7 @@ export PIP_NO_INPUT := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 FAST := $(wildcard tests/unit tests/golden tests/property tests/server)
-FAST_MARKS := not slow and not whole and not envoy and not netns
+FAST_MARKS := not slow and not whole and not attack and not envoy and not netns
 
 .PHONY: help install system envoy run check lint types layers fast test attacks slow bench bench-peers bench-quick protos clean distclean
 
@@ -62,7 +62,7 @@ fast: $(READY)
 	$(BIN)/pytest -q -n 2 --dist worksteal -m '$(FAST_MARKS)' $(FAST) $(ARGS)
 
 test: check ## check, and the tests with whole processes and real Envoys that this machine can run
-	$(BIN)/pytest -q -n 2 --dist loadfile -m 'whole and not slow' tests/server
+	$(BIN)/pytest -q -n 2 --dist loadfile -m '(whole or attack) and not slow' tests/server
 	@$(MAKE) --keep-going system envoy || true
 	.ci/envoy-tests $(ARGS)
 

@@ -19,7 +19,8 @@ from controlplane.envoy.listeners_parts import chain, http_manager, port_match, 
 from controlplane.mesh.projections import Security
 from controlplane.model.keys import Key
 from controlplane.model.kinds import authorization_policies
-from controlplane.model.kinds.authorization_policy import AuthorizationPolicy
+from controlplane.model.kinds.authorization_policy import AuthorizationPolicy, Rule
+from controlplane.model.meta import Meta
 from tests.envoy.test_accepts import check, envoy
 from tests.support.generated_policies import policies
 from tests.unit.mesh.world import World
@@ -41,8 +42,12 @@ spec: {hosts: [ext.example.com], ports: [{number: 80, name: grpc}], resolution: 
 """
 
 
+ASKS = AuthorizationPolicy(Meta("foo", "asks"), action="CUSTOM", rules=(Rule(),), provider="known")
+"""Whatever is drawn, one policy asks the provider: its filters are to be accepted, too."""
+
+
 def drawn() -> list[AuthorizationPolicy]:
-    found: list[AuthorizationPolicy] = []
+    found = [ASKS]
 
     @settings(max_examples=MANY, suppress_health_check=list(HealthCheck), database=None, deadline=None)
     @given(policies())

@@ -7,12 +7,14 @@ import os
 import select
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import NoReturn
 
 from controlplane import __version__, settings
 from controlplane.base.errors import MiniIstiodError
 
 Command = Callable[[argparse.Namespace], int]
+Fill = Callable[[argparse.ArgumentParser], None]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,62 +80,25 @@ def _discover(args: argparse.Namespace) -> int:
     return run(settings.from_args(args, os.environ))
 
 
-def _replay(parser: argparse.ArgumentParser) -> None:
-    from controlplane.app import replay_command
+def _of(module: str) -> Fill:
+    """For a command that is a module: `add_arguments(parser)` declares what its `run(args)` reads."""
 
-    replay_command.add_arguments(parser)
-    parser.set_defaults(command=replay_command.run)
+    def fill(parser: argparse.ArgumentParser) -> None:
+        found = import_module(f"controlplane.{module}")
+        parser.set_defaults(command=found.run)
+        found.add_arguments(parser)
 
-
-def _bootstrap(parser: argparse.ArgumentParser) -> None:
-    from controlplane.app import bootstrap_command
-
-    bootstrap_command.add_arguments(parser)
-    parser.set_defaults(command=bootstrap_command.run)
+    return fill
 
 
-def _token(parser: argparse.ArgumentParser) -> None:
-    from controlplane.app import token_command
-
-    token_command.add_arguments(parser)
-
-
-def _ca(parser: argparse.ArgumentParser) -> None:
-    from controlplane.app import ca_command
-
-    ca_command.add_arguments(parser)
-    parser.set_defaults(command=ca_command.run)
-
-
-def _demo(parser: argparse.ArgumentParser) -> None:
-    from controlplane.lab import demo
-
-    demo.add_arguments(parser)
-    parser.set_defaults(command=demo.run)
-
-
-def _bench(parser: argparse.ArgumentParser) -> None:
-    from controlplane.lab import bench
-
-    bench.add_arguments(parser)
-    parser.set_defaults(command=bench.run)
-
-
-def _relay(parser: argparse.ArgumentParser) -> None:
-    from controlplane.lab import relay_command
-
-    relay_command.add_arguments(parser)
-    parser.set_defaults(command=relay_command.run)
-
-
-_COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+_COMMANDS: dict[str, tuple[str, Fill]] = {
     "discovery": ("serve xDS from a watched directory", _discovery),
-    "replay": ("play what discovery --record wrote, and hash what comes out", _replay),
-    "bootstrap": ("what a sidecar's or gateway's Envoy starts with, as JSON", _bootstrap),
-    "token": ("create, revoke and list the tokens of service accounts", _token),
-    "ca": ("who signs, and the change of root, of a running control plane", _ca),
-    "demo": ("a bookstore behind real Envoys follows a canary (needs root)", _demo),
-    "bench": ("measure pushes: scenarios, sweeps, servers side by side", _bench),
-    "relay": ("stand between proxies and a control plane, and inject faults", _relay),
+    "replay": ("play what discovery --record wrote, and hash what comes out", _of("app.replay_command")),
+    "bootstrap": ("what a sidecar's or gateway's Envoy starts with, as JSON", _of("app.bootstrap_command")),
+    "token": ("create, revoke and list the tokens of service accounts", _of("app.token_command")),
+    "ca": ("who signs, and the change of root, of a running control plane", _of("app.ca_command")),
+    "demo": ("a bookstore behind real Envoys follows a canary (needs root)", _of("lab.demo")),
+    "bench": ("measure pushes: scenarios, sweeps, servers side by side", _of("lab.bench")),
+    "relay": ("stand between proxies and a control plane, and inject faults", _of("lab.relay_command")),
 }
 """By name: what it is for, and what gives its arguments and its function to its parser."""

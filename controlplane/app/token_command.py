@@ -55,6 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listed.add_argument("--json", action="store_true", help="as JSON lines")
 
 
+def run(args: argparse.Namespace) -> int:
+    """Do what the command line says; the exit status."""
+    act: Callable[[argparse.Namespace], int] = args.act
+    return act(args)
+
+
 def _command(
     commands: argparse._SubParsersAction[argparse.ArgumentParser],
     name: str,
@@ -63,7 +69,7 @@ def _command(
 ) -> argparse.ArgumentParser:
     found = commands.add_parser(name, help=about)
     found.add_argument("--data-dir", required=True, type=Path, help="the control plane's")
-    found.set_defaults(command=run)
+    found.set_defaults(act=run)
     return found
 
 

@@ -62,6 +62,19 @@ def both(clock: Clock) -> tuple[float, float]:
     return found
 
 
+async def sleep_unless(clock: Clock, seconds: float, event: asyncio.Event) -> None:
+    """Sleep for so long, or until the event is set."""
+    waits = [asyncio.ensure_future(clock.sleep(seconds)), asyncio.ensure_future(event.wait())]
+    try:
+        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for one in done:
+            one.result()
+    finally:
+        for one in waits:
+            one.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+
+
 class FakeClock:
     """A clock that stands still until a test calls `advance`; sleepers wake in order of deadline."""
 

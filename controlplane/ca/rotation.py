@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from controlplane.base.clock import Clock
+from controlplane.base.clock import Clock, sleep_unless
 from controlplane.base.errors import EnvironmentUnfit, MiniIstiodError
 from controlplane.ca.authority import Authority
 from controlplane.ca.keep import Keeper
@@ -137,19 +137,8 @@ class Rotation:
             self._asked.clear()
             if not self.step():
                 idle = self._roots.stage == "idle"
-                await self._wait(self._pace.age_look if idle else self._pace.look)
-
-    async def _wait(self, seconds: float) -> None:
-        """Sleep, unless a command comes."""
-        sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
-        asked = asyncio.ensure_future(self._asked.wait())
-        try:
-            done, _ = await asyncio.wait((sleeping, asked), return_when=asyncio.FIRST_COMPLETED)
-            for one in done:
-                one.result()
-        finally:
-            sleeping.cancel()
-            asked.cancel()
+                # A command comes sooner.
+                await sleep_unless(self._clock, self._pace.age_look if idle else self._pace.look, self._asked)
 
     def step(self) -> bool:
         """One stage further, if that may be; whether it was."""

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, NamedTuple, Protocol
 
-from controlplane.base.clock import Clock
+from controlplane.base.clock import Clock, sleep_unless
 from controlplane.ca.authority import Change
 from controlplane.ca.keys import PrivateKey
 from controlplane.ca.refused import Refused
@@ -194,7 +194,8 @@ class Certificates:
                 took = self._issue(self._again)
                 await self._clock.sleep(took * self._pace.rest)
             else:
-                await self._until(self._next())
+                # Or until somebody comes, goes or is to be certified anew.
+                await sleep_unless(self._clock, self._next(), self._work)
 
     async def _make_keys(self, wanted: int) -> None:
         """Have some keys that take long to make: no more than there are processors to make them."""
@@ -287,14 +288,3 @@ class Certificates:
         if self._away:
             times.append(next(iter(self._away.values())) - self._clock.monotonic())
         return min(times)
-
-    async def _until(self, seconds: float) -> None:
-        """Sleep for so long, or until somebody comes, goes or is to be certified anew."""
-        timer = asyncio.ensure_future(self._clock.sleep(seconds))
-        work = asyncio.ensure_future(self._work.wait())
-        try:
-            await asyncio.wait({timer, work}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            timer.cancel()
-            work.cancel()
-            await asyncio.gather(timer, work, return_exceptions=True)

@@ -12,7 +12,7 @@ import ipaddress
 import logging
 from collections.abc import Iterable
 
-from controlplane.base.clock import Clock
+from controlplane.base.clock import Clock, sleep_unless
 from controlplane.ca.authority import Authority, Change
 from controlplane.ca.keys import PrivateKey
 from controlplane.ca.leaf import Names
@@ -69,7 +69,9 @@ class Serving:
         """Renew until cancelled."""
         rest = 0.0
         while True:
-            await self._wait(max(_LEAST, rest, self._due() - self._clock.wall()))
+            await sleep_unless(
+                self._clock, max(_LEAST, rest, self._due() - self._clock.wall()), self._changed
+            )
             rest = 0.0
             # A change of the authority meanwhile may have renewed it already.
             if not self._changed.is_set() and self._clock.wall() < self._due():
@@ -79,16 +81,6 @@ class Serving:
             key = await asyncio.to_thread(authority.new_key) if authority.slow else None
             if not self._renew(key):
                 rest = _AGAIN
-
-    async def _wait(self, seconds: float) -> None:
-        """Sleep, unless the authority changes."""
-        timer = asyncio.ensure_future(self._clock.sleep(seconds))
-        changed = asyncio.ensure_future(self._changed.wait())
-        try:
-            await asyncio.wait((timer, changed), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            timer.cancel()
-            changed.cancel()
 
     def _due(self) -> float:
         return self._issued + _SHARE * (self._current.not_after - self._issued)

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-from controlplane.base.clock import Clock
+from controlplane.base.clock import Clock, sleep_unless
 from controlplane.graph import Table
 from controlplane.model.keys import Key
 from controlplane.model.kinds import TABLES
@@ -212,14 +212,7 @@ class Debouncer:
         """Sleep, unless something comes that may not wait so long."""
         self._wakes = due
         self._sooner.clear()
-        timer = asyncio.ensure_future(self._clock.sleep(due - self._clock.monotonic()))
-        sooner = asyncio.ensure_future(self._sooner.wait())
-        try:
-            await asyncio.wait({timer, sooner}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            timer.cancel()
-            sooner.cancel()
-            await asyncio.gather(timer, sooner, return_exceptions=True)
+        await sleep_unless(self._clock, due - self._clock.monotonic(), self._sooner)
 
     def _take(self, now: float) -> Batch:
         """Close the express lane alone when the other one may still wait, both otherwise."""

@@ -1,4 +1,4 @@
-"""Two clocks are read as if at once, also where something comes in between."""
+"""Reading two clocks as if at once, and sleeping that may end early."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from controlplane.base.clock import both
+from controlplane.base.clock import FakeClock, both, sleep_unless
 
 
 class Interrupted:
@@ -43,3 +43,37 @@ def test_the_closest_of_some_readings_counts(after: Sequence[float], error: floa
     monotonic, wall = both(clock)
     assert abs(wall - monotonic - 1000.0) == pytest.approx(error)
     assert len(clock._after) == left
+
+
+def test_a_sleep_ends_in_time_or_with_the_event_and_leaves_nothing_behind() -> None:
+    async def main() -> None:
+        clock, event = FakeClock(), asyncio.Event()
+        sleeping = asyncio.create_task(sleep_unless(clock, 10.0, event))
+        await clock.advance(9.0)
+        assert not sleeping.done()
+        await clock.advance(1.0)
+        assert sleeping.done()
+
+        sleeping = asyncio.create_task(sleep_unless(clock, 10.0, event))
+        await clock.advance(1.0)
+        event.set()
+        await clock.advance(0.0)
+        assert sleeping.done()
+
+        sleeping = asyncio.create_task(sleep_unless(clock, 10.0, asyncio.Event()))
+        await clock.advance(1.0)
+        sleeping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sleeping
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())
+
+
+def test_a_clock_that_fails_is_not_slept_over() -> None:
+    class Broken(FakeClock):
+        async def sleep(self, seconds: float) -> None:
+            raise OSError("no timer")
+
+    with pytest.raises(OSError, match="no timer"):
+        asyncio.run(sleep_unless(Broken(), 1.0, asyncio.Event()))

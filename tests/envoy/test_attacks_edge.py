@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from controlplane.lab.plane import Plane, start_plane
 from controlplane.lab.pods import App, Lab, Pod, PodSpec, Sidecar
 from controlplane.lab.tokens import minter
 from controlplane.lab.waiting import wait_until
-from tests.support.envoys import MARKS, laboratory
+from tests.support.envoys import MARKS, scenes
 from tests.support.issuer import Issuer
 
 pytestmark = MARKS
@@ -130,10 +129,7 @@ class Scene:
         return wait_until(there, 40)
 
 
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    with laboratory(tmp_path_factory.mktemp("edge")) as lab:
-        yield Scene(lab)
+scene = scenes(Scene)
 
 
 ORDERS = {

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,7 +14,7 @@ from controlplane.lab.fetch import Target, connect
 from controlplane.lab.pods import Pod
 from controlplane.lab.waiting import wait_until
 from tests.support.bent_requests import HOSTS, PATHS, POLICY, PROTOCOLS, Attack, get
-from tests.support.envoys import MARKS, laboratory
+from tests.support.envoys import MARKS, scenes
 from tests.support.guarded import DEV, LEGACY, UNNAMED, WEB, Scene, bearer, policy
 
 pytestmark = MARKS
@@ -30,11 +29,7 @@ SLEEP_ALONE = policy(
 DECODING = "pathNormalization: {normalization: DECODE_AND_MERGE_SLASHES}\n"
 SLEEP_URI = b"spiffe://cluster.local/ns/default/sa/sleep"
 
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    with laboratory(tmp_path_factory.mktemp("attacked")) as lab:
-        yield Scene(lab)
+world = scenes(Scene)
 
 
 @pytest.fixture(scope="module")

@@ -5,25 +5,19 @@ from __future__ import annotations
 import http.client
 import statistics
 import time
-from collections.abc import Callable, Iterator
-
-import pytest
+from collections.abc import Callable
 
 from controlplane.lab.fetch import Target, connect
 from controlplane.lab.pods import Pod
 from controlplane.lab.waiting import wait_until
-from tests.support.envoys import MARKS, laboratory
+from tests.support.envoys import MARKS, scenes
 from tests.support.guarded import VIP, WEB, Scene, policy
 
 pytestmark = MARKS
 
 FLIPS = 10
 
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    with laboratory(tmp_path_factory.mktemp("change")) as lab:
-        yield Scene(lab)
+scene = scenes(Scene)
 
 
 class Kept:

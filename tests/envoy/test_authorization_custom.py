@@ -11,18 +11,14 @@ import pytest
 
 from controlplane.lab.fetch import Target, connect
 from controlplane.lab.waiting import wait_until
-from tests.support.envoys import MARKS, laboratory
+from tests.support.envoys import MARKS, scenes
 from tests.support.guarded import HTTP, TCP, UNNAMED, VIP, Scene, bearer, policy
 
 pytestmark = MARKS
 
 ALLOW = {"x-ext-authz": "allow"}
 
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    with laboratory(tmp_path_factory.mktemp("custom")) as lab:
-        yield Scene(lab)
+world = scenes(Scene)
 
 
 @pytest.fixture

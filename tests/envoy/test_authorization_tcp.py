@@ -6,16 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.envoys import MARKS, laboratory
+from tests.support.envoys import MARKS, scenes
 from tests.support.guarded import TCP, Scene, bearer, policy
 
 pytestmark = MARKS
 
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    with laboratory(tmp_path_factory.mktemp("tcp")) as lab:
-        yield Scene(lab)
+world = scenes(Scene)
 
 
 @pytest.fixture

@@ -14,16 +14,12 @@ from jwt.algorithms import RSAAlgorithm
 
 from controlplane.lab.fetch import Target, answers, fetch
 from controlplane.lab.waiting import wait_until
-from tests.support.envoys import MARKS, laboratory
+from tests.support.envoys import MARKS, scenes
 from tests.support.gateways import GATEWAY, INCREMENT, SAFE, Scene
 
 pytestmark = MARKS
 
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    with laboratory(tmp_path_factory.mktemp("gateway")) as lab:
-        yield Scene(lab)
+scene = scenes(Scene)
 
 
 @pytest.fixture(autouse=True)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
 from controlplane.lab.fetch import Answer, Target, fetch
 from controlplane.lab.pods import PodSpec, Sidecar
 from controlplane.lab.waiting import wait_until
-from tests.support.envoys import MARKS, laboratory
+from tests.support.envoys import MARKS, scenes
 from tests.support.peers import HTTP, PATIENCE, REFUSED, STRICT, Scene
 
 pytestmark = MARKS
@@ -32,11 +28,7 @@ spec:
   http: [{{route: [{{destination: {{host: httpbin.foo.svc.cluster.local, port: {{number: {HTTP}}}}}}}]}}]
 """
 
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    with laboratory(tmp_path_factory.mktemp("edge")) as lab:
-        yield Scene(lab)
+scene = scenes(Scene)
 
 
 def test_from_the_edge_inwards_it_is_mutual_tls(scene: Scene) -> None:

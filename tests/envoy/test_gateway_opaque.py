@@ -10,16 +10,12 @@ import pytest
 from controlplane.lab.fetch import Target, fetch
 from controlplane.lab.pods import PodSpec
 from controlplane.lab.waiting import wait_until
-from tests.support.envoys import MARKS, laboratory
+from tests.support.envoys import MARKS, scenes
 from tests.support.gateways import EGRESS, GATEWAY, ISSUER, VAULT, Scene, secure_gateway
 
 pytestmark = MARKS
 
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    with laboratory(tmp_path_factory.mktemp("opaque")) as lab:
-        yield Scene(lab)
+scene = scenes(Scene)
 
 
 @pytest.fixture(autouse=True)

@@ -11,17 +11,13 @@ import pytest
 
 from controlplane.lab.fetch import Target, connect, fetch
 from controlplane.lab.waiting import wait_until
-from tests.support.envoys import MARKS, laboratory
+from tests.support.envoys import MARKS, scenes
 from tests.support.gateways import GATEWAY, ISSUER, Scene, secure_gateway
 from tests.support.servers import Issuer
 
 pytestmark = MARKS
 
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    with laboratory(tmp_path_factory.mktemp("gateway-tls")) as lab:
-        yield Scene(lab)
+scene = scenes(Scene)
 
 
 @pytest.fixture(autouse=True)

@@ -13,16 +13,12 @@ import pytest
 
 from controlplane.lab.fetch import connect
 from controlplane.lab.waiting import wait_until
-from tests.support.envoys import MARKS, laboratory
+from tests.support.envoys import MARKS, scenes
 from tests.support.peers import HTTP, MUTUAL, PATIENCE, PLAINTEXT, REFUSED, SERVERS, Scene, objects, policy
 
 pytestmark = MARKS
 
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    with laboratory(tmp_path_factory.mktemp("load")) as lab:
-        yield Scene(lab)
+scene = scenes(Scene)
 
 
 @pytest.fixture(autouse=True)

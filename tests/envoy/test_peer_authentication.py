@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from controlplane.lab.waiting import wait_until
-from tests.support.envoys import MARKS, laboratory
+from tests.support.envoys import MARKS, scenes
 from tests.support.peers import (
     BOTH,
     DEFAULT,
@@ -39,11 +39,7 @@ from tests.support.peers import (
 
 pytestmark = MARKS
 
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    with laboratory(tmp_path_factory.mktemp("peers")) as lab:
-        yield Scene(lab)
+scene = scenes(Scene)
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from controlplane.lab.fetch import Answer, Target, fetch
 from controlplane.lab.plane import Plane, start_plane
 from controlplane.lab.pods import App, Lab, Pod, PodSpec, Sidecar
 from controlplane.lab.waiting import wait_until
-from tests.support.envoys import MARKS, laboratory
+from tests.support.envoys import MARKS, scenes
 from tests.support.issuer import Issuer, KeyServer
 
 pytestmark = MARKS
@@ -154,10 +154,7 @@ class Scene:
         ]
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    with laboratory(tmp_path_factory.mktemp("tokens")) as lab:
-        yield Scene(lab)
+world = scenes(Scene)
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -54,6 +54,20 @@ def laboratory(tmp_path: Path) -> Iterator[Lab]:
     finally:
         _clear(place)
         assert netns.names(place.prefix) == ()
+
+
+S = TypeVar("S")
+
+
+def scenes(make: Callable[[Lab], S]) -> Any:
+    """The fixture of a module whose tests share one scene, in a laboratory of its own."""
+
+    @pytest.fixture(scope="module")
+    def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S]:
+        with laboratory(tmp_path_factory.mktemp("scene")) as lab:
+            yield make(lab)
+
+    return scene
 
 
 def _clear(place: Place) -> None:

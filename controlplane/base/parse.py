@@ -93,6 +93,14 @@ def addresses(text: str) -> tuple[Address, ...]:
     return tuple(found)
 
 
+def optional_address(text: str) -> Address | None:
+    """An address to connect to, or "" for none."""
+    found = address(text) if text else None
+    if found is not None and not found.path and not (found.host and found.port):
+        raise ValueError("a host and a port are wanted")
+    return found
+
+
 def tcp_address(text: str) -> Address:
     """An address that is no Unix socket."""
     found = address(text)
@@ -228,6 +236,17 @@ def word(text: str) -> str:
     if not text or not text.isprintable() or " " in text:
         raise ValueError
     return text
+
+
+def optional_word(text: str) -> str:
+    """Something without blanks, or "" for none."""
+    return word(text) if text else ""
+
+
+def files(text: str) -> tuple[Path, ...]:
+    """Files that exist, between commas; "" is none."""
+    found = (optional_file(part.strip()) for part in text.split(","))
+    return tuple(path for path in found if path is not None)
 
 
 def optional_path(text: str) -> Path | None:

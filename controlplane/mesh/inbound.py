@@ -16,7 +16,7 @@ from controlplane.mesh.protocols import declared_protocol
 from controlplane.mesh.scope import Binding
 from controlplane.mesh.selected_endpoints import entry_port
 from controlplane.mesh.service import Port, Service, ServiceId, service
-from controlplane.mesh.workload import pod_facts
+from controlplane.mesh.workload import pod_facts, pod_state
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import (
     endpoint_slices,
@@ -32,6 +32,8 @@ from controlplane.model.proxy import Proxy
 
 _UNTRANSLATED = "experimental.istio.io/disable-gateway-port-translation"
 """The label of a Service whose target ports do not count for Gateways."""
+_UNSPECIFIED = frozenset({"0.0.0.0", "::"})
+"""What stands for an address that is not known yet: a container has none before it runs."""
 
 
 class Workload(NamedTuple):
@@ -45,11 +47,11 @@ class Workload(NamedTuple):
 
 
 def workload_of(q: Q, proxy: Proxy) -> Workload:
-    """The workload of a proxy, by its address, else by its name."""
+    """The workload of a proxy, by its name, else by its address."""
     pod = _pod_of(q, proxy)
     facts = None if pod is None else q(pod_facts, pod)
     if facts is not None:
-        return Workload(proxy.namespace, proxy.ips or (proxy.ip,), facts.labels, pod, None)
+        return Workload(proxy.namespace, _own_addresses(q, proxy, pod), facts.labels, pod, None)
     ips = proxy.ips or (proxy.ip,)
     for ip in ips:
         for key in q.index(workload_entries, "address", ip):
@@ -57,6 +59,13 @@ def workload_of(q: Q, proxy: Proxy) -> Workload:
                 entry: WorkloadEntry = q.get(workload_entries, key)
                 return Workload(proxy.namespace, ips, entry.labels, None, key)
     return Workload(proxy.namespace, ips, proxy.labels, None, None)
+
+
+def _own_addresses(q: Q, proxy: Proxy, pod: Key | None) -> tuple[str, ...]:
+    """What the proxy says, or where its pod is if it could not know when its bootstrap was written."""
+    claimed = proxy.ips or (proxy.ip,)
+    state = None if pod is None or not _UNSPECIFIED.issuperset(claimed) else q(pod_state, pod)
+    return claimed if state is None else state.ips
 
 
 def _pod_of(q: Q, proxy: Proxy) -> Key | None:

@@ -19,6 +19,7 @@ from controlplane.base import parse
 from controlplane.base.errors import SettingsError
 from controlplane.base.networks import Network
 from controlplane.base.parse import Address
+from controlplane.settings.docker_rows import DOCKER
 from controlplane.settings.option import Option
 from controlplane.settings.request_rows import REQUESTS
 from controlplane.settings.rows import PLACES, PUSHES, RUNNING
@@ -26,7 +27,7 @@ from controlplane.settings.trust_rows import TRUST
 
 __all__ = ["OPTIONS", "Option", "Settings", "add_arguments", "from_args", "ignored_variables", "markdown"]
 
-OPTIONS: tuple[Option, ...] = (*PLACES, *PUSHES, *TRUST, *REQUESTS, *RUNNING)
+OPTIONS: tuple[Option, ...] = (*PLACES, *DOCKER, *PUSHES, *TRUST, *REQUESTS, *RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,11 @@ class Settings:
     mtls_grpc_addr: tuple[Address, ...]
     monitoring_addr: Address
     data_dir: Path | None
+    publish_root_cert: Path | None
+    docker: Address | None
+    docker_project: str
+    docker_namespace: str
+    compose_files: tuple[Path, ...]
     debounce_after: float
     debounce_max: float
     eds_debounce: bool

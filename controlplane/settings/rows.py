@@ -36,6 +36,13 @@ PLACES: tuple[Option, ...] = (
     ),
     Option("monitoring_addr", parse.tcp_address, "127.0.0.1:15014", "HOST:PORT", "/ready, /metrics, /debug"),
     Option("data_dir", parse.optional_path, "", "a directory, made when missing", "what outlives a restart"),
+    Option(
+        "publish_root_cert",
+        parse.optional_path,
+        "",
+        "a file in an existing directory, made or replaced",
+        "a copy of the roots that always holds the present ones, where proxies can mount its directory",
+    ),
 )
 
 PUSHES: tuple[Option, ...] = (

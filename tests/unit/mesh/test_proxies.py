@@ -71,6 +71,21 @@ def test_a_pod_is_known_by_its_name_before_its_address_is() -> None:
     assert bindings(world) == [("reviews", 80, 80, "HTTP")]
 
 
+def test_a_proxy_that_does_not_know_its_address_is_where_its_pod_is() -> None:
+    slice_ = """
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: bare-1, namespace: default, labels: {kubernetes.io/service-name: bare}}
+addressType: IPv4
+ports: [{name: http, port: 8080}]
+endpoints: [{addresses: [10.0.0.1]}]
+---
+"""
+    world = World(service("bare", "http=80:8080").replace("selector: {app: bare}", "") + slice_ + POD)
+    assert bindings(world) == bindings(world, ID.replace("10.0.0.1", "0.0.0.0"))
+    assert bindings(world) == [("bare", 80, 8080, "HTTP")]
+
+
 def test_without_a_pod_the_proxys_own_labels_count() -> None:
     world = World(service("reviews", "http=80"))
     assert bindings(world) == []

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
-import json
 from pathlib import Path
 
+from controlplane.app import proxy_files
+from controlplane.app.proxy_files import BOOTSTRAP_FILE, plane_address
 from controlplane.base import parse
-from controlplane.base.errors import MiniIstiodError, ProtocolError
+from controlplane.base.errors import MiniIstiodError
 from controlplane.envoy.bootstrap import ControlPlane, Node, Ports, bootstrap
-from controlplane.envoy.bootstrap_trust import CONTROL_PLANE, Json, Trust, secret_files
-from controlplane.model.proxy import parse_node
-
-BOOTSTRAP_FILE = "envoy.json"
+from controlplane.envoy.bootstrap_trust import CONTROL_PLANE, Trust
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     plane.add_argument(
         *("--xds-address", "--control-plane"),
         required=True,
-        type=parse.argument(_address),
+        type=parse.argument(plane_address),
         metavar="ADDRESS",
         help="unix:/PATH or HOST:PORT",
     )
@@ -89,17 +87,15 @@ def run(args: argparse.Namespace) -> int:
     node = _node(args)
     trust = _trust(args)
     plane = ControlPlane(str(args.xds_address), args.protocol, trust)
-    made = bootstrap(node, plane, ports=Ports(admin=args.admin_port))
+    ports = Ports(admin=args.admin_port)
     if args.out is None:
-        print(_text(made), end="")
+        print(proxy_files.text(bootstrap(node, plane, ports=ports)), end="")
         return 0
     try:
         folder = parse.made_directory(args.out)
     except ValueError as error:
         raise MiniIstiodError(f"--out: '{args.out}' cannot be used: {error}") from error
-    # The bootstrap comes last: a proxy that waits for it finds the rest.
-    for name, content in (*secret_files(trust).items(), (BOOTSTRAP_FILE, made)):
-        _replace(folder / name, _text(content))
+    proxy_files.write(folder, node, plane, ports)
     return 0
 
 
@@ -121,21 +117,13 @@ def _node(args: argparse.Namespace) -> Node:
         workload=args.workload,
         locality=args.locality,
     )
-    try:
-        # As the control plane will read it; better said here than in its log.
-        parse_node(node.id, {"NAMESPACE": node.namespace, "INSTANCE_IPS": node.ip})
-    except ProtocolError as error:
-        raise MiniIstiodError(f"--ip, --name, --namespace: {error}") from error
-    return node
+    return proxy_files.checked(node, "--ip, --name, --namespace")
 
 
 def _labels(args: argparse.Namespace) -> dict[str, str]:
     given = [("--label", text) for text in args.label]
     given += [("--labels", text.strip()) for text in args.labels.split(",") if text.strip()]
-    for flag, text in given:
-        if "=" not in text or text.startswith("="):
-            raise MiniIstiodError(f"{flag}: {text!r} cannot be used; allowed is KEY=VALUE")
-    return dict(text.split("=", 1) for _, text in given)
+    return proxy_files.labels(given)
 
 
 def _trust(args: argparse.Namespace) -> Trust:
@@ -166,9 +154,8 @@ def _trust(args: argparse.Namespace) -> Trust:
 def _check_files(args: argparse.Namespace) -> None:
     for name in ("root_file", "token_file", "cert_file", "key_file", "seen_at"):
         path = getattr(args, name)
-        if path and not path.startswith("/"):
-            flag = "--" + name.replace("_", "-")
-            raise MiniIstiodError(f"{flag}: {path!r} cannot be used; allowed is an absolute path")
+        if path:
+            proxy_files.absolute("--" + name.replace("_", "-"), path)
     if bool(args.cert_file) != bool(args.key_file):
         raise MiniIstiodError("--cert-file, --key-file: one is of no use without the other")
     if not args.cert_file:
@@ -179,27 +166,8 @@ def _check_files(args: argparse.Namespace) -> None:
         raise MiniIstiodError("--key-file: must be beside --cert-file, so that both are replaced at once")
 
 
-def _address(text: str) -> parse.Address:
-    address = parse.address(text)
-    if not address.path and not (address.host and address.port):
-        raise ValueError("a host and a port are wanted")
-    return address
-
-
 def _port(text: str) -> int:
     number = int(text) if text.isascii() and text.isdigit() else 0
     if not 0 < number < 65536:
         raise ValueError("a port is wanted, from 1 to 65535")
     return number
-
-
-def _text(content: Json) -> str:
-    return json.dumps(content, indent=2) + "\n"
-
-
-def _replace(path: Path, text: str) -> None:
-    # Moved into place: nobody reads half of it, and a running Envoy, which watches for moves, sees it.
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(text, encoding="utf-8")
-    draft.chmod(0o644)  # the proxy is another user
-    draft.replace(path)

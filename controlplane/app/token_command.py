@@ -15,6 +15,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from controlplane.app.proxy_files import account
 from controlplane.base import parse
 from controlplane.base.errors import MiniIstiodError
 from controlplane.ca.keep import replace
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command lines of `token create`, `token revoke` and `token list`."""
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     create = _command(commands, "create", "print or write a token for a service account", _create)
-    create.add_argument("--sa", required=True, type=parse.argument(_account), metavar="NAMESPACE/NAME")
+    create.add_argument("--sa", required=True, type=parse.argument(account), metavar="NAMESPACE/NAME")
     create.add_argument(
         "--ttl",
         default="24h",
@@ -46,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("id", nargs="?", help="one token, by its id")
     which.add_argument(
         "--sa",
-        type=parse.argument(_account),
+        type=parse.argument(account),
         metavar="NAMESPACE/NAME",
         help="all that this service account was given until now",
     )
@@ -73,19 +74,12 @@ def _command(
     return found
 
 
-def _account(text: str) -> tuple[str, str]:
-    namespace, slash, name = text.partition("/")
-    if not (namespace and slash and name) or "/" in name:
-        raise ValueError("NAMESPACE/NAME is wanted")
-    return namespace, name
-
-
 def _create(args: argparse.Namespace) -> int:
     namespace, name = args.sa
     wish = Wish(namespace, name, args.ttl, args.audience, args.pod)
     try:
         store = TokenStore(args.data_dir)
-        token, account = store.issue(wish, time.time())
+        token, issued = store.issue(wish, time.time())
     except ValueError as error:
         raise MiniIstiodError(f"--sa: {error}") from error
     if store.is_new:
@@ -100,8 +94,8 @@ def _create(args: argparse.Namespace) -> int:
     # Whoever was to read the old one is to read the new one.
     mode = stat.S_IMODE(args.out.stat().st_mode) if args.out.exists() else _HOLDERS_ONLY
     replace(args.out, token.encode(), mode)
-    until = _moment(account.expires)
-    print(f"{account.id} is written to {args.out}, and expires at {until}", file=sys.stderr)
+    until = moment(issued.expires)
+    print(f"{issued.id} is written to {args.out}, and expires at {until}", file=sys.stderr)
     return 0
 
 
@@ -119,7 +113,7 @@ def _rotate(args: argparse.Namespace) -> int:
     held = store.rotate(time.time())
     print(f"{store.issuer.kid} signs from now on", file=sys.stderr)
     if held:
-        until = _moment(max(one.expires for one in held))
+        until = moment(max(one.expires for one in held))
         print(
             f"tokens of old keys that hold still: {len(held)}; the last expires at {until}", file=sys.stderr
         )
@@ -136,7 +130,7 @@ def _list(args: argparse.Namespace) -> int:
             print(json.dumps({**shown, "revoked": taken}))
         else:
             pod = f"  pod {one.pod}" if one.pod else ""
-            state = "revoked" if taken else f"until {_moment(one.expires)}"
+            state = "revoked" if taken else f"until {moment(one.expires)}"
             print(f"{one.id}  {one.path}{pod}  {state}")
     return 0
 
@@ -148,5 +142,6 @@ def _existing(data_dir: Path) -> TokenStore:
     return TokenStore(data_dir)
 
 
-def _moment(seconds: float) -> str:
+def moment(seconds: float) -> str:
+    """Unix seconds as people and logs read them."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -15,7 +15,7 @@ from typing import Any
 from controlplane.base.clock import Clock
 from controlplane.ca import plugged
 from controlplane.ca.authority import Authority, Lifetimes
-from controlplane.ca.keep import DirectoryKeeper, Keeper, MemoryKeeper, write_bundle
+from controlplane.ca.keep import DirectoryKeeper, Keeper, MemoryKeeper, publish, write_bundle
 from controlplane.ca.outstanding import Outstanding
 from controlplane.ca.published import check_start
 from controlplane.ca.reload import Reload
@@ -55,7 +55,7 @@ class Trust:
 
 
 def build_trust(settings: Settings, clock: Clock) -> Trust:
-    """Make or load the authority, and write root-cert.pem.
+    """Make or load the authority, and write root-cert.pem, and the copy of it that proxies see.
 
     EnvironmentUnfit when keys or certificates cannot be read or kept, or do not fit together, or when
     those who trust the root-cert.pem that is there would not trust this authority.
@@ -70,7 +70,7 @@ def build_trust(settings: Settings, clock: Clock) -> Trust:
     if settings.root_ca_dir is not None:
         found = plugged.load(settings.root_ca_dir, clock.wall())
         authority = made(found.signer, found.roots)
-        reload = Reload(settings.root_ca_dir, authority, clock, partial(_publish, settings.data_dir))
+        reload = Reload(settings.root_ca_dir, authority, clock, partial(_publish, settings))
     else:
         keeper = _keeper(settings)
         roots = opened(keeper, clock, settings.self_signed_ca_cert_ttl)
@@ -79,25 +79,26 @@ def build_trust(settings: Settings, clock: Clock) -> Trust:
         rotation = Rotation(roots, keeper, authority, clock, pace)
     if settings.data_dir is not None:
         check_start(settings.data_dir, authority.signer, authority.roots, clock.wall())
-    _publish(settings.data_dir, authority.bundle)
+    _publish(settings, authority.bundle)
     serving = Serving(authority, serving_names(settings.tls_name), clock)
     return Trust(authority, serving, Outstanding(authority, clock), rotation, reload)
 
 
 def _keeper(settings: Settings) -> Keeper:
     if settings.data_dir is not None:
-        return DirectoryKeeper(settings.data_dir)
+        return DirectoryKeeper(settings.data_dir, settings.publish_root_cert)
     if settings.secure_grpc_addr or settings.mtls_grpc_addr:
         _log.warning(
             "the root's key is in memory only: after a restart every proxy has to be told of another root; "
             "give a place that stays with --data-dir, or a CA of yours with --root-ca-dir"
         )
-    return MemoryKeeper()
+    return MemoryKeeper(settings.publish_root_cert)
 
 
-def _publish(data_dir: Path | None, bundle: TrustBundle) -> None:
-    if data_dir is not None:
-        write_bundle(data_dir, bundle)
+def _publish(settings: Settings, bundle: TrustBundle) -> None:
+    if settings.data_dir is not None:
+        write_bundle(settings.data_dir, bundle)
+    publish(settings.publish_root_cert, bundle)
 
 
 def supply_certificates(trust: Trust, views: GraphViews, xds: XdsServer, clock: Clock) -> Certificates:

@@ -2,13 +2,15 @@
 
 In a data directory they are one file, which is replaced as a whole: a crash leaves the stage before or
 the stage after, never half of one.  `root-cert.pem` beside it has what is trusted at present, for
-bootstraps to point to; it is made anew from the kept state at each start.
+bootstraps to point to; it is made anew from the kept state at each start.  A copy of it may be wanted where
+proxies can see it, and the keys beside it they cannot.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import Any, Protocol
@@ -41,10 +43,14 @@ class Keeper(Protocol):
 
 
 class MemoryKeeper:
-    """Keeps nothing beyond the process: the next one has another root, which nobody trusts."""
+    """Keeps nothing beyond the process: the next one has another root, which nobody trusts.
 
-    def __init__(self) -> None:
+    `copy` is where the trusted roots are shown, if anywhere.
+    """
+
+    def __init__(self, copy: Path | None = None) -> None:
         self._roots: Roots | None = None
+        self._copy = copy
 
     def load(self) -> Roots | None:
         return self._roots
@@ -55,13 +61,18 @@ class MemoryKeeper:
 
     def save(self, roots: Roots) -> None:
         self._roots = roots
+        publish(self._copy, _bundle(roots))
 
 
 class DirectoryKeeper:
-    """Keeps the roots in `<data directory>/ca/roots.json`, mode 0600 in a directory of mode 0700."""
+    """Keeps the roots in `<data directory>/ca/roots.json`, mode 0600 in a directory of mode 0700.
 
-    def __init__(self, data_dir: Path) -> None:
+    `copy` is where the trusted roots are shown beside root-cert.pem, if anywhere.
+    """
+
+    def __init__(self, data_dir: Path, copy: Path | None = None) -> None:
         self._data_dir = data_dir
+        self._copy = copy
         self._folder = data_dir / "ca"
         self._file = self._folder / "roots.json"
 
@@ -94,14 +105,23 @@ class DirectoryKeeper:
         self._make_folder()
         replace(self._file, _text(roots), 0o600)
         # Should this fail, the stage counts as not entered, and is kept again when it is tried again.
-        write_bundle(self._data_dir, TrustBundle(tuple(map(pem, roots.trusted))))
+        write_bundle(self._data_dir, _bundle(roots))
+        publish(self._copy, _bundle(roots))
 
     def _make_folder(self) -> None:
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._folder.chmod(0o700)
+            private_folder(self._folder)
         except OSError as error:
             raise EnvironmentUnfit(f"{self._folder}: cannot be made: {_reason(error)}") from error
+
+
+def private_folder(path: Path) -> None:
+    """Make a folder that only its owner can enter, unless it is there; raises OSError."""
+    path.mkdir(parents=True, exist_ok=True)
+    # What is right already may be another user's to change.
+    if stat.S_IMODE(path.stat().st_mode) != 0o700:
+        path.chmod(0o700)
+    inherit(path)
 
 
 def write_bundle(data_dir: Path, bundle: TrustBundle) -> None:
@@ -113,10 +133,26 @@ def write_bundle(data_dir: Path, bundle: TrustBundle) -> None:
     replace(data_dir / ROOT_FILE, b"".join(bundle.roots), 0o644)
 
 
-def replace(path: Path, data: bytes, mode: int) -> None:
-    """Put a new file in a file's place at once; when it returns it outlives a crash."""
+def publish(copy: Path | None, bundle: TrustBundle) -> None:
+    """Make a file elsewhere hold what is trusted now, if one is asked for: its folder is for proxies to mount.
+
+    It is moved in, which a running Envoy notices.
+    """
+    if copy is not None:
+        replace(copy, b"".join(bundle.roots), 0o644)
+
+
+def _bundle(roots: Roots) -> TrustBundle:
+    return TrustBundle(tuple(map(pem, roots.trusted)))
+
+
+def replace(path: Path, data: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
+    """Put a new file in a file's place at once; when it returns it outlives a crash.
+
+    `owner` is (user, group) if it is to be another's; else it is as `inherit` says.  Both take CAP_CHOWN.
+    """
     try:
-        temporary = _written(path.parent, data, mode)
+        temporary = _written(path.parent, data, mode, owner)
         try:
             temporary.replace(path)
         except OSError:
@@ -127,19 +163,44 @@ def replace(path: Path, data: bytes, mode: int) -> None:
         raise EnvironmentUnfit(f"{path}: cannot be written: {_reason(error)}") from error
 
 
-def _written(folder: Path, data: bytes, mode: int) -> Path:
+def _written(folder: Path, data: bytes, mode: int, owner: tuple[int, int] | None = None) -> Path:
     handle, name = tempfile.mkstemp(dir=folder, prefix=".new-")  # with mode 0600 from the first moment
     path = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-            os.fchmod(file.fileno(), mode)
+            os.fchmod(file.fileno(), mode)  # first: who has given a file away may not change its mode
+            _give(file.fileno(), owner or _heir(folder))
             file.flush()
             os.fsync(file.fileno())
     except OSError:
         path.unlink()
         raise
     return path
+
+
+def inherit(path: Path) -> None:
+    """What root makes in another user's folder is that user's: who works there has to be able to use it.
+
+    Raises OSError.
+    """
+    heir = _heir(path.parent)
+    state = path.stat()
+    if heir != (state.st_uid, state.st_gid):
+        _give(path, heir)
+
+
+def _heir(folder: Path) -> tuple[int, int] | None:
+    """Whose a new file in a folder is to be, as (user, group); None is whoever makes it."""
+    if os.geteuid() != 0:
+        return None
+    state = folder.stat()
+    return (state.st_uid, state.st_gid) if state.st_uid != 0 else None
+
+
+def _give(file: int | Path, owner: tuple[int, int] | None) -> None:
+    if owner is not None:
+        os.chown(file, *owner)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -28,6 +28,7 @@ FOLDER = "tokens"
 _KEY = "key.pem"
 _ISSUED = "issued.json"
 _RETIRED = "retired.json"
+_LOCK = ".lock"
 
 
 class TokenStore:
@@ -37,14 +38,14 @@ class TokenStore:
         self._folder = data_dir / FOLDER
         self._list = RevokedFile(self._folder)
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._folder.chmod(0o700)
+            keep.private_folder(self._folder)
         except OSError as error:
             raise EnvironmentUnfit(f"{self._folder}: cannot be made: {error.strerror}") from error
         with self._locked():
             self.is_new = not (self._folder / _KEY).exists()
             """Whether there was no key, and one was made: nobody can have known it before."""
             if self.is_new:
+                self._inherit_lock()
                 self._write_key(new_key("ec"))
         self._print: tuple[float, ...] = ()
         self._issuer = self.issuer
@@ -133,12 +134,25 @@ class TokenStore:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """One writer at a time."""
-        handle = os.open(self._folder / ".lock", os.O_CREAT | os.O_RDWR, 0o600)
+        lock = self._folder / _LOCK
+        try:
+            handle = os.open(lock, os.O_CREAT | os.O_RDWR, 0o600)
+        except OSError as error:
+            raise EnvironmentUnfit(f"{lock}: {error.strerror}") from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
         finally:
             os.close(handle)
+
+    def _inherit_lock(self) -> None:
+        """Whoever is first makes the lock, and may be root while the control plane is not."""
+        try:
+            keep.inherit(self._folder / _LOCK)
+        except OSError as error:
+            raise EnvironmentUnfit(
+                f"{self._folder / _LOCK}: cannot be given away: {error.strerror}"
+            ) from error
 
     def _key(self) -> ec.EllipticCurvePrivateKey:
         path = self._folder / _KEY

@@ -1,0 +1,199 @@
+"""The command line of `mini-istiod provision`: bootstraps and tokens for all proxies of a project.
+
+A one-shot job runs it before anything else starts, with a volume for each proxy under `--out`.  Each gets a
+bootstrap, and a token that only its pod can use and only its Envoy's user can read.  No container has an
+address yet, so the bootstraps say 0.0.0.0: a proxy is where the pod of its name is.
+
+Run again it writes new tokens over the old ones.  Running Envoys notice, and send them with the next stream.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from controlplane.app import proxy_files
+from controlplane.app.proxy_files import account, plane_address
+from controlplane.app.token_command import moment
+from controlplane.base import parse
+from controlplane.base.errors import EnvironmentUnfit, MiniIstiodError
+from controlplane.ca.keep import replace
+from controlplane.ca.token_store import TokenStore
+from controlplane.ca.tokens import Wish
+from controlplane.envoy.bootstrap import ControlPlane, Node
+from controlplane.envoy.bootstrap_trust import CONTROL_PLANE, Trust
+
+TOKEN = "token"
+UNKNOWN_ADDRESS = "0.0.0.0"
+_PROXY = "NAME=NAMESPACE/ACCOUNT[,router][,LABEL=VALUE…]"
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One proxy: the pod's name, its identity, what it is, and labels for where nothing else tells them."""
+
+    name: str
+    namespace: str
+    account: str
+    kind: Literal["sidecar", "router"] = "sidecar"
+    labels: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def node(self) -> Node:
+        return Node(
+            ip=UNKNOWN_ADDRESS,
+            name=self.name,
+            namespace=self.namespace,
+            kind=self.kind,
+            labels=self.labels,
+            service_account=self.account,
+        )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of `provision`."""
+    parser.add_argument("--data-dir", required=True, type=Path, help="the control plane's")
+    parser.add_argument(
+        "--proxy",
+        required=True,
+        action="append",
+        type=parse.argument(wanted),
+        metavar=_PROXY,
+        help="a proxy: its pod's name and who it is; repeatable",
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="each proxy's is DIR/NAME")
+    parser.add_argument(
+        "--seen-at", required=True, metavar="DIR", help="where each proxy sees the folder that is its own"
+    )
+    plane = parser.add_argument_group("the control plane, as the proxies see it")
+    plane.add_argument(
+        *("--xds-address", "--control-plane"),
+        required=True,
+        type=parse.argument(plane_address),
+        metavar="HOST:PORT",
+    )
+    plane.add_argument("--root-file", required=True, metavar="PATH", help="PEM with its roots")
+    plane.add_argument(
+        "--tls-name", default=CONTROL_PLANE, metavar="NAME", help="what its certificate is for"
+    )
+    tokens = parser.add_argument_group("tokens")
+    tokens.add_argument(
+        "--ttl",
+        default="8760h",
+        type=parse.argument(parse.positive_duration),
+        metavar="DURATION",
+        help="how long they hold (default 8760h, a year)",
+    )
+    tokens.add_argument(
+        "--owner",
+        default="1337:1337",
+        type=parse.argument(_owner),
+        metavar="UID:GID",
+        help="whom the files of tokens belong to: Envoy's user (default 1337:1337)",
+    )
+
+
+def wanted(text: str) -> Wanted:
+    """A proxy as `--proxy` tells it; ValueError says which part of it is wrong."""
+    head, *rest = text.split(",")
+    name, equals, path = head.partition("=")
+    if not equals:
+        raise ValueError(f"{head!r} names no service account; allowed is {_PROXY}")
+    if _NAME.fullmatch(name) is None:
+        raise ValueError(f"the name {name!r} may hold letters, digits, '.', '_' and '-', at most 253")
+    try:
+        namespace, owner = account(path)
+    except ValueError as error:
+        raise ValueError(f"the service account {path!r} of {name}: {error}") from None
+    kind: Literal["sidecar", "router"] = "sidecar"
+    labels: dict[str, str] = {}
+    for part in rest:
+        key, equals, value = part.partition("=")
+        if part == "router":
+            kind = "router"
+        elif not key or not equals:
+            raise ValueError(f"{part!r} of {name} is neither 'router' nor LABEL=VALUE")
+        elif key in labels:
+            raise ValueError(f"the label {key!r} of {name} is there twice")
+        else:
+            labels[key] = value
+    return Wanted(name, namespace, owner, kind, labels)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the files of every proxy; MiniIstiodError names the flag, or what could not be written."""
+    proxies: list[Wanted] = args.proxy
+    _check(proxies)
+    seen_at = proxy_files.absolute("--seen-at", args.seen_at).rstrip("/") or "/"
+    root = proxy_files.absolute("--root-file", args.root_file)
+    trust = Trust(seen_at, root=root, token=f"{seen_at.rstrip('/')}/{TOKEN}", name=args.tls_name)
+    plane = ControlPlane(str(args.xds_address), trust=trust)
+    # Before the tokens: one that is issued and cannot be kept would stay in the list of those that hold.
+    folders = [_folder(args.out / one.name) for one in proxies]
+    issued = _tokens(args.data_dir, proxies, args.ttl)
+    for one, folder, (token, expires) in zip(proxies, folders, issued, strict=True):
+        _write(folder, one, plane, (token, args.owner))
+        print(
+            f"{one.name}: {one.kind} of {one.namespace}/{one.account}, until {moment(expires)}, in {folder}"
+        )
+    return 0
+
+
+def _check(proxies: list[Wanted]) -> None:
+    names = [one.name for one in proxies]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise MiniIstiodError(f"--proxy: {twice[0]!r} is there twice; each proxy has a name of its own")
+    for one in proxies:
+        proxy_files.checked(one.node, f"--proxy {one.name}")
+
+
+def _folder(path: Path) -> Path:
+    try:
+        return parse.made_directory(path)
+    except ValueError as error:
+        raise MiniIstiodError(f"--out: '{path}' cannot be used: {error}") from error
+
+
+def _tokens(data_dir: Path, proxies: list[Wanted], lifetime: float) -> list[tuple[str, float]]:
+    """A token for each proxy, and when it expires, in Unix seconds."""
+    store = TokenStore(data_dir)
+    found = []
+    for one in proxies:
+        wish = Wish(one.namespace, one.account, lifetime, pod=one.name)
+        try:
+            token, holder = store.issue(wish, time.time())
+        except ValueError as error:
+            raise MiniIstiodError(f"--proxy {one.name}: {error}") from error
+        found.append((token, holder.expires))
+    return found
+
+
+def _write(folder: Path, proxy: Wanted, plane: ControlPlane, secret: tuple[str, tuple[int, int]]) -> None:
+    """The files of one proxy; `secret` is its token, and the user and group that may read it."""
+    token, owner = secret
+    mine = (os.geteuid(), os.getegid())
+    if owner != mine and os.geteuid() != 0:
+        raise EnvironmentUnfit(
+            f"--owner: user {mine[0]} cannot give a token to user {owner[0]}: run as root with the capability "
+            f"CHOWN, or with --owner {mine[0]}:{mine[1]} if Envoy runs as that"
+        )
+    # The token first: a proxy that waits for the bootstrap finds it.
+    replace(folder / TOKEN, f"{token}\n".encode(), 0o400, None if owner == mine else owner)
+    try:
+        proxy_files.write(folder, proxy.node, plane)
+    except OSError as error:
+        raise EnvironmentUnfit(f"{folder}: cannot be written: {error.strerror}") from error
+
+
+def _owner(text: str) -> tuple[int, int]:
+    user, colon, group = text.partition(":")
+    if not colon:
+        raise ValueError("UID:GID is wanted")
+    return parse.count(user), parse.count(group)

@@ -25,7 +25,7 @@ from controlplane.base.errors import EnvironmentUnfit, MiniIstiodError
 from controlplane.ca.keep import replace
 from controlplane.ca.token_store import TokenStore
 from controlplane.ca.tokens import Wish
-from controlplane.envoy.bootstrap import ControlPlane, Node
+from controlplane.envoy.bootstrap import ControlPlane, Node, Ports
 from controlplane.envoy.bootstrap_trust import CONTROL_PLANE, Trust
 
 TOKEN = "token"
@@ -181,13 +181,13 @@ def _write(folder: Path, proxy: Wanted, plane: ControlPlane, secret: tuple[str, 
     mine = (os.geteuid(), os.getegid())
     if owner != mine and os.geteuid() != 0:
         raise EnvironmentUnfit(
-            f"--owner: user {mine[0]} cannot give a token to user {owner[0]}: run as root with the capability "
-            f"CHOWN, or with --owner {mine[0]}:{mine[1]} if Envoy runs as that"
+            f"--owner: user {mine[0]} cannot give a token to user {owner[0]}: run as root with CAP_CHOWN, "
+            f"or with --owner {mine[0]}:{mine[1]} if Envoy runs as that"
         )
     # The token first: a proxy that waits for the bootstrap finds it.
     replace(folder / TOKEN, f"{token}\n".encode(), 0o400, None if owner == mine else owner)
     try:
-        proxy_files.write(folder, proxy.node, plane)
+        proxy_files.write(folder, proxy.node, plane, Ports())
     except OSError as error:
         raise EnvironmentUnfit(f"{folder}: cannot be written: {error.strerror}") from error
 

@@ -69,7 +69,7 @@ def text(content: Json) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
-def write(folder: Path, node: Node, plane: ControlPlane, ports: Ports = Ports()) -> None:
+def write(folder: Path, node: Node, plane: ControlPlane, ports: Ports) -> None:
     """Write envoy.json into the folder, and the secrets that it points to, if there is trust.
 
     None of it is secret.  Raises OSError.

@@ -134,9 +134,9 @@ def write_bundle(data_dir: Path, bundle: TrustBundle) -> None:
 
 
 def publish(copy: Path | None, bundle: TrustBundle) -> None:
-    """Make a file elsewhere hold what is trusted now, if one is asked for: its folder is for proxies to mount.
+    """Make a file elsewhere hold what is trusted now, if one is asked for; its folder is one to mount.
 
-    It is moved in, which a running Envoy notices.
+    The file is moved in, which a running Envoy notices.
     """
     if copy is not None:
         replace(copy, b"".join(bundle.roots), 0o644)

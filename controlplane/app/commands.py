@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from controlplane import __version__, settings
+from controlplane import __version__
 from controlplane.base.errors import MiniIstiodError
 
 Command = Callable[[argparse.Namespace], int]
@@ -70,11 +70,14 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _discovery(parser: argparse.ArgumentParser) -> None:
+    from controlplane import settings
+
     settings.add_arguments(parser)
     parser.set_defaults(command=_discover)
 
 
 def _discover(args: argparse.Namespace) -> int:
+    from controlplane import settings
     from controlplane.app.serve import run
 
     return run(settings.from_args(args, os.environ))
@@ -95,6 +98,7 @@ _COMMANDS: dict[str, tuple[str, Fill]] = {
     "discovery": ("serve xDS from a watched directory", _discovery),
     "replay": ("play what discovery --record wrote, and hash what comes out", _of("app.replay_command")),
     "bootstrap": ("what a sidecar's or gateway's Envoy starts with, as JSON", _of("app.bootstrap_command")),
+    "healthy": ("whether the control plane is ready, for a health check", _of("app.healthy_command")),
     "provision": ("bootstraps and tokens for all proxies of a project", _of("app.provision_command")),
     "token": ("create, revoke and list the tokens of service accounts", _of("app.token_command")),
     "ca": ("who signs, and the change of root, of a running control plane", _of("app.ca_command")),

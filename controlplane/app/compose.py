@@ -17,6 +17,7 @@ from controlplane.app.entrance import Entrance, build_entrance, visitors
 from controlplane.app.findings import Findings
 from controlplane.app.key_sets import WantedKeySets, key_set_source, settle_who_fetches
 from controlplane.app.observe import Observer
+from controlplane.app.scrape import scrape_route
 from controlplane.app.spine import Spine, spine
 from controlplane.app.trust import Trust, build_trust, supply_certificates
 from controlplane.app.watchers import LoggedPushes, RecordedProxies, Watcher, together
@@ -209,6 +210,7 @@ def _monitoring(app: App) -> Monitoring:
         *debug.routes(app.mesh, lambda query: traces(app.trace, query)),
         *debug.xds_routes(app.xds, app.trace.epoch),
         *ca_routes(app.trust),
+        scrape_route(app.graph, lambda: (one.connection.proxy for one in app.xds.streams), app.unready),
     )
     judge = visitors(app.entrance, app.graph, app.xds, app.metrics).judge
     base = Base(app.unready, app.metrics.text, _version)

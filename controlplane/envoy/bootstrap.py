@@ -35,7 +35,39 @@ KEPT_STATS_SUFFIXES = (
     "rbac.denied",
     "shadow_allowed",
     "shadow_denied",
+    # Of every connection manager: requests by class of the answer, and their time.
+    *(f".downstream_rq_{number}xx" for number in range(1, 6)),
+    ".downstream_rq_time",
+    # Of every cluster of the mesh, whose statistics' names have a semicolon.  Most of them are not there
+    # before their first use.
+    *(f";.upstream_rq_{number}xx" for number in range(1, 6)),
+    ";.upstream_rq_time",
+    ";.upstream_rq_retry",
+    ";.upstream_rq_timeout",
+    ";.upstream_rq_rx_reset",
+    ";.upstream_rq_tx_reset",
+    ";.upstream_rq_pending_overflow",
+    ";.upstream_cx_total",
+    ";.upstream_cx_connect_fail",
+    ";.upstream_cx_rx_bytes_total",
+    ";.upstream_cx_tx_bytes_total",
+    ";.membership_healthy",
+    ";.outlier_detection.ejections_active",
+    # Mutual TLS on both sides, and what the door of a workload that insists on it turned away.
+    ".ssl.handshake",
+    ".ssl.connection_error",
+    ".ssl.fail_verify_error",
+    ".ssl.fail_verify_no_cert",
+    ".ssl.fail_verify_san",
+    ".no_filter_chain_match",
 )
+"""What the dashboards in deploy/grafana show."""
+_STATS_TAGS = {
+    # Names of outbound clusters hold dots, which the default expression takes for the end.
+    "cluster_name": r"^cluster\.((.+?);\.)",
+    # So do the addresses in the names of connection managers: "inbound_0.0.0.0_9080".
+    "http_conn_manager": r"^(?:listener\..+?\.)?http\.(((?:in|out)bound_.+?_\d+)\.)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +148,8 @@ def bootstrap(
         "node": node.as_json(),
         "admin": {"address": _socket("127.0.0.1", ports.admin)},
         "stats_config": _stats(stats_prefixes),
+        # A workload uses few of the mesh's clusters: the statistics of the others would all be nought.
+        "deferred_stat_options": {"enable_deferred_creation_stats": True},
         "layered_runtime": {
             "layers": [
                 # Envoy's default of 100 refuses regular expressions that people do write.
@@ -156,8 +190,7 @@ def _stats(prefixes: tuple[str, ...]) -> Json:
     patterns = [{"prefix": prefix} for prefix in (*KEPT_STATS_PREFIXES, *prefixes)]
     patterns += [{"suffix": suffix} for suffix in KEPT_STATS_SUFFIXES]
     return {
-        # Names of outbound clusters hold dots, which the default expression takes for the end.
-        "stats_tags": [{"tag_name": "cluster_name", "regex": r"^cluster\.((.+?);\.)"}],
+        "stats_tags": [{"tag_name": name, "regex": regex} for name, regex in _STATS_TAGS.items()],
         "stats_matcher": {"inclusion_list": {"patterns": patterns}},
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -135,3 +136,42 @@ def test_few_statistics_are_kept_and_more_on_request() -> None:
     assert {"prefix": "cluster.xds-grpc"} in patterns()
     assert {"prefix": "http."} not in patterns()
     assert {"prefix": "http."} in patterns("http.")
+
+
+@pytest.mark.parametrize(
+    ("statistic", "tag", "value", "rest"),
+    [
+        (
+            "cluster.outbound|9080|v1|reviews.default.svc.cluster.local;.upstream_rq_2xx",
+            "cluster_name",
+            "outbound|9080|v1|reviews.default.svc.cluster.local",
+            "cluster.upstream_rq_2xx",
+        ),
+        ("cluster.inbound|9080||;.ssl.handshake", "cluster_name", "inbound|9080||", "cluster.ssl.handshake"),
+        (
+            "http.inbound_0.0.0.0_9080.downstream_rq_2xx",
+            "http_conn_manager",
+            "inbound_0.0.0.0_9080",
+            "http.downstream_rq_2xx",
+        ),
+        ("http.outbound_[__]_80.rbac.denied", "http_conn_manager", "outbound_[__]_80", "http.rbac.denied"),
+        (
+            "listener.0.0.0.0_15006.http.inbound_0.0.0.0_9080.downstream_rq_2xx",
+            "http_conn_manager",
+            "inbound_0.0.0.0_9080",
+            "listener.0.0.0.0_15006.http.downstream_rq_2xx",
+        ),
+        ("http.prometheus.downstream_rq_2xx", "http_conn_manager", "", "http.prometheus.downstream_rq_2xx"),
+    ],
+)
+def test_names_with_dots_become_labels(statistic: str, tag: str, value: str, rest: str) -> None:
+    found: Any = made()["stats_config"]["stats_tags"]
+    (regex,) = (one["regex"] for one in found if one["tag_name"] == tag)
+    match = re.search(regex, statistic)
+    # As Envoy does it: the first group leaves the name, the second is the value.
+    assert (match[2] if match else "") == value
+    assert (statistic[: match.start(1)] + statistic[match.end(1) :] if match else statistic) == rest
+
+
+def test_statistics_of_clusters_are_made_when_they_are_used() -> None:
+    assert made()["deferred_stat_options"] == {"enable_deferred_creation_stats": True}

@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 FAST := $(wildcard tests/unit tests/golden tests/property tests/server)
 FAST_MARKS := not slow and not whole and not attack and not envoy and not netns
 
-.PHONY: help install system envoy run check lint types layers fast test attacks slow bench bench-peers bench-quick protos clean distclean
+.PHONY: help install system envoy run check lint types layers fast test attacks slow bench bench-peers bench-quick image protos clean distclean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -89,6 +89,14 @@ bench-quick: $(READY) ## the lab in two minutes: distributions, stages, a sweep,
 
 bench-peers: $(READY) ## this control plane beside istiod and others, in turns (ARGS="--quick" for minutes)
 	$(BIN)/python -m bench.side_by_side $(ARGS)
+
+# DOCKER_BUILD="docker build --network host" where containers have no way out while they are built.
+DOCKER_BUILD ?= docker build
+
+image: ## the images of docker-compose.yml: the control plane's and the bookstore's
+	$(DOCKER_BUILD) --quiet --tag mini-istiod --build-arg REVISION=$$(git rev-parse --short HEAD) .
+	$(DOCKER_BUILD) --quiet --tag bookstore controlplane/lab/samples/bookstore
+	@docker image ls --format '{{.Repository}}:{{.Tag}}  {{.Size}}' | grep -E '^(mini-istiod|bookstore):latest'
 
 protos: $(READY) ## controlplane/_pb from protos/
 	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=controlplane/_pb --pyi_out=controlplane/_pb \

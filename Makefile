@@ -20,10 +20,10 @@ unexport PYTHONDONTWRITEBYTECODE
 FAST := $(wildcard tests/unit tests/golden tests/property tests/server)
 FAST_MARKS := not slow and not whole and not attack and not envoy and not netns
 
-.PHONY: help install system envoy run check lint types layers fast test attacks slow bench bench-peers bench-quick image protos clean distclean
+.PHONY: help install system envoy run check lint types layers fast test e2e-compose attacks slow bench bench-peers bench-quick image protos clean distclean
 
 help: ## this list
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
 
 install: $(READY) system envoy ## the environment, Envoy, and (as root on Debian) system packages
 
@@ -61,10 +61,13 @@ layers: $(READY)
 fast: $(READY)
 	$(BIN)/pytest -q -n 2 --dist worksteal -m '$(FAST_MARKS)' $(FAST) $(ARGS)
 
-test: check ## check, and the tests with whole processes and real Envoys that this machine can run
+test: check ## check, and the tests with processes, real Envoys and containers that this machine can run
 	$(BIN)/pytest -q -n 2 --dist loadfile -m '(whole or attack) and not slow' tests/server
 	@$(MAKE) --keep-going system envoy || true
-	.ci/envoy-tests $(ARGS)
+	.ci/real-components $(ARGS)
+
+e2e-compose: $(READY) ## docker-compose.yml on real containers: pages, canary, mTLS, outages (ARGS: of pytest)
+	.ci/e2e-compose --required $(ARGS)
 
 attacks: $(READY) ## what an attacker would try, case by case, and how many cases that are
 	$(BIN)/pytest -q -m attack --co tests | sed -E 's/^tests\/(server|envoy)\/test_//' | grep -v '^$$'

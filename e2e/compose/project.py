@@ -1,0 +1,191 @@
+"""One compose project under test: started from a copy of its files, looked into, taken away.
+
+The checkout is never edited and never mounted: what a test changes is its own copy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from e2e.compose.images import build_command
+from e2e.compose.shell import CHECKOUT, CommandFailed, Impossible, run
+
+# Tags of our own: those without one may be in use on this machine.
+IMAGE = os.environ.get("E2E_IMAGE", "mini-istiod:e2e")
+_IMAGE_LINE = re.compile(r"^(\s*image: )(mini-istiod|bookstore)$", re.MULTILINE)
+_NOT_COPIED = ("__pycache__", "reports", "bench", "tests", "node_modules", "*.egg-info", ".[!d]*")
+
+
+def compose_command() -> tuple[str, ...]:
+    """Compose, as it is installed: 1.29 by Debian, or version 2 as a plugin.  Impossible without it."""
+    if shutil.which("docker-compose"):
+        return ("docker-compose",)
+    try:
+        run("docker", "compose", "version", timeout=20)
+    except (CommandFailed, FileNotFoundError):
+        raise Impossible(
+            "docker-compose is not installed; on Debian: apt-get install docker-compose"
+        ) from None
+    return ("docker", "compose")
+
+
+def compose_version() -> str:
+    """What Compose says of itself, in one line."""
+    return run(*compose_command(), "version").splitlines()[0]
+
+
+def build_image() -> str:
+    """Build the project's image from the checkout, tagged for the tests; returns a line about it."""
+    started = time.monotonic()
+    run(*build_command(IMAGE), str(CHECKOUT), timeout=900)
+    size = int(run("docker", "image", "inspect", "--format", "{{.Size}}", IMAGE))
+    return f"{IMAGE}: built in {time.monotonic() - started:.0f} s, {size / 1e6:.0f} MB"
+
+
+def copy_of_the_checkout(target: Path) -> Path:
+    """A copy of what a user has after a clone; its compose files name the images of the tests."""
+    shutil.copytree(CHECKOUT, target, ignore=shutil.ignore_patterns(*_NOT_COPIED))
+    for file in (target / "docker-compose.yml", *sorted(target.glob("deploy/**/docker-compose*.yml"))):
+        file.write_text(_IMAGE_LINE.sub(_tagged, file.read_text()))
+    return target
+
+
+def _tagged(line: re.Match[str]) -> str:
+    return line[1] + (IMAGE if line[2] == "mini-istiod" else f"{line[2]}:e2e")
+
+
+def free_port() -> int:
+    """A TCP port of the loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A compose project `name` of the `files` in `folder`; `env` fills in the variables in them."""
+
+    name: str
+    folder: Path
+    files: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def compose(self, *arguments: str, timeout: float = 300.0) -> str:
+        """Run a compose command on this project; its standard output."""
+        named = [part for file in self.files for part in ("--file", file)]
+        command = (*compose_command(), "--project-name", self.name, *named, *arguments)
+        return run(*command, timeout=timeout, env=self.env, cwd=self.folder)
+
+    def with_files(self, *files: str) -> Project:
+        """The same project, described by other files."""
+        return Project(self.name, self.folder, files, self.env)
+
+    def up(self, *services: str, timeout: float = 300.0) -> None:
+        """`up --detach`, then wait until every container that has a health check is healthy."""
+        self.compose("up", "--detach", *services, timeout=timeout)
+        wait_until(lambda: not self.unready(), timeout, lambda: f"not ready: {self.unready()}")
+
+    def unready(self) -> list[str]:
+        """The containers that are not as they should be: unhealthy, starting, or ended with an error."""
+        return [f"{c['Name'].lstrip('/')}: {state}" for c in self.inspect() if (state := _unready(c))]
+
+    def containers(self) -> list[str]:
+        """The ids of all containers of the project, running or not."""
+        return run("docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", self.mine).split()
+
+    @property
+    def mine(self) -> str:
+        """The filter for what belongs to the project."""
+        return f"label=com.docker.compose.project={self.name}"
+
+    def inspect(self, *services: str) -> list[dict[str, Any]]:
+        """`docker inspect` of the containers of these services, or of all."""
+        ids = self.containers()
+        found = json.loads(run("docker", "inspect", *ids)) if ids else []
+        label = "com.docker.compose.service"
+        return [c for c in found if not services or c["Config"]["Labels"][label] in services]
+
+    def container(self, service: str) -> str:
+        """The id of the one container of a service."""
+        found = [c["Id"] for c in self.inspect(service)]
+        assert len(found) == 1, f"{service} has {len(found)} containers"
+        return str(found[0])
+
+    def run_in(self, service: str, *command: str, timeout: float = 60.0) -> str:
+        """Run a program inside a service's container."""
+        return run("docker", "exec", self.container(service), *command, timeout=timeout)
+
+    def logs(self, service: str) -> str:
+        """What a service wrote."""
+        return self.compose("logs", "--no-color", service)
+
+    def down(self, *options: str) -> None:
+        """`down --volumes`, with orphans."""
+        self.compose("down", "--volumes", "--remove-orphans", "--timeout", "5", *options)
+
+    def leftovers(self, containers: list[str]) -> list[str]:
+        """What is still there of a project that is down, given the ids that its containers had."""
+        commands = {
+            "container": ("ps", "--all"),
+            "network": ("network", "ls"),
+            "volume": ("volume", "ls"),
+        }
+        found = [
+            f"{kind} {name}"
+            for kind, command in commands.items()
+            for name in run("docker", *command, "--quiet", "--filter", self.mine).split()
+        ]
+        return found + [f"process {pid} of {id}" for pid, id in _processes_of(containers)]
+
+
+def _unready(container: Mapping[str, Any]) -> str:
+    state = container["State"]
+    if state["Status"] == "exited" and state["ExitCode"] == 0:
+        return ""
+    if state["Status"] != "running":
+        return f"{state['Status']} ({state['ExitCode']})"
+    health = state.get("Health", {}).get("Status", "healthy")
+    return "" if health == "healthy" else str(health)
+
+
+def _processes_of(containers: list[str]) -> Iterator[tuple[str, str]]:
+    for group in Path("/proc").glob("[0-9]*/cgroup"):
+        try:
+            text = group.read_text()
+        except OSError:
+            # It has ended between the look at the folder and the look at the file.
+            continue
+        yield from ((group.parent.name, id) for id in containers if id in text)
+
+
+def wait_until(condition: Callable[[], object], seconds: float, what: Callable[[], str]) -> float:
+    """Ask until `condition` holds; returns the seconds that took.  AssertionError after `seconds`."""
+    started = time.monotonic()
+    while not condition():
+        if time.monotonic() - started > seconds:
+            raise AssertionError(f"not within {seconds:g} s: {what()}")
+        time.sleep(0.1)
+    return time.monotonic() - started
+
+
+@contextmanager
+def standing(project: Project) -> Iterator[Project]:
+    """The project for as long as the block takes; AssertionError if it leaves anything behind."""
+    try:
+        yield project
+    finally:
+        containers = project.containers()
+        project.down()
+        left = project.leftovers(containers)
+        assert not left, f"`down --volumes` of {project.name} left {left}"

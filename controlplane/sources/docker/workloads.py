@@ -1,0 +1,296 @@
+"""Containers that share a network are one workload, as the containers of a pod are.
+
+    web                              its own network: a workload without a sidecar
+    reviews-v1-envoy                 a sidecar, by its label `mini-istiod.proxy: reviews-v1` …
+      reviews-v1, reviews-v1-init    … and what joins its network: the application, and a one-shot helper
+    ingressgateway                   a proxy called like its own service: a gateway, with nobody behind
+
+The owner of the network has the addresses, the names and the published ports; the application says with its
+labels what it is.  A workload is ready when all of it that runs is healthy and the application does run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from controlplane.model.describe import shorten
+from controlplane.model.keys import Labels, labels_of
+from controlplane.model.problem import Problem
+from controlplane.sources.docker import labels, names
+from controlplane.sources.docker.container import Attachment, Container, problem
+from controlplane.sources.docker.labels import ServedPort
+from controlplane.sources.docker.ports import served_ports
+
+TLS_MODE = "security.istio.io/tlsMode"
+INIT = labels.PREFIX + "init"
+"""A label of helpers that end before the application starts."""
+
+
+class Place(NamedTuple):
+    """Where containers become objects: their namespace, and the networks that count (None: all)."""
+
+    namespace: str
+    networks: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What runs behind one network of its own.
+
+    `name` is its pod's; `container` the one that Problems name.  `hosts` are the names that clients dial,
+    `ports` where it serves; `addresses` is () while it does not run, and the first is where endpoints are.
+    """
+
+    name: str
+    container: Container
+    hosts: tuple[str, ...]
+    ports: tuple[ServedPort, ...]
+    labels: Labels
+    account: str
+    addresses: tuple[str, ...]
+    ready: bool
+    terminating: bool
+
+    @property
+    def mutual(self) -> bool:
+        """Whether it has a sidecar with a certificate."""
+        return (TLS_MODE, "istio") in self.labels
+
+
+class _Group(NamedTuple):
+    """The owner of a network and who joins it; `proxy` is its name where the owner is one, else ""."""
+
+    owner: Container
+    joined: tuple[Container, ...]
+    proxy: str
+
+    @property
+    def sidecar(self) -> bool:
+        return bool(self.proxy) and names.service_of(self.owner).lower() != self.proxy
+
+    @property
+    def apps(self) -> tuple[Container, ...]:
+        """The application, what else runs beside it, and last the owner: whose labels come first."""
+        if not self.sidecar:
+            return (self.owner, *self.joined)
+        helper = f"{self.proxy}-init"
+        apps = [
+            one for one in self.joined if one.label(INIT) is None and names.service_of(one).lower() != helper
+        ]
+        apps.sort(key=lambda one: (names.service_of(one).lower() != self.proxy, not one.running, one.name))
+        return tuple(apps)
+
+
+def workloads(containers: Iterable[Container], place: Place) -> tuple[list[Workload], list[Problem]]:
+    """All workloads of these containers by name, and what is wrong with the containers."""
+    problems: list[Problem] = []
+    groups = list(_groups(sorted(containers, key=lambda one: (one.name, one.id)), place, problems))
+    preferred = _by_reach(groups, place)
+    found: list[Workload] = []
+    for group in groups:
+        workload = _workload(group, place, preferred, problems)
+        if workload is not None:
+            found.append(workload)
+    return list(_named_apart(found)), problems
+
+
+def _groups(containers: Sequence[Container], place: Place, problems: list[Problem]) -> Iterator[_Group]:
+    owners = {one.id: one for one in containers if not one.joins}
+    by_name = {one.name: one.id for one in owners.values()}
+    joined: dict[str, list[Container]] = {}
+    for one in containers:
+        if not one.joins:
+            continue
+        where = one.joins if one.joins in owners else by_name.get(one.joins, "")
+        joined.setdefault(where, []).append(one)
+    problems += (_orphan(one, place) for one in joined.pop("", []) if one.running)
+    taken: dict[str, Container] = {}
+    # A name that two have belongs to the older one; one that does not run takes it from nobody.
+    for owner in sorted(owners.values(), key=lambda one: (not one.running, one.created, one.name)):
+        proxy = labels.proxy_name(owner, place.namespace)
+        if isinstance(proxy, Problem):
+            problems.append(proxy)
+            proxy = None
+        if proxy and owner.running and proxy in taken:
+            problems.append(_second_proxy(owner, taken[proxy], proxy, place))
+            continue
+        if proxy and owner.running:
+            taken[proxy] = owner
+        yield _Group(owner, tuple(joined.get(owner.id, ())), proxy or "")
+
+
+def _by_reach(groups: Iterable[_Group], place: Place) -> tuple[str, ...]:
+    """The networks that count, the one that most workloads are on first: there they reach each other."""
+    members = Counter(
+        attachment.network
+        for group in groups
+        for attachment in group.owner.networks
+        if place.networks is None or attachment.network in place.networks
+    )
+    return tuple(sorted(members, key=lambda network: (-members[network], network)))
+
+
+def _workload(
+    group: _Group, place: Place, preferred: Sequence[str], problems: list[Problem]
+) -> Workload | None:
+    owner, apps = group.owner, group.apps
+    if owner.network_mode == "none":
+        return None
+    if owner.network_mode == "host":
+        problems += [_on_the_host(owner, place)] if owner.running else []
+        return None
+    addresses = tuple(_addresses(owner, preferred)) if owner.running else ()
+    if owner.running and not addresses:
+        problems.append(_unreachable(owner, place))
+    said = labels.said((*apps, owner) if group.sidecar else apps, place.namespace)
+    problems += said.problems
+    if group.sidecar and not apps and owner.running:
+        problems.append(_without_application(owner, group.proxy, place))
+    main = apps[0] if apps else owner
+    service = names.service_of(main) if apps else group.proxy
+    hosts = said.services
+    if hosts is None:
+        hosts = names.dns_names(owner, place.networks, sidecar=group.sidecar)
+        if group.sidecar and not hosts:
+            hosts = (service.lower(),)
+        hosts = tuple(_usable(main, hosts, place, problems))
+    ports = served_ports(owner, apps, said, proxy=bool(group.proxy))
+    if not ports and hosts and apps and main.running:
+        problems.append(_without_ports(main, hosts, place, explicit=said.services is not None))
+    return Workload(
+        name=group.proxy or names.object_name(owner.name),
+        container=main,
+        hosts=hosts,
+        ports=ports,
+        labels=_labels(group, service, said),
+        account=said.account or names.default_account(service),
+        addresses=addresses,
+        ready=bool(addresses) and _is_ready(group),
+        terminating=any(one.stopping or one.state == "removing" for one in {owner, main}),
+    )
+
+
+def _addresses(owner: Container, preferred: Sequence[str]) -> Iterator[str]:
+    """The addresses on the networks that count; each network's IPv4 address comes first."""
+    on: dict[str, Attachment] = {one.network: one for one in owner.networks}
+    attached = [on[network] for network in preferred if network in on]
+    yield from (one.address for one in attached if one.address)
+    yield from (one.address6 for one in attached if one.address6)
+
+
+def _is_ready(group: _Group) -> bool:
+    apps = group.apps
+    if not apps or not apps[0].running:
+        return False
+    # Whatever else shares the network and has ended was a job, and says nothing.
+    alive = [group.owner, apps[0], *(one for one in apps[1:] if one.running)]
+    return all(one.state == "running" and one.health in ("", "healthy") for one in alive)
+
+
+def _labels(group: _Group, service: str, said: labels.Said) -> Labels:
+    found = labels.workload_labels((*group.apps, group.owner))
+    found.setdefault("app", names.default_account(service))
+    if said.version:
+        found["version"] = said.version
+    elif names.default_version(service):
+        found.setdefault("version", names.default_version(service))
+    if group.sidecar:
+        found.setdefault(TLS_MODE, "istio")
+    return labels_of(found)
+
+
+def _usable(
+    container: Container, hosts: Iterable[str], place: Place, problems: list[Problem]
+) -> Iterator[str]:
+    for host in hosts:
+        if names.is_host(host):
+            yield host
+        else:
+            message = f"{shorten(host)} is no DNS name, so no service is called so"
+            remedy = f"give it another network alias, or name it with the label {labels.PREFIX}service"
+            problems.append(_warning(container, place, "name", message, remedy))
+
+
+def _named_apart(found: Iterable[Workload]) -> Iterator[Workload]:
+    """Workloads whose names differ; of two with one name the proxy keeps it, then the first container."""
+    taken: set[str] = set()
+    in_order = sorted(found, key=lambda one: (not one.mutual, one.container.name, one.container.id))
+    named: list[Workload] = []
+    for workload in in_order:
+        name = workload.name
+        if name in taken:
+            name = f"{name}-{workload.container.id[:12].lower()}"
+        taken.add(name)
+        named.append(workload if name == workload.name else replace(workload, name=name))
+    yield from sorted(named, key=lambda one: one.name)
+
+
+def _warning(container: Container, place: Place, field: str, message: str, remedy: str) -> Problem:
+    return replace(problem(container, place.namespace, field, message, remedy), level="warning")
+
+
+def _orphan(container: Container, place: Place) -> Problem:
+    return _warning(
+        container,
+        place,
+        "network_mode",
+        "it shares the network of a container that is not there (any more), so nobody reaches it",
+        "recreate it: docker-compose up --force-recreate " + names.service_of(container),
+    )
+
+
+def _second_proxy(container: Container, other: Container, proxy: str, place: Place) -> Problem:
+    return problem(
+        container,
+        place.namespace,
+        f"labels[{labels.PREFIX}proxy]",
+        f"{shorten(proxy)} is the proxy of {other.name} already; this container is not used",
+        "give each sidecar a name and an application of its own (mini-istioctl compose mesh --scale)",
+    )
+
+
+def _on_the_host(container: Container, place: Place) -> Problem:
+    return _warning(
+        container,
+        place,
+        "network_mode",
+        "it is on the host's network and has no address of its own, so it is no part of the mesh",
+        "put it on a network of its project, or describe it with a ServiceEntry",
+    )
+
+
+def _unreachable(container: Container, place: Place) -> Problem:
+    on = ", ".join(one.network for one in container.networks) or "none"
+    return _warning(
+        container,
+        place,
+        "networks",
+        f"it is on no network that the control plane shares (its networks: {on}), so it has no endpoints",
+        "put it and the control plane on a common network",
+    )
+
+
+def _without_application(container: Container, proxy: str, place: Place) -> Problem:
+    told = problem(
+        container,
+        place.namespace,
+        f"labels[{labels.PREFIX}proxy]",
+        f"no application has joined the network of the proxy {shorten(proxy)} yet",
+        f'start it with network_mode: "service:{names.service_of(container)}"',
+    )
+    return replace(told, level="info")
+
+
+def _without_ports(container: Container, hosts: Sequence[str], place: Place, *, explicit: bool) -> Problem:
+    told = problem(
+        container,
+        place.namespace,
+        "ports",
+        f"it says no port, so that nobody can call {', '.join(hosts)} by name",
+        f'write expose: ["8080"], or the label {labels.PREFIX}ports: "8080"; '
+        f'{labels.PREFIX}service: "" if nobody should',
+    )
+    return replace(told, level="warning" if explicit else "info")

@@ -8,7 +8,7 @@ and so do processes started there.  Names live in /run/netns, as iproute2 keeps 
 
 from __future__ import annotations
 
-import ctypes
+import errno
 import os
 import socket
 import threading
@@ -17,15 +17,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from controlplane.base.errors import EnvironmentUnfit
+from controlplane.lab import syscalls
 
 T = TypeVar("T")
 
 NAMES = Path("/run/netns")
-
-_CLONE_NEWNET = 0x40000000
-_MS_BIND, _MS_REC, _MS_SHARED = 4096, 16384, 1 << 20
-_MNT_DETACH = 2
-_EINVAL = 22
 
 
 def create(name: str) -> None:
@@ -46,7 +42,7 @@ def create(name: str) -> None:
 def remove(name: str) -> None:
     """Forget `name`; the kernel frees the namespace with its last process.  Absent is fine."""
     path = NAMES / name
-    _libc().umount2(os.fsencode(path), _MNT_DETACH)
+    syscalls.forget_mount(path)
     path.unlink(missing_ok=True)
 
 
@@ -109,36 +105,21 @@ def _share_names() -> None:
     # (ip-netns(8) does the same).
     NAMES.mkdir(mode=0o755, exist_ok=True)
     try:
-        _mount("none", NAMES, _MS_SHARED | _MS_REC)
+        syscalls.mount("none", NAMES, syscalls.SHARED | syscalls.RECURSIVE)
     except OSError as error:
-        if error.errno != _EINVAL:
+        if error.errno != errno.EINVAL:
             raise EnvironmentUnfit(
                 f"cannot mount {NAMES} ({error}): run as root with CAP_SYS_ADMIN"
             ) from error
-        _mount(str(NAMES), NAMES, _MS_BIND | _MS_REC)
-        _mount("none", NAMES, _MS_SHARED | _MS_REC)
-
-
-def _mount(source: str, target: Path, flags: int) -> None:
-    _check(_libc().mount(os.fsencode(source), os.fsencode(target), b"none", ctypes.c_ulong(flags), None))
+        syscalls.mount(str(NAMES), NAMES, syscalls.BIND | syscalls.RECURSIVE)
+        syscalls.mount("none", NAMES, syscalls.SHARED | syscalls.RECURSIVE)
 
 
 def _unshare_onto(path: Path) -> None:
-    _check(_libc().unshare(_CLONE_NEWNET))
-    _mount("/proc/thread-self/ns/net", path, _MS_BIND)
+    syscalls.unshare(syscalls.NEW_NETWORK)
+    syscalls.mount("/proc/thread-self/ns/net", path, syscalls.BIND)
 
 
 def _enter(descriptor: int, work: Callable[[], T]) -> T:
-    _check(_libc().setns(descriptor, _CLONE_NEWNET))
+    syscalls.enter_network(descriptor)
     return work()
-
-
-def _check(status: int) -> None:
-    if status != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-
-
-def _libc() -> ctypes.CDLL:
-    # The running program's own C library; os.setns and os.unshare exist from Python 3.12 only.
-    return ctypes.CDLL(None, use_errno=True)

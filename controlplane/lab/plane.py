@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from controlplane.base.errors import MiniIstiodError
-from controlplane.inject.iptables import PROXY_UID
+from controlplane.lab import users
 from controlplane.lab.fetch import Target, answers, fetch
 from controlplane.lab.site import Command, Site
 from controlplane.lab.waiting import wait_until
@@ -98,7 +98,7 @@ def start_plane(site: Site, arguments: tuple[str, ...] = (), house: House | None
     for folder, mode in ((config, 0o755), (data, 0o700), (door, 0o750)):
         folder.mkdir(exist_ok=True)
         folder.chmod(mode)
-    os.chown(door, 0, PROXY_UID)
+    os.chown(door, 0, users.present().proxy)
     if house is None:
         monitoring, secure = Target(None, "127.0.0.1", _free_port()), ""
     else:

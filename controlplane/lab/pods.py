@@ -2,7 +2,8 @@
 
 A pod here differs from one in Kubernetes in what starts it, not in what it is: its Envoy runs as user
 1337 behind the rules that Istio's init container sets, its application as another user that knows of
-no proxy, and the two share one network namespace with one address.
+no proxy, and the two share one network namespace with one address.  (In a user namespace with a single
+user the rules know Envoy by a mark: controlplane.lab.users.)
 """
 
 from __future__ import annotations
@@ -21,15 +22,13 @@ from typing import Literal
 from controlplane.base.errors import EnvironmentUnfit, MiniIstiodError
 from controlplane.envoy.bootstrap import ControlPlane, Node, bootstrap
 from controlplane.envoy.bootstrap_trust import Json, secret_files
-from controlplane.inject.iptables import PROXY_UID, Interception, nat_rules
-from controlplane.lab import fabric, ledger, netns, tools
+from controlplane.lab import fabric, ledger, netns, tools, users
 from controlplane.lab.fetch import Admin, Target, answers
 from controlplane.lab.plane import House
 from controlplane.lab.site import DEFAULT_PLACE, Command, Place, Site, claim, require_root
 from controlplane.lab.volumes import Account, Kubelet, Mint
 from controlplane.lab.waiting import wait_until
 
-APP_UID = 65534  # nobody: an unprivileged user that owns no files
 _FABRIC = "fabric"
 
 _ENVOY_FLAGS = (
@@ -149,6 +148,7 @@ class Lab:
         self._envoy = tools.find_envoy(env)
         self.site: Site = claim(place)
         self.pods: dict[str, Pod] = {}
+        self._users = users.present()
         self._kubelets: list[Kubelet] = []
         try:
             fabric.create(self.site.namespace(_FABRIC))
@@ -171,7 +171,7 @@ class Lab:
         processes = {}
         if sidecar is not None:
             if spec.kind == "sidecar":
-                self._intercept(space)
+                self.intercept(space)
             else:
                 netns.inside(space, _open_low_ports)
             processes["envoy"] = self._start_envoy(spec, sidecar, space)
@@ -222,7 +222,7 @@ class Lab:
 
     def kubelet(self, roots: Path, mint: Mint, renew_after: float = 3600.0) -> Kubelet:
         """Gives pods the roots in this file, and tokens; ends with the lab."""
-        found = Kubelet(roots, mint, PROXY_UID, renew_after)
+        found = Kubelet(roots, mint, self._users.proxy, renew_after)
         self._kubelets.append(found)
         return found
 
@@ -243,9 +243,9 @@ class Lab:
         self.close()
 
     def _find_interpreter(self) -> tuple[Path, int]:
-        found = tools.find_interpreter(APP_UID, self.directory)
+        found = tools.find_interpreter(self._users.app, self.directory)
         if found is not None:
-            return found, APP_UID
+            return found, self._users.app
         # Only root may run our own Python.  The redirect rules care about 1337 alone, so it will do.
         own = tools.find_interpreter(0, self.directory)
         if own is None:
@@ -269,13 +269,16 @@ class Lab:
             _write(directory, secret_files(trust))
         plane = ControlPlane(sidecar.address, sidecar.protocol, trust)
         config = directory / "bootstrap.json"
-        _write(directory, {config.name: bootstrap(spec.node, plane, stats_prefixes=sidecar.stats)})
+        content = bootstrap(spec.node, plane, stats_prefixes=sidecar.stats)
+        _write(directory, {config.name: users.marked(content, self._users)})
         argv = (str(self._envoy), "--config-path", str(config), *_ENVOY_FLAGS)
         log = directory / "envoy.log"
-        return self.site.start(Command(f"{spec.name}/envoy", argv, namespace=space, uid=PROXY_UID, log=log))
+        uid = self._users.proxy
+        return self.site.start(Command(f"{spec.name}/envoy", argv, namespace=space, uid=uid, log=log))
 
-    def _intercept(self, space: str) -> None:
-        rules = nat_rules(Interception())
+    def intercept(self, space: str) -> None:
+        """Load the redirect rules into a network namespace.  EnvironmentUnfit when the kernel refuses."""
+        rules = users.redirect_rules(self._users)
         command = [str(self._iptables), "--wait", "5"]
         result = netns.inside(
             space, lambda: subprocess.run(command, input=rules, capture_output=True, text=True, timeout=30)

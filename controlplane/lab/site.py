@@ -113,7 +113,7 @@ def claim(place: Place) -> Site:
 
 
 def require_root() -> None:
-    """EnvironmentUnfit unless this process is root."""
+    """EnvironmentUnfit unless this process is root, of the machine or of a user namespace."""
     if os.geteuid() != 0:
         raise EnvironmentUnfit("the lab makes network namespaces and redirect rules: run it as root")
 
@@ -141,6 +141,9 @@ def _sweep(place: Place) -> tuple[int, ...]:
 
 
 def _spawn(command: Command) -> subprocess.Popen[str]:
+    # Whoever is that user already need not become it, and where there is only one user may not try.
+    uid = None if command.uid == os.geteuid() else command.uid
+
     # A session of its own, so that Ctrl-C reaches only the lab, which then ends them in order.
     def run(executable: str | None, out: int, kept: tuple[int, ...]) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -154,9 +157,9 @@ def _spawn(command: Command) -> subprocess.Popen[str]:
             text=True,
             pass_fds=kept,
             start_new_session=True,
-            user=command.uid,
-            group=command.uid,
-            extra_groups=None if command.uid is None else [],
+            user=uid,
+            group=uid,
+            extra_groups=None if uid is None else [],
         )
 
     try:

@@ -117,9 +117,18 @@ def _runs(interpreter: Path, uid: int, folder: Path) -> bool:
         "-c",
         "import http.server, sys; sys.exit(sys.version_info < (3, 9))",
     ]
+    user = None if uid == os.geteuid() else uid
+    groups = None if user is None else ()
     try:
         result = subprocess.run(
-            probe, user=uid, group=uid, extra_groups=[], cwd=folder, env={}, capture_output=True, timeout=30
+            probe,
+            user=user,
+            group=user,
+            extra_groups=groups,
+            cwd=folder,
+            env={},
+            capture_output=True,
+            timeout=30,
         )
     except OSError:
         return False

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from controlplane.lab import demo
+from controlplane.lab import demo_pods as demo
 from controlplane.lab.pushes import Push
 from controlplane.lab.screen import Screen
 from controlplane.lab.steps import STEPS, Visit, admission

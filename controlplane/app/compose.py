@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any, NamedTuple, get_args
@@ -18,6 +18,7 @@ from controlplane.app.findings import Findings
 from controlplane.app.key_sets import WantedKeySets, key_set_source, settle_who_fetches
 from controlplane.app.observe import Observer
 from controlplane.app.scrape import scrape_route
+from controlplane.app.sources import followed, kept_objects
 from controlplane.app.spine import Spine, spine
 from controlplane.app.trust import Trust, build_trust, supply_certificates
 from controlplane.app.watchers import LoggedPushes, RecordedProxies, Watcher, together
@@ -30,9 +31,6 @@ from controlplane.model.kinds import KINDS
 from controlplane.model.problem import Level
 from controlplane.settings import Settings
 from controlplane.sources.change import Sink, Source
-from controlplane.sources.directory import DirectorySource
-from controlplane.sources.kept import KeptObjects
-from controlplane.sources.mesh_file import MeshFileSource
 from controlplane.sources.recording import Header, Recorder
 from controlplane.store.debounce import Debouncer, Timing
 from controlplane.store.ingest import Ingest
@@ -118,8 +116,8 @@ def build(settings: Settings) -> App:
     trust = build_trust(settings, clock)
     ids = itertools.count(1)
     key_sets = key_set_source(settings, clock, ids, metrics)
-    kept = _kept(settings, clock, ids)
-    sources = (*kept, *_sources(settings, clock, ids), key_sets)
+    kept = kept_objects(settings, clock, ids)
+    sources = (*kept, *followed(settings, clock, ids), key_sets)
     core = spine(
         clock,
         timing(settings),
@@ -268,19 +266,6 @@ def _standing(mesh: debug.Mesh, level: str) -> int:
 
 def _left_out(mesh: debug.Mesh) -> int:
     return sum(is_refusal(problem) for problem in mesh.findings.problems())
-
-
-def _kept(settings: Settings, clock: SystemClock, ids: Iterator[int]) -> tuple[KeptObjects, ...]:
-    if settings.data_dir is None:
-        return ()
-    return (KeptObjects(settings.data_dir / "last-valid", clock=clock, ids=ids),)
-
-
-def _sources(settings: Settings, clock: SystemClock, ids: Iterator[int]) -> tuple[Source, ...]:
-    directory = DirectorySource(settings.config_dir, clock=clock, ids=ids)
-    if settings.mesh_config is None:
-        return (directory,)
-    return (directory, MeshFileSource(settings.mesh_config, clock=clock, ids=ids))
 
 
 def _xds_options(settings: Settings) -> XdsOptions:

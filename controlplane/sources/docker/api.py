@@ -1,0 +1,218 @@
+"""Asking Docker: four questions over HTTP, each bounded in time and size (aiohttp's door).
+
+Only GETs, so a socket that is filtered to them is enough.  Three things that are not obvious:
+
+*Which version.*  A daemon refuses versions that are too new for it and, since Docker 29, those below 1.44;
+so `ping`, which has no version, is asked first, and the lower one of its version and ours is spoken.
+
+*Since when.*  Docker sends the headers of /events before it subscribes.  Who lists containers after the
+headers may therefore miss what happens between; so events are always asked for since a moment before, and
+Docker gives those that it remembers (256 of them) and then goes on.
+
+*Until when.*  A stream of events is silent while nothing happens, and a connection that is broken without a
+word is silent, too.  So each stream has an end that Docker keeps by itself; one that outlives it is broken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import quote
+
+import aiohttp
+
+from controlplane.base.clock import Clock, SystemClock
+from controlplane.base.errors import MiniIstiodError
+from controlplane.base.parse import Address
+from controlplane.sources.docker.event import FILTERS
+
+NEWEST = (1, 47)
+"""The newest version of the API that is asked for; what is read has been the same since 1.24."""
+
+ANSWER_WITHIN = 10.0
+"""Seconds for any answer but the events."""
+
+OVERTIME = 10.0
+"""Seconds that a stream of events may outlive its end before it counts as broken."""
+
+MOST_BYTES = 64 << 20
+"""Of one answer; of one event, a sixteenth."""
+
+SAME_CLOCK = 2.0
+"""Seconds of difference to Docker's clock that say nothing: its Date has whole seconds."""
+
+
+class DockerFailed(MiniIstiodError):
+    """Docker gave no usable answer; the message says why, goes on from "Docker …" and names no content."""
+
+
+class Daemon(NamedTuple):
+    """Who answered a ping: `version` is the one to speak, "" = the daemon's own.
+
+    `ahead` is by how many seconds its clock is ahead of ours, 0.0 when that cannot be told from nothing.
+    """
+
+    version: str = ""
+    ahead: float = 0.0
+
+
+class Docker(Protocol):
+    """What the source asks; every method raises DockerFailed."""
+
+    async def ping(self) -> Daemon:
+        """Whether it is there; the other questions are then asked in the version found."""
+        ...
+
+    async def containers(self) -> Sequence[Mapping[str, Any]]:
+        """All containers, running or not, in short."""
+        ...
+
+    async def inspect(self, container: str) -> Mapping[str, Any] | None:
+        """All about one container by its id, None when it does not exist."""
+        ...
+
+    def events(self, since: float, until: float) -> AsyncGenerator[Sequence[Mapping[str, Any]], None]:
+        """What happened since, then what happens until (Unix seconds of the daemon's clock), as it comes.
+
+        Events that arrived together come together; an empty first element says that the stream is open.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let all connections go."""
+        ...
+
+
+class HttpDocker:
+    """Docker at a Unix socket, or at a TCP address without TLS: for a filter on a private network."""
+
+    def __init__(self, address: Address, clock: Clock | None = None) -> None:
+        self.address = address
+        self._clock = clock or SystemClock()
+        self._version = ""
+        self._session: aiohttp.ClientSession | None = None
+
+    async def ping(self) -> Daemon:
+        async with self._asked("/_ping", {}, ANSWER_WITHIN) as answer:
+            if answer.status != 200:
+                raise DockerFailed(f"answers {answer.status} to a ping")
+            self._version = spoken(answer.headers.get("Api-Version", ""))
+            return Daemon(self._version, _ahead(answer.headers.get("Date", ""), self._clock.wall()))
+
+    async def containers(self) -> Sequence[Mapping[str, Any]]:
+        found = await self._json(f"{self._version}/containers/json", {"all": "1"})
+        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+            raise DockerFailed("answers the list of containers with something else")
+        return found
+
+    async def inspect(self, container: str) -> Mapping[str, Any] | None:
+        found = await self._json(f"{self._version}/containers/{quote(container, safe='')}/json", {})
+        if found is not None and not isinstance(found, dict):
+            raise DockerFailed("answers for a container with something else")
+        return found
+
+    async def events(self, since: float, until: float) -> AsyncGenerator[Sequence[Mapping[str, Any]], None]:
+        query = {"since": f"{since:.6f}", "until": f"{until:.6f}", "filters": FILTERS}
+        within = max(0.0, until - since) + OVERTIME
+        async with self._asked(f"{self._version}/events", query, within) as answer:
+            if answer.status != 200:
+                raise DockerFailed(f"answers {answer.status} where its events are asked for")
+            yield ()
+            rest = b""
+            async for chunk in answer.content.iter_any():
+                *lines, rest = (rest + chunk).split(b"\n")
+                if len(rest) > MOST_BYTES >> 4:
+                    raise DockerFailed("tells of an event without end")
+                found = [_event(line) for line in lines if line.strip(b"\x1e \r")]
+                if found:
+                    yield found
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _json(self, path: str, query: Mapping[str, str]) -> Any:
+        """The answer's content, None for 404."""
+        async with self._asked(path, query, ANSWER_WITHIN) as answer:
+            if answer.status == 404:
+                return None
+            if answer.status != 200:
+                raise DockerFailed(f"answers {answer.status} to GET {path}")
+            body = bytearray()
+            async for chunk in answer.content.iter_any():
+                body += chunk
+                if len(body) > MOST_BYTES:
+                    raise DockerFailed(f"answers with more than {MOST_BYTES} bytes")
+            return json.loads(body)
+
+    @asynccontextmanager
+    async def _asked(
+        self, path: str, query: Mapping[str, str], within: float
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        if self._session is None:
+            self._session = _session(self.address)
+        host = "docker" if self.address.path else str(self.address)
+        try:
+            async with asyncio.timeout(within):
+                async with self._session.get(f"http://{host}{path}", params=query) as answer:
+                    yield answer
+        except TimeoutError:
+            raise DockerFailed(f"did not answer within {within:g} s") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise DockerFailed(_why(error)) from None
+
+
+def spoken(offered: str) -> str:
+    """The beginning of a path ("/v1.41") in the version that both sides know, "" where none is offered."""
+    major, dot, minor = offered.partition(".")
+    if not (dot and major.isdecimal() and minor.isdecimal()):
+        return ""
+    version = min((int(major), int(minor)), NEWEST)
+    return f"/v{version[0]}.{version[1]}"
+
+
+def _session(address: Address) -> aiohttp.ClientSession:
+    connector: aiohttp.BaseConnector
+    if address.path:
+        connector = aiohttp.UnixConnector(address.path, limit=0)
+    else:
+        connector = aiohttp.TCPConnector(limit=0, use_dns_cache=False)
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None),
+        trust_env=False,
+    )
+
+
+def _event(line: bytes) -> Mapping[str, Any]:
+    found = json.loads(line.strip(b"\x1e \r"))
+    return found if isinstance(found, dict) else {}
+
+
+def _ahead(date: str, wall: float) -> float:
+    if not date:
+        return 0.0
+    # Up to a second of the daemon's time is cut off.
+    found = parsedate_to_datetime(date).timestamp() + 0.5 - wall
+    return found if abs(found) > SAME_CLOCK else 0.0
+
+
+def _why(error: Exception) -> str:
+    """In words that are equal for equal causes."""
+    cause: Exception = error
+    if isinstance(error, aiohttp.ClientConnectorError):
+        cause = error.os_error
+    if isinstance(cause, socket.gaierror):
+        return "has a host that cannot be resolved"
+    if isinstance(cause, OSError) and cause.strerror:
+        return f"cannot be reached ({cause.strerror})"
+    if isinstance(cause, ValueError):
+        return "answers with what is no JSON"
+    return f"broke off ({type(error).__name__})"

@@ -41,7 +41,8 @@ from controlplane.mesh.routing_members import (
     sniffed,
     sniffed_ports,
 )
-from controlplane.mesh.routing_unregistered import Unregistered
+from controlplane.mesh.routing_names import neighbours
+from controlplane.mesh.routing_unregistered import Unregistered, routed_in
 from controlplane.mesh.scope import particular_services
 from controlplane.mesh.service import ServiceId
 
@@ -175,15 +176,21 @@ def _sniffed_routes(
 
 
 def _own(q: Q, scope: RouteScope, id: ServiceId, port: int) -> tuple[tuple[str, Resource], ...]:
-    """The route configuration of one service alone: nobody else is at its address."""
+    """The route configuration at a service's own address; who shares that answers to its own names there."""
     spec = host_spec(q, scope, port, id, alone=True)
-    return () if spec is None else ((f"{id.host}:{port}", q(own_routes, spec)),)
+    if spec is None:
+        return ()
+    near = (other for other in q(neighbours, id, port) if routed_in(q, scope.scope, other, port))
+    specs = (host_spec(q, scope, port, other) for other in near)
+    others = tuple(other for other in specs if other is not None)
+    return ((f"{id.host}:{port}", q(own_routes, spec, others)),)
 
 
 @query
-def own_routes(q: Q, spec: HostSpec) -> Resource:
-    """The route configuration of a projection that stands alone."""
-    return _join(f"{spec.service.host}:{spec.port}", [q(virtual_host_frame, spec)])
+def own_routes(q: Q, spec: HostSpec, others: tuple[HostSpec, ...] = ()) -> Resource:
+    """The route configuration of a projection that answers to any name but those of `others`."""
+    frames = [q(virtual_host_frame, one) for one in (spec, *others)]
+    return _join(f"{spec.service.host}:{spec.port}", frames)
 
 
 @query

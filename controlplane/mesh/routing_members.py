@@ -15,7 +15,7 @@ from controlplane.mesh.imports import offer
 from controlplane.mesh.projections import Scope
 from controlplane.mesh.protocols import AUTO
 from controlplane.mesh.routing_hosts import host_facts, is_uniform
-from controlplane.mesh.routing_names import own_addresses
+from controlplane.mesh.routing_names import neighbours, own_addresses
 from controlplane.mesh.routing_unregistered import unregistered
 from controlplane.mesh.scope import common_services, particular_services
 from controlplane.mesh.service import ServiceId, service, service_ports
@@ -85,8 +85,10 @@ def sniffed(q: Q) -> Plan:
 
 @query
 def _sniffed(q: Q, id: ServiceId) -> tuple[tuple[str, SniffedPort], ...]:
-    kinds = {seat.port: seat.kind for seat, _ in q(_seats, id) if seat.kind != "home"}
-    ports = (number for number in sniffed_ports(q, id) if number in kinds)
+    kinds: dict[int, str] = {seat.port: seat.kind for seat, _ in q(_seats, id) if seat.kind != "home"}
+    ports = [number for number in sniffed_ports(q, id) if number in kinds]
+    # Neighbours have short names there, which depend on the client.
+    kinds.update((number, "odd") for number in ports if q(neighbours, id, number))
     return tuple((kinds[number], SniffedPort(*id, number)) for number in ports)
 
 

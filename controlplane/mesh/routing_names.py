@@ -106,12 +106,29 @@ def _contest(q: Q, found: Service, name: str, origin: str, port: int) -> Contest
     return Contest(name, hosts, older, routed) if hosts or older or routed else None
 
 
+@query
+def neighbours(q: Q, id: ServiceId, port: int) -> tuple[ServiceId, ...]:
+    """The services that share an address with one and have a virtual host on its port too; () for nearly all.
+
+    In Kubernetes an address is one service's; a container has several names, and a service for each.
+    """
+    found = q(service, id)
+    addresses = () if found is None else own_addresses(found)
+    sharing = {other for address in addresses for other in _at(q, address)} - {id}
+    return tuple(sorted(other for other in sharing if _routes(q, other, port)))
+
+
 def _older(q: Q, found: Service, address: str, port: int) -> Iterator[ServiceId]:
+    for id in _at(q, address):
+        other = q(service, id) if id != found.id else None
+        if other is not None and (other.created, id) < (found.created, found.id) and _routes(q, id, port):
+            yield id
+
+
+def _at(q: Q, address: str) -> Iterator[ServiceId]:
+    """The services that have an address for their own."""
     for claims in (_service_addresses, _entry_addresses):
-        for id in q.keys(q.part(claims, (), address)):
-            other = q(service, id) if id != found.id else None
-            if other is not None and (other.created, id) < (found.created, found.id) and _routes(q, id, port):
-                yield id
+        yield from q.keys(q.part(claims, (), address))
 
 
 def _routes(q: Q, id: ServiceId, number: int) -> bool:

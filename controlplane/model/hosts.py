@@ -12,7 +12,8 @@ _LONGEST = 255
 _IPV4 = re.compile(
     r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.){3}(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)", re.ASCII
 )
-_LABEL = r"[a-zA-Z0-9](?:[-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?"
+# Underscores are in no hostname and in many a name that resolves: Compose and Docker allow them.
+_LABEL = r"[a-zA-Z0-9](?:[-_a-zA-Z0-9]{0,61}[a-zA-Z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 _WILDCARD = re.compile(rf"\*(?:-{_LABEL})?(?:\.{_LABEL})*\.?")
 

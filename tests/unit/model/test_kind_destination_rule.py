@@ -234,7 +234,7 @@ def test_localities_and_warmup(value: Values) -> None:
     [
         ({}, "spec.host", "is missing"),
         ({"host": ""}, "spec.host", "is missing"),
-        ({"host": "a_b"}, "spec.host", "not a DNS name"),
+        ({"host": "a b"}, "spec.host", "not a DNS name"),
         ({"host": "a", "exportTo": ["a b"]}, "spec.exportTo[0]", "no namespace"),
         ({"host": "a", "subsets": [{"labels": {"a": "b"}}]}, "spec.subsets[0].name", "is missing"),
         ({"host": "a", "subsets": [{"name": "v|1"}]}, "spec.subsets[0].name", "cannot be the name"),

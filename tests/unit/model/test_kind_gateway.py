@@ -82,7 +82,7 @@ def test_an_address_is_a_host(value: Values) -> None:
         ({}, "spec.servers"),
         (server(hosts=[]), "spec.servers[0].hosts"),
         (server(hosts=["shop"]), "spec.servers[0].hosts[0]"),
-        (server(hosts=["a_b.example.com"]), "spec.servers[0].hosts[0]"),
+        (server(hosts=["a b.example.com"]), "spec.servers[0].hosts[0]"),
         (server(hosts=["*", "No/a.example.com"]), "spec.servers[0].hosts[1]"),
         (server(hosts=["~/a.example.com"]), "spec.servers[0].hosts[0]"),
         (server(bind="here"), "spec.servers[0].bind"),

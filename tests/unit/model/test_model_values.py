@@ -98,7 +98,7 @@ def test_addresses_and_prefixes() -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["a", "reviews.default.svc.cluster.local", "*", "*.foo.com", "*-x.foo.com", "a.b."]
+    "host", ["a", "reviews.default.svc.cluster.local", "*", "*.foo.com", "*-x.foo.com", "a.b.", "my_service"]
 )
 def test_valid_hosts(host: str) -> None:
     assert host_fault(host) is None
@@ -110,7 +110,9 @@ def test_valid_hosts(host: str) -> None:
         "",
         ".",
         "a..b",
-        "a_b",
+        "a b",
+        "_a",
+        "a_",
         "-a",
         "a-",
         "a b",

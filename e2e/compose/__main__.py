@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
 def _pytest(arguments: list[str]) -> int:
     # The command is in an environment that may not have been activated.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    command = [sys.executable, "-m", "pytest", str(Path(__file__).parent), *arguments]
+    command = [sys.executable, "-m", "pytest", "--tb=short", str(Path(__file__).parent), *arguments]
     return subprocess.run(command, cwd=CHECKOUT, env={**os.environ, "PATH": path}).returncode
 
 

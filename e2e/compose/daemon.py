@@ -83,6 +83,8 @@ def _own_daemon() -> Iterator[str]:
 
 def _command(state: Path) -> list[str]:
     return [
+        # Its mounts go with it.
+        *("unshare", "--mount"),
         "dockerd",
         *("--data-root", str(CACHE / "docker")),
         *("--exec-root", str(state / "exec")),

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from e2e.compose.shell import CHECKOUT, CommandFailed, Impossible, run
 
 # Tags of our own: those without one may be in use on this machine.
 IMAGE = os.environ.get("E2E_IMAGE", "mini-istiod:e2e")
+# Services that do one thing and end.
+_JOBS = ("-init", "-provision")
 _IMAGE_LINE = re.compile(r"^(\s*image: )(mini-istiod|bookstore)$", re.MULTILINE)
 _NOT_COPIED = ("__pycache__", "reports", "bench", "tests", "node_modules", "*.egg-info", ".[!d]*")
 
@@ -93,12 +96,18 @@ class Project:
 
     def up(self, *services: str, timeout: float = 300.0) -> None:
         """`up --detach`, then wait until every container that has a health check is healthy."""
-        self.compose("up", "--detach", *services, timeout=timeout)
-        wait_until(lambda: not self.unready(), timeout, lambda: f"not ready: {self.unready()}")
+        try:
+            self.compose("up", "--detach", *services, timeout=timeout)
+            wait_until(lambda: not self.unready(), timeout, lambda: f"not ready: {self.unready()}")
+        except (CommandFailed, AssertionError) as error:
+            said = [
+                f"{name} is {state} and says: {last_words(name)}" for name, state in self.unready().items()
+            ]
+            raise AssertionError("\n".join([str(error), *said])) from None
 
-    def unready(self) -> list[str]:
-        """The containers that are not as they should be: unhealthy, starting, or ended with an error."""
-        return [f"{c['Name'].lstrip('/')}: {state}" for c in self.inspect() if (state := _unready(c))]
+    def unready(self) -> dict[str, str]:
+        """The containers that are not as they should be, and what they are: unhealthy, exited (1), …"""
+        return {c["Name"].lstrip("/"): state for c in self.inspect() if (state := _unready(c))}
 
     def containers(self) -> list[str]:
         """The ids of all containers of the project, running or not."""
@@ -151,12 +160,24 @@ class Project:
 
 def _unready(container: Mapping[str, Any]) -> str:
     state = container["State"]
-    if state["Status"] == "exited" and state["ExitCode"] == 0:
+    job = container["Config"]["Labels"]["com.docker.compose.service"].endswith(_JOBS)
+    if job and state["Status"] == "exited" and state["ExitCode"] == 0:
         return ""
     if state["Status"] != "running":
         return f"{state['Status']} ({state['ExitCode']})"
     health = state.get("Health", {}).get("Status", "healthy")
     return "" if health == "healthy" else str(health)
+
+
+def last_words(container: str) -> str:
+    """The end of what a container wrote."""
+    done = subprocess.run(
+        ["docker", "logs", "--tail", "8", container],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    return done.stdout.strip()
 
 
 def _processes_of(containers: list[str]) -> Iterator[tuple[str, str]]:

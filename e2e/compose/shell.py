@@ -33,6 +33,7 @@ def run(
 
     `env` is added to the environment; `timeout` is in seconds.  CommandFailed for any other end than 0.
     """
+    __tracebackhide__ = True
     try:
         done = subprocess.run(
             command,

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from controlplane.base.errors import MiniIstiodError
-from controlplane.lab import demo_pods
+from controlplane.lab import demo_compose, demo_pods
 from controlplane.lab.facts import COMPOSE_FILE, explore, inside
-from controlplane.lab.ways import NoWay, Way, Wish
+from controlplane.lab.ways import Way, Wish
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"no network namespaces: {line}")
     print(f"on {found.way.value}", flush=True)
     if found.way is Way.COMPOSE:
-        raise NoWay(f"{COMPOSE_FILE} has what can be had here: docker compose up -d")
+        return demo_compose.run(options, found.compose, COMPOSE_FILE)
     if found.way is not Way.ROOT:
         _become(inside(found.way, (sys.executable, "-m", "controlplane.lab.demo_pods", *words(options))))
     return demo_pods.run(options)

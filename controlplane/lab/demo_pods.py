@@ -52,10 +52,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The whole demo.  Exit status: 0 all steps passed, 1 something failed, 130 interrupted."""
     screen = Screen()
+    return attentive(screen, lambda: _in_lab(options, choose(options.steps), screen))
+
+
+def attentive(screen: Screen, walk: Callable[[], tuple[str, ...]]) -> int:
+    """Walk, and say the verdict; signals interrupt it, and what it raises is a problem like those it returns.
+
+    Exit status: 0 no problems, 1 some, 130 interrupted.
+    """
     try:
-        steps = choose(options.steps)
         with _signals(_interrupt):
-            problems = _in_lab(options, steps, screen)
+            problems = walk()
     except KeyboardInterrupt:
         screen.verdict("demo: FAIL: interrupted")
         return 130

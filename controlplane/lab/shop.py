@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -16,13 +15,11 @@ from controlplane.lab.plane import Plane, start_plane
 from controlplane.lab.pods import App, Lab, Pod, Sidecar
 from controlplane.lab.steps import Result, Step, Visit
 from controlplane.lab.tokens import minter
-from controlplane.lab.waiting import wait_until
+from controlplane.lab.watched import Watched
 
 SAMPLE = Path(__file__).parent / "samples" / "bookstore"
 _TRAFFIC = Path(__file__).parent / "traffic.py"
 Protocol = Literal["GRPC", "DELTA_GRPC"]
-
-_PUSH_TIMEOUT = 20.0  # seconds; longer than Envoy waits for endpoints that never come (15)
 
 
 _INBOUND = "listener.0.0.0.0_15006."
@@ -54,7 +51,7 @@ class Shop:
         files = (SAMPLE / "kube" / name for name in ("bookstore.yaml", "ingress.yaml"))
         self.shape = cluster.complete([found for file in files for found in cluster.load(file)], SAMPLE)
         self.plane: Plane = start_plane(lab.site, house=lab.house())
-        self._written: dict[str, dict[pushes.Target, cluster.Object]] = {}
+        self._watched = Watched(self.plane.config, lab.directory, lambda: self.plane.get("/debug/traces"))
 
     def open(self, protocol: Protocol) -> tuple[pushes.Push, ...]:
         """Start all pods, wait until they are ready, then tell the mesh so; returns that push."""
@@ -100,31 +97,11 @@ class Shop:
 
     def write(self, name: str, objects: Sequence[cluster.Object]) -> tuple[pushes.Target, ...]:
         """Replace one file of the watched directory atomically; returns the objects that it changes."""
-        after = {_target(found): found for found in objects}
-        before = self._written.get(name, {})
-        self._written[name] = after
-        # Written beside the directory and moved in, so that nobody ever reads half a file.
-        draft = self.lab.directory / name
-        draft.write_text(cluster.dump(objects), encoding="utf-8")
-        draft.replace(self.plane.config / name)
-        return tuple(sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key)))
+        return self._watched.write(name, objects)
 
     def push(self, name: str, objects: Sequence[cluster.Object]) -> tuple[pushes.Push, ...]:
-        """Write a file and wait until every proxy has answered all of it.  ShopError if one does not."""
-        last = max((push.id for push in self._pushes(0.0)), default=0)
-        written = time.time()
-        targets = self.write(name, objects)
-        found: dict[pushes.Target, pushes.Push] = {}
-
-        def arrived() -> bool:
-            found.update(pushes.newest(self._pushes(written), last))
-            return all(target in found and found[target].complete for target in targets)
-
-        if not wait_until(arrived, _PUSH_TIMEOUT):
-            late = [target for target in targets if target not in found or not found[target].complete]
-            states = ", ".join(f"{'/'.join(target)}: {found.get(target, 'no trace')}" for target in late)
-            raise ShopError(f"not answered by all proxies after {_PUSH_TIMEOUT:.0f} s: {states}")
-        return tuple(found[target] for target in targets)
+        """Write a file and wait until every proxy has answered all of it.  NotAnswered if one does not."""
+        return self._watched.push(name, objects)
 
     def visit(self, visit: Visit, requests: int) -> Iterator[Result]:
         """Send visitors, through their pod's sidecar if it has one; yields what each saw, as it happens."""
@@ -168,11 +145,3 @@ class Shop:
 
     def _meshed(self) -> dict[str, Pod]:
         return {name: pod for name, pod in self.lab.pods.items() if pod.sidecar is not None}
-
-    def _pushes(self, written: float) -> tuple[pushes.Push, ...]:
-        return pushes.parse(self.plane.get("/debug/traces"), written)
-
-
-def _target(found: cluster.Object) -> pushes.Target:
-    meta = found["metadata"]
-    return found["kind"], meta.get("namespace", ""), meta["name"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import shutil
 import stat
 import subprocess
@@ -93,6 +94,17 @@ def find_iptables_restore(env: Mapping[str, str]) -> Path:
     return Path(found)
 
 
+def needed_packages(env: Mapping[str, str], system: str) -> tuple[str, ...]:
+    """The Debian packages that hold what is not there yet; nothing where there can be no pods."""
+    if system != "Linux":
+        return ()
+    try:
+        find_iptables_restore(env)
+    except EnvironmentUnfit:
+        return APT_PACKAGES
+    return ()
+
+
 def find_interpreter(uid: int, folder: Path) -> Path | None:
     """A Python 3 that the user `uid` can run on scripts in `folder`, None when there is none.
 
@@ -157,10 +169,10 @@ def main() -> int:
     """`python -m controlplane.lab.tools`: get Envoy if it is not there, print where it is."""
     parser = argparse.ArgumentParser(prog="python -m controlplane.lab.tools", description=main.__doc__)
     parser.add_argument(
-        "--apt-packages", action="store_true", help="print the Debian packages the lab needs, and end"
+        "--apt-packages", action="store_true", help="print the Debian packages that the lab lacks, and end"
     )
     if parser.parse_args().apt_packages:
-        print(" ".join(APT_PACKAGES))
+        print(" ".join(needed_packages(os.environ, platform.system())))
         return 0
     try:
         print(install(os.environ))

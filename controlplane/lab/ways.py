@@ -99,10 +99,14 @@ class LookForCompose:
 
 @dataclass(frozen=True, slots=True)
 class Go:
-    """Run the demo this way; `instead` tells what could not be had, a line each."""
+    """Run the demo this way; `instead` tells what could not be had, a line each.
+
+    `compose` is the command for containers.
+    """
 
     way: Way
     instead: tuple[str, ...] = ()
+    compose: tuple[str, ...] = ()
 
 
 def next_step(facts: Facts, wish: Wish) -> Try | LookForCompose | Go:
@@ -120,7 +124,7 @@ def next_step(facts: Facts, wish: Wish) -> Try | LookForCompose | Go:
         return LookForCompose()
     instead = obstacles(facts) if wish is Wish.WHICHEVER else ()
     if facts.compose.command:
-        return Go(Way.COMPOSE, instead)
+        return Go(Way.COMPOSE, instead, facts.compose.command)
     reasons = (*(f"no network namespaces: {line}" for line in instead), f"no containers: {facts.compose.why}")
     raise NoWay("the demo has nowhere to run\n" + "\n".join(f"  {line}" for line in reasons))
 

@@ -72,13 +72,13 @@ def test_containers_come_last_and_the_reason_is_told() -> None:
 
 def test_without_linux_or_programs_nothing_is_tried() -> None:
     assert next_step(MAC, Wish.WHICHEVER) == LookForCompose()
-    assert decided(MAC) == Go(Way.COMPOSE, ("only Linux has them, and this is Darwin",))
+    assert decided(MAC) == Go(Way.COMPOSE, ("only Linux has them, and this is Darwin",), DOCKER.command)
     missing = replace(USER, missing=("no Envoy found", "iptables-restore is not installed"))
-    assert decided(missing) == Go(Way.COMPOSE, missing.missing)
+    assert decided(missing) == Go(Way.COMPOSE, missing.missing, DOCKER.command)
 
 
 def test_a_wish_is_a_wish() -> None:
-    assert decided(USER, Wish.COMPOSE) == Go(Way.COMPOSE)
+    assert decided(USER, Wish.COMPOSE) == Go(Way.COMPOSE, (), DOCKER.command)
     with pytest.raises(NoWay, match=r"^no network namespaces here: only Linux"):
         next_step(MAC, Wish.NAMESPACES)
     with pytest.raises(NoWay, match="docker is not installed"):

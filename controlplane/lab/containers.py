@@ -1,0 +1,175 @@
+"""The bookstore of docker-compose.yml as a project of its own: up, visited, and taken away again.
+
+Nobody's own `docker compose up` is touched: the project has another name, and the control plane watches a
+copy of the folder ./mesh.  Visitors come from this machine through the published gateway; who must be
+refused comes from a container beside the mesh.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from controlplane.base.errors import MiniIstiodError
+from controlplane.lab import cluster
+from controlplane.lab.fetch import Target, answers
+from controlplane.lab.hops import INGRESS
+from controlplane.lab.steps import Result, Visit
+from controlplane.lab.waiting import wait_until
+from controlplane.lab.watched import Watched
+
+PROJECT = "mini-istiod-demo"
+PORT = 8080
+"""Where the gateway is published, if nobody else is there."""
+
+_TRAFFIC = Path(__file__).parent / "traffic.py"
+_PLANE, _APP_IMAGE, _APP_PORT = "mini-istiod", "bookstore", 9080
+_READY = 120.0  # seconds from the last container's start to the first answer
+# Asked inside the control plane's container, where its monitoring address is the loopback.
+_ASK = "import sys, urllib.request as web; print(web.urlopen(sys.argv[1], timeout=5).read().decode())"
+
+
+class ContainersError(MiniIstiodError):
+    """Compose or a container did not do what was asked of it; the message holds what it said last."""
+
+
+class Containers:
+    """The running project.  A context manager: leaving it removes containers, networks and volumes."""
+
+    def __init__(self, command: tuple[str, ...], file: Path) -> None:
+        """`command` is `docker compose` or `docker-compose`, `file` the compose file, beside it ./mesh."""
+        self.port = int(os.environ.get("INGRESS_PORT", 0)) or _free(PORT)
+        self.project = os.environ.get("COMPOSE_PROJECT_NAME", PROJECT)
+        # Below the checkout, because not every place of this machine can be mounted where Docker runs.
+        runs = file.parent / "run"
+        runs.mkdir(exist_ok=True)
+        self._folder = Path(tempfile.mkdtemp(prefix="demo-", dir=runs))
+        self.mesh = self._folder / "mesh"
+        shutil.copytree(file.parent / "mesh", self.mesh)
+        for folder in (self._folder, self.mesh):
+            folder.chmod(0o755)  # the control plane is another user
+        self.watched = Watched(self.mesh, self._folder, self._traces)
+        for known in sorted(self.mesh.glob("*.yaml")):
+            self.watched.know(known.name, [in_default(found) for found in cluster.load(known)])
+        override = {"services": {_PLANE: {"volumes": [f"{self.mesh}:/mesh:ro"]}}}
+        (self._folder / "override.json").write_text(json.dumps(override), encoding="utf-8")
+        files = ("-f", str(file), "-f", str(self._folder / "override.json"))
+        self._compose = (*command, "--project-directory", str(file.parent), "-p", self.project, *files)
+
+    def up(self) -> None:
+        """Start everything and wait until the page answers at the gateway."""
+        self._run("up", "-d")
+        gateway = Target(None, "127.0.0.1", self.port)
+        if not wait_until(lambda: answers(gateway, "/productpage", timeout=5.0), _READY):
+            raise ContainersError(f"the gateway does not answer after {_READY:.0f} s")
+
+    def visit(self, visit: Visit, requests: int) -> Iterator[Result]:
+        """Send visitors through the gateway, or from outside the mesh; yields what each saw."""
+        through = visit.asker == INGRESS
+        order = {
+            "host": "127.0.0.1" if through else visit.asks,
+            "port": self.port if through else _APP_PORT,
+            "path": f"/{visit.asks}",
+            "authority": f"{visit.asks}:{_APP_PORT}",
+            "headers": dict(visit.headers),
+            "requests": requests,
+            "workers": visit.workers,
+            "pause": visit.pause,
+            "timeout": 15.0,
+        }
+        argv = [sys.executable, str(_TRAFFIC)] if through else self._outside()
+        with subprocess.Popen([*argv, json.dumps(order)], stdout=subprocess.PIPE, text=True) as process:
+            if process.stdout is None:
+                raise ContainersError("the visitors' output is not connected")
+            for line in process.stdout:
+                yield as_in_pods(json.loads(line))
+        if process.returncode != 0:
+            raise ContainersError(f"the visitors' program ended with status {process.returncode}")
+
+    def close(self) -> None:
+        """Remove all of it; the images stay."""
+        try:
+            self._run("down", "--volumes", "--timeout", "1")
+        finally:
+            shutil.rmtree(self._folder)
+
+    def __enter__(self) -> Containers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _outside(self) -> list[str]:
+        # A container of the same network without a sidecar; the program comes as an argument.
+        network = f"{self.project}_default"
+        words = ("docker", "run", "--rm", "--network", network, "--entrypoint", "python3", _APP_IMAGE)
+        return [*words, "-c", _TRAFFIC.read_text(encoding="utf-8")]
+
+    def _traces(self) -> Any:
+        url = "http://127.0.0.1:15014/debug/traces"
+        text = self._run("exec", "-T", _PLANE, "python", "-c", _ASK, url)
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise ContainersError(f"the control plane's traces cannot be read: {text!r:.200}") from error
+
+    def _run(self, *words: str) -> str:
+        env = {**os.environ, "INGRESS_PORT": str(self.port)}
+        command = [*self._compose, *words]
+        result = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if result.returncode != 0:
+            said = "\n".join(result.stderr.strip().splitlines()[-15:])
+            raise ContainersError(f"{command[0]} {words[0]} ended with status {result.returncode}:\n{said}")
+        return result.stdout
+
+
+def in_default(found: cluster.Object) -> cluster.Object:
+    """An object of the bookstore's namespace, in the one where containers are; others as they are."""
+    meta = found["metadata"]
+    if meta.get("namespace", "bookstore") != "bookstore":
+        return found
+    return {**found, "metadata": {**meta, "namespace": "default"}}
+
+
+def as_in_pods(result: Mapping[str, Any]) -> Result:
+    """An answer whose callers have the names that they have in the pods' bookstore.
+
+    There a service account is called bookstore-X, in the namespace bookstore; here X, in default.
+    """
+    body = result["body"]
+    return {**result, "body": _renamed(body)} if isinstance(body, dict) else result
+
+
+def _renamed(answer: Mapping[str, Any]) -> dict[str, Any]:
+    trust, found, account = str(answer.get("caller", "")).partition("/ns/default/sa/")
+    named = f"{trust}/ns/bookstore/sa/bookstore-{_ACCOUNTS.get(account, account)}" if found else trust
+    hops = [_renamed(hop) for hop in answer.get("hops", ())]
+    return {**answer, "caller": named, "hops": hops} if "version" in answer else dict(answer)
+
+
+_ACCOUNTS = {"ingressgateway": INGRESS}
+
+
+def _free(wanted: int) -> int:
+    """This port, or another one where somebody has it already."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            found: int = probe.getsockname()[1]
+            return found
+    raise ContainersError("no port is free on 127.0.0.1")

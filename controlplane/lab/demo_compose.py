@@ -1,0 +1,93 @@
+"""The demo in containers: docker-compose.yml on this machine's Docker, the same steps at its gateway.
+
+What the pods' demo shows from inside is seen from outside here: visitors knock at the published port, and
+an outsider is a container without a sidecar.  A step that needs a client inside the mesh is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from controlplane.base.errors import MiniIstiodError
+from controlplane.lab import cluster, pushes
+from controlplane.lab.containers import Containers, in_default
+from controlplane.lab.demo_pods import attentive, choose
+from controlplane.lab.hops import INGRESS, OUTSIDER
+from controlplane.lab.screen import Screen
+from controlplane.lab.shop import SAMPLE
+from controlplane.lab.steps import STEPS, Step, Visit, failures
+
+
+def run(options: argparse.Namespace, command: tuple[str, ...], file: Path) -> int:
+    """The demo by `command` (`docker compose`).  Exit status: 0 passed, 1 failed, 130 interrupted."""
+    screen = Screen()
+    return attentive(screen, lambda: _walk(options, command, file, screen))
+
+
+def adapted(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """The steps that containers can play, with their visitors at the gateway."""
+    found = (replace(step, visits=tuple(filter(None, map(_visit, step.visits)))) for step in steps)
+    return tuple(step for step in found if step.visits)
+
+
+def _visit(visit: Visit) -> Visit | None:
+    if visit.client == OUTSIDER:
+        return visit
+    if visit.asks != "productpage":
+        return None  # a client inside the mesh that asks for another service
+    return replace(visit, client=OUTSIDER, asks=INGRESS)
+
+
+def _walk(
+    options: argparse.Namespace, command: tuple[str, ...], file: Path, screen: Screen
+) -> tuple[str, ...]:
+    steps = adapted(choose(options.steps))
+    if not steps:
+        raise MiniIstiodError("none of these steps can be played in containers")
+    started = time.monotonic()
+    with Containers(command, file) as shop:
+        screen.heading("opening the bookstore (the first time, images are built)")
+        shop.up()
+        screen.line(f"at http://127.0.0.1:{shop.port}/ after {time.monotonic() - started:.1f} s")
+        problems: list[str] = []
+        for number, step in enumerate(steps, 1):
+            screen.heading(f"{number}/{len(steps)} {step.name}: {step.tells}")
+            problems += _play(shop, step, options.requests, screen)
+        screen.heading(f"{len(steps)} of {len(STEPS)} steps in {time.monotonic() - started:.0f} s")
+        if options.keep:
+            _keep(shop, screen)
+    return tuple(problems)
+
+
+def _play(shop: Containers, step: Step, requests: int, screen: Screen) -> list[str]:
+    pushed = _push(shop, "security.yaml", SAMPLE / "security" / step.security)
+    pushed += _push(shop, "reviews.yaml", SAMPLE / "steps" / step.file)
+    for push in pushed:
+        screen.push(push)
+    problems = list(pushes.wrong(pushed))
+    for visit in step.visits:
+        results = screen.watch(visit, shop.visit(visit, visit.requests(requests)))
+        problems += failures(visit, results)
+    for problem in problems:
+        screen.line(f"WRONG: {problem}")
+    return [f"{step.name}: {problem}" for problem in problems]
+
+
+def _push(shop: Containers, name: str, file: Path) -> tuple[pushes.Push, ...]:
+    return shop.watched.push(name, [in_default(found) for found in cluster.load(file)])
+
+
+def _keep(shop: Containers, screen: Screen) -> None:
+    screen.heading("running until Ctrl-C")
+    screen.line(f"shop, at its gateway: http://127.0.0.1:{shop.port}/productpage")
+    screen.line(f"watched directory: {shop.mesh}")
+    screen.line(f"containers: docker ps --filter label=com.docker.compose.project={shop.project}")
+    try:
+        while True:
+            time.sleep(1.0)
+    except KeyboardInterrupt:
+        screen.line("closing")

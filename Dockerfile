@@ -41,7 +41,8 @@ FROM libraries AS program
 COPY README.md LICENSE ./
 COPY controlplane controlplane
 RUN pip wheel --quiet --no-deps --wheel-dir /wheel . \
- && pip --python /opt/mini-istiod/bin/python install --quiet --no-deps --no-compile --root /program /wheel/*.whl \
+ && pip --python /opt/mini-istiod/bin/python install --quiet --no-deps --no-compile --no-warn-script-location \
+      --root /program /wheel/*.whl \
  && cd /program/opt/mini-istiod/lib/python3*/site-packages \
  && find . -name '*.pyi' -delete \
  && /opt/mini-istiod/bin/python -m compileall -q --invalidation-mode unchecked-hash -s /program .

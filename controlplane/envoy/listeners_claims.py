@@ -214,6 +214,9 @@ def _claims(
         if port.protocol in HTTP_LIKE:
             shared.append((wildcard, GRPC_WEB if port.protocol == "GRPC-Web" else HTTP))
             continue
+        if found.direct and port.protocol == AUTO:
+            # HTTP to an address that is not known yet finds its way by Host.
+            shared.append((wildcard, HTTP))
         claim = _connections(q, scope, found, port, policy)
         own += ((Bind(address, port.number), claim) for address in _addresses(q, found, port))
         subnets = tuple(address for address in found.addresses if "/" in address)

@@ -23,6 +23,8 @@ from controlplane.model.kinds.service import Service as KubernetesService
 from controlplane.model.kinds.service_entry import ServiceEntry
 
 EXPORT_TO = "networking.istio.io/exportTo"
+DIRECT = "mini-istiod.io/direct"
+"""The annotation of a service whose addresses are those of its workloads, as a container's are."""
 
 
 class ServiceId(NamedTuple):
@@ -53,7 +55,8 @@ class Service:
     `addresses` are virtual IPs or CIDRs, () = any address.  `resolution` is STATIC, DNS,
     DNS_ROUND_ROBIN, NONE (also for headless services) or DYNAMIC_DNS.  `export_to` has the mesh's
     default and "." filled in.  `selector` None: its workloads are not chosen by labels.  `aliases`
-    are the hosts of ExternalName Services that point here.
+    are the hosts of ExternalName Services that point here.  `direct`: `addresses` are no virtual IPs but
+    those of its workloads, so that clients may dial one that is not known yet.
     """
 
     id: ServiceId
@@ -69,6 +72,7 @@ class Service:
     aliases: tuple[str, ...]
     labels: Labels
     subject_alt_names: tuple[str, ...] = ()
+    direct: bool = False
 
     def port(self, number: int) -> Port | None:
         """The port of this number."""
@@ -166,6 +170,7 @@ def _from_kubernetes(q: Q, id: ServiceId, found: KubernetesService) -> Service:
         selector=found.selector or None,
         aliases=q(aliases, id.host),
         labels=found.meta.labels,
+        direct=(DIRECT, "true") in found.meta.annotations,
     )
 
 
@@ -189,6 +194,7 @@ def _from_entry(q: Q, id: ServiceId, entry: ServiceEntry) -> Service:
         aliases=q(aliases, id.host),
         labels=entry.meta.labels,
         subject_alt_names=entry.subject_alt_names,
+        direct=(DIRECT, "true") in entry.meta.annotations,
     )
 
 

@@ -1,5 +1,7 @@
 """Golden cases: `<case>/in.yaml` (objects) and `proxy.yaml` (who asks) give `<case>/out/*.yaml`.
 
+A case may have `containers.yaml` besides, a list of what Docker tells of containers (`docker inspect`): what
+they are as objects stands in its outputs, too.
 A proxy with `asks` has its virtual hosts on demand, and asks for these; one with `identity`, a SPIFFE ID,
 has a certificate for it.  `secrets` are Secrets that there are ("namespace/name"), with made-up contents.
 
@@ -31,8 +33,10 @@ from controlplane.model.keys import Key
 from controlplane.model.kinds import BY_NAME, TABLES, secrets
 from controlplane.model.kinds.secret import Secret
 from controlplane.model.meta import Meta
-from controlplane.model.problem import Origin
+from controlplane.model.problem import Origin, Problem
 from controlplane.model.proxy import parse_node
+from controlplane.sources.docker.container import Container, read
+from controlplane.sources.docker.objects import Place, describe, origin_of
 
 HERE = Path(__file__).parent
 CASES = sorted(path.parent.name for path in HERE.glob("*/in.yaml"))
@@ -45,6 +49,7 @@ class Case:
         self.folder = folder / name
         self.graph = Graph()
         self.problems: list[dict[str, Any]] = []
+        self.described: list[Any] = []
         self._load()
         node = yaml.safe_load((self.folder / "proxy.yaml").read_text())
         proxy = parse_node(node["id"], node.get("metadata", {}), node.get("locality"))
@@ -60,14 +65,24 @@ class Case:
     def _load(self) -> None:
         writes = []
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        for number, raw in enumerate(yaml.load_all((self.folder / "in.yaml").read_text(), loader), 1):
-            if raw is None:
-                continue
-            parsed = BY_NAME[raw["kind"]].parse(raw, Origin("in.yaml", number))
+        documents = enumerate(yaml.load_all((self.folder / "in.yaml").read_text(), loader), 1)
+        found = [(raw, Origin("in.yaml", number)) for number, raw in documents if raw is not None]
+        containers = self.folder / "containers.yaml"
+        if containers.exists():
+            self._describe(yaml.load(containers.read_text(), loader))
+        for raw, origin in (*found, *((raw, origin_of(raw)) for raw in self.described)):
+            parsed = BY_NAME[raw["kind"]].parse(raw, origin)
             self.problems += [problem.as_json() for problem in parsed.problems]
             if parsed.value is not None:
                 writes.append((TABLES[raw["kind"]], parsed.key, parsed.value))
         self.graph.commit(writes)
+
+    def _describe(self, inspected: list[dict[str, Any]]) -> None:
+        containers = [read(one) for one in inspected]
+        unreadable = [one for one in containers if isinstance(one, Problem)]
+        described = describe((one for one in containers if isinstance(one, Container)), Place("default"))
+        self.described = list(described.objects)
+        self.problems += [problem.as_json() for problem in (*unreadable, *described.problems)]
 
     def outputs(self) -> dict[str, str]:
         """File name -> content."""
@@ -76,6 +91,8 @@ class Case:
             for url, found in self.resources.items()
             if found
         }
+        if self.described:
+            out["objects.yaml"] = _dump(self.described)
         if self.problems:
             shown = [{k: v for k, v in p.items() if v not in ("", None)} for p in self.problems]
             out["problems.yaml"] = _dump(shown)

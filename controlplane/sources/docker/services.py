@@ -19,6 +19,9 @@ from controlplane.sources.docker.container import problem
 from controlplane.sources.docker.labels import AUTO, PREFIX
 from controlplane.sources.docker.workloads import Place, Workload
 
+DIRECT = "mini-istiod.io/direct"
+"""The annotation that says that a service's addresses are those of its workloads."""
+
 _LONGEST_TAIL = 40
 
 
@@ -119,7 +122,7 @@ def _listed(ports: Mapping[int, str]) -> str:
 
 
 def _metadata(service: _Service, place: Place, name: str) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"name": name, "namespace": place.namespace}
+    metadata: dict[str, Any] = {"name": name, "namespace": place.namespace, "annotations": {DIRECT: "true"}}
     if service.rank:
         # No time, an order: where services share an address, the older one has what names nobody.
         minutes, seconds = divmod(min(service.rank, 3599), 60)

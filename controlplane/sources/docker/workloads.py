@@ -160,13 +160,14 @@ def _workload(
     ports = served_ports(owner, apps, said, proxy=bool(group.proxy))
     if not ports and hosts and apps and main.running:
         problems.append(_without_ports(main, hosts, place, explicit=said.services is not None))
+    account = said.account or names.default_account(service)
     return Workload(
         name=group.proxy or names.object_name(owner.name),
         container=main,
         hosts=hosts,
         ports=ports,
-        labels=_labels(group, service, said),
-        account=said.account or names.default_account(service),
+        labels=_labels(group, service, account, said.version),
+        account=account,
         addresses=addresses,
         ready=bool(addresses) and _is_ready(group),
         terminating=any(one.stopping or one.state == "removing" for one in {owner, main}),
@@ -190,11 +191,11 @@ def _is_ready(group: _Group) -> bool:
     return all(one.state == "running" and one.health in ("", "healthy") for one in alive)
 
 
-def _labels(group: _Group, service: str, said: labels.Said) -> Labels:
+def _labels(group: _Group, service: str, account: str, version: str | None) -> Labels:
     found = labels.workload_labels((*group.apps, group.owner))
-    found.setdefault("app", names.default_account(service))
-    if said.version:
-        found["version"] = said.version
+    found.setdefault("app", account)
+    if version:
+        found["version"] = version
     elif names.default_version(service):
         found.setdefault("version", names.default_version(service))
     if group.sidecar:

@@ -110,3 +110,33 @@ spec:
     assert {"my_service", "my_service.default", "172.18.0.7"} <= set(host.domains)
     assert host.routes[0].route.timeout.seconds == 3
     assert host.routes[0].route.cluster == "outbound|80||my_service.default.svc.cluster.local"
+
+
+class TestDirect:
+    """A service whose addresses are its workloads': a new one is dialled before it is known."""
+
+    def world(self, port: str = "web", annotation: str = "true") -> Traffic:
+        return Traffic(
+            service("reviews", FIRST, port=port).replace(
+                "namespace: default,",
+                f"namespace: default, annotations: {{mini-istiod.io/direct: '{annotation}'}}",
+            )
+        )
+
+    def test_http_to_an_address_that_is_not_known_yet_goes_by_host(self) -> None:
+        world = self.world()
+        assert {f"{FIRST}_9080", "0.0.0.0_9080"} <= set(world.listeners())
+        listener = world.listeners()["0.0.0.0_9080"]
+        assert [chain.name for chain in listener.filter_chains] == ["9080"]
+        found = domains(world.routes()["9080"])
+        assert "reviews" in found[ANY]
+
+    def test_what_is_no_http_goes_where_it_was_dialled(self) -> None:
+        stranger = self.world().listeners()["0.0.0.0_9080"].default_filter_chain
+        assert stranger.name == "PassthroughFilterChain"
+
+    def test_only_ports_whose_protocol_is_found_out_have_it(self) -> None:
+        assert "0.0.0.0_9080" not in self.world(port="tcp").listeners()
+
+    def test_not_of_a_service_with_a_virtual_address(self) -> None:
+        assert "0.0.0.0_9080" not in self.world(annotation="false").listeners()

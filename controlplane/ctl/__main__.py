@@ -16,7 +16,9 @@ from rich.console import Console
 
 from controlplane import __version__
 from controlplane.base import parse
+from controlplane.base.errors import MiniIstiodError
 from controlplane.ctl import proxy_status
+from controlplane.ctl.compose import command as compose
 from controlplane.ctl.monitoring import DEFAULT, NoAnswerError, fetch
 
 _WIDE = 1000
@@ -32,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NoAnswerError as error:
         print(f"mini-istioctl: {error}", file=sys.stderr)
         return 1
+    except MiniIstiodError as error:
+        print(f"mini-istioctl: {error}", file=sys.stderr)
+        return 2
     except BrokenPipeError:
         # The reader (head, less) has seen enough.  What is still buffered goes nowhere, quietly.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -80,6 +85,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--timeout", metavar="DURATION", type=parse.positive_duration, default="30s", help="default 30s"
         )
+
+    compose.add_arguments(commands.add_parser("compose", help="put a Compose project into the mesh"))
     return parser
 
 

@@ -1,0 +1,120 @@
+"""A meshed file from a plain one, and back.
+
+What was written is listed in `x-mini-istiod` at the top: the services and volumes that are new, the flags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ruamel.yaml.nodes import MappingNode
+
+from controlplane.base.errors import MiniIstiodError
+from controlplane.ctl.compose import emit, options
+from controlplane.ctl.compose.document import Document, Entry, Value, entries, entry, parse, value
+from controlplane.ctl.compose.emit import Inline, Output
+from controlplane.ctl.compose.plan import Plan, plan, record
+from controlplane.ctl.compose.splice import Edit, applied, behind, inside, line_behind, step
+from controlplane.ctl.compose.unravel import unravelled
+from controlplane.ctl.compose.weave import MARK, woven
+
+_REMARK = "# Written by `mini-istioctl compose mesh`; `--remove` takes it out again."
+
+
+def meshed(text: str, name: str, given: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """(the meshed text, notes); `given` are the flags that were given, by the names of `Options`."""
+    document = parse(text, name)
+    kept = options.read(_record(document))
+    plain = parse(unravelled(document), name)
+    wish = options.amended(kept, given)
+    found = plan(project(plain), wish)
+    _check_volumes(plain, found)
+    return _completed(woven(plain, found.services), found, wish), found.notes
+
+
+def plain(text: str, name: str) -> str:
+    """The text without the mesh; MiniIstiodError when there is none in it."""
+    document = parse(text, name)
+    if _record(document) is None:
+        raise MiniIstiodError(f"{name}: it was not written by `mini-istioctl compose mesh`: no {MARK} in it")
+    return unravelled(document)
+
+
+def project(document: Document) -> dict[str, dict[str, Value]]:
+    """The services of a plain file; MiniIstiodError when there are none."""
+    place = entry(document.root, "services")
+    found = None if place is None else value(document, place.node)
+    if place is None or place.aliased or not isinstance(found, dict) or not found:
+        raise MiniIstiodError(
+            f"{document.name}: there are no 'services'; a file of Compose's version 1 has to be renewed"
+        )
+    for one, service in found.items():
+        if not isinstance(service, dict):
+            raise MiniIstiodError(f"{document.name}: services.{one}: a mapping is wanted")
+    return {one: service for one, service in found.items() if isinstance(service, dict)}
+
+
+def _record(document: Document) -> Value:
+    place = entry(document.root, MARK)
+    return None if place is None else value(document, place.node)
+
+
+def _check_volumes(document: Document, found: Plan) -> None:
+    place = entry(document.root, "volumes")
+    if place is None:
+        return
+    for one in entries(place.node):
+        if one.key in found.volumes:
+            raise MiniIstiodError(f"{document.name}: volumes.{one.key}: the mesh needs the name; rename it")
+
+
+def _completed(document: Document, found: Plan, wish: options.Options) -> str:
+    """The new services, volumes and the record put into the text."""
+    place = entry(document.root, "services")
+    volumes = entry(document.root, "volumes")
+    assert place is not None and isinstance(place.node, MappingNode)
+    wide = step(place.node)
+    written: dict[str, Output] = {
+        "services": Inline(list(found.added)),
+        "volumes": Inline(found.volumes),
+        **({"sections": Inline(["volumes"])} if volumes is None else {}),
+        **options.recorded(wish),
+        **record(wish),
+    }
+    edits = [_services(document, place.node, found.added), *_volumes(document, volumes, found.volumes, wide)]
+    if document.root.flow_style:
+        edits.append(inside(document.root, {MARK: written}))
+    else:
+        start = place.key_node.start_mark.index
+        head = emit.block({MARK: written}, 0, wide)
+        edits.append(Edit(start, start, head.replace("\n", f"  {_REMARK}\n", 1) + "\n"))
+    return applied(document.text, edits)
+
+
+def _services(document: Document, node: MappingNode, added: Mapping[str, Output]) -> Edit:
+    if node.flow_style:
+        return inside(node, added)
+    column = node.value[0][0].start_mark.column
+    text = "".join("\n" + emit.block({name: given}, column, step(node)) for name, given in added.items())
+    at = behind(document, "services")
+    return Edit(at, at, text)
+
+
+def _volumes(document: Document, place: Entry | None, names: list[str], wide: int) -> list[Edit]:
+    new: dict[str, Output] = dict.fromkeys(names)
+    if place is None and document.root.flow_style:
+        return [inside(document.root, {"volumes": new})]
+    if place is None:
+        # One place for both: behind the services there may be nothing else.
+        at = behind(document, [one.key for one in entries(document.root)][-1])
+        return [Edit(at, at, "\n" + emit.block({"volumes": new}, 0, wide))]
+    if place.aliased or not isinstance(place.node, MappingNode):
+        if place.aliased or document.text[place.node.start_mark.index : place.node.end_mark.index]:
+            raise MiniIstiodError(f"{document.name}: volumes: a mapping is wanted")
+        at = line_behind(document.text, place.key_node.end_mark.index)
+        return [Edit(at, at, emit.block(new, wide, wide))]
+    if place.node.value:
+        return [inside(place.node, new)]
+    start = place.node.start_mark.index
+    return [Edit(start, place.node.end_mark.index, emit.flow(new))]

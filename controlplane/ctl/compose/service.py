@@ -1,0 +1,82 @@
+"""A service of a Compose file as plain values, whichever way its user wrote it.
+
+Compose has two forms for most things: a list of names or a mapping, "KEY=VALUE" or a key with a value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from controlplane.ctl.compose.document import Value
+
+Service: TypeAlias = Mapping[str, Value]
+
+INJECT = ("mini-istiod.inject", "sidecar.istio.io/inject")
+PROXY = "mini-istiod.proxy"
+_VERSION = re.compile(r"(.+)-(v[0-9]+)")
+
+
+def pairs_of(given: Value) -> dict[str, str]:
+    """Labels or an environment, in either form; a key without a value has an empty one."""
+    if isinstance(given, dict):
+        return {key: found if isinstance(found, str) else "" for key, found in given.items()}
+    found = {}
+    for one in given if isinstance(given, list) else []:
+        key, _, content = str(one).partition("=")
+        found[key] = content
+    return found
+
+
+def named(given: Value) -> dict[str, Value]:
+    """Networks or dependencies: what there is to say of each, in either form."""
+    if isinstance(given, dict):
+        return dict(given)
+    return {str(one): None for one in given} if isinstance(given, list) else {}
+
+
+def listed(given: Value) -> list[Value]:
+    """A list, or the one thing that stands for a list of one."""
+    if given is None:
+        return []
+    return list(given) if isinstance(given, list) else [given]
+
+
+def labels(service: Service) -> dict[str, str]:
+    """The labels of a service's container."""
+    return pairs_of(service.get("labels"))
+
+
+def account(name: str, service: Service) -> str:
+    """The service account of a service: its label, or its name without the version."""
+    return labels(service).get("mini-istiod.account") or split(name)[0]
+
+
+def version(name: str, service: Service) -> str:
+    """The version of a service, or ""."""
+    return labels(service).get("mini-istiod.version") or split(name)[1]
+
+
+def split(name: str) -> tuple[str, str]:
+    """("reviews", "v2") of "reviews-v2"; without a version the second is empty."""
+    found = _VERSION.fullmatch(name)
+    return (found[1], found[2]) if found else (name, "")
+
+
+def replicas(service: Service) -> int:
+    """How many containers the file asks for: `scale`, or `deploy.replicas`."""
+    deploy = service.get("deploy")
+    asked = service.get("scale") or (deploy.get("replicas") if isinstance(deploy, dict) else None)
+    return int(asked) if isinstance(asked, str) and re.fullmatch(r"[0-9]{1,2}", asked) else 1
+
+
+def joins(service: Service) -> str:
+    """The service whose network this one shares, or ""."""
+    mode = service.get("network_mode")
+    return mode.removeprefix("service:") if isinstance(mode, str) and mode.startswith("service:") else ""
+
+
+def profiles(service: Service) -> list[str]:
+    """The profiles that a service is in; none means always."""
+    return [str(one) for one in listed(service.get("profiles"))]

@@ -1,0 +1,175 @@
+"""The sidecar of a service, and what becomes of the service.
+
+The sidecar owns the network namespace, because Compose refuses the circle that the other way would make.  So
+what Docker allows only to the owner of a network moves to it: ports, networks and names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from controlplane.ctl.compose.document import Value
+from controlplane.ctl.compose.emit import Alias, Inline, Output
+from controlplane.ctl.compose.service import PROXY, Service, named, profiles
+
+PLANE = "mini-istiod"
+PROVISION = "mini-istiod-provision"
+ROOTS = "mesh-roots"
+
+MOVED = (
+    "hostname",
+    "domainname",
+    "mac_address",
+    "expose",
+    "ports",
+    "dns",
+    "dns_opt",
+    "dns_search",
+    "extra_hosts",
+    "links",
+    "external_links",
+    "sysctls",
+)
+"""What only the owner of the network may have, beside `networks`, in the order in which it is written."""
+CONFINED: Mapping[str, Output] = {
+    "read_only": True,
+    "cap_drop": Inline(["ALL"]),
+    "security_opt": Inline(["no-new-privileges:true"]),
+}
+_COMMAND = ("envoy", "-c", "/etc/mini-istiod/envoy.json", "--concurrency", "2", "--log-level", "warning")
+_PROBE = (
+    "[[ ! -e /dev/shm/ready ]] || sleep 9; "
+    "exec 3<>/dev/tcp/127.0.0.1/15021 && "
+    r"printf 'GET /healthz/ready HTTP/1.1\r\nHost: envoy\r\nConnection: close\r\n\r\n' >&3 && "
+    "read -r -t 3 status <&3 && [[ $$status == *' 200 '* ]] && : > /dev/shm/ready"
+)
+"""The image has no curl, but it has bash.  Until Envoy is ready it is asked every second, then every ten."""
+
+
+def envoy_template(image: str) -> dict[str, Output]:
+    """What all sidecars and gateways have in common."""
+    return {
+        "image": image,
+        "user": "1337:1337",
+        "command": Inline(_COMMAND),
+        **CONFINED,
+        "depends_on": {
+            PLANE: Inline({"condition": "service_healthy"}),
+            PROVISION: Inline({"condition": "service_completed_successfully"}),
+        },
+        "healthcheck": {
+            "test": Inline(["CMD", "bash", "-c", _PROBE]),
+            "interval": "1s",
+            "timeout": "15s",
+            "start_period": "60s",
+            "retries": 3,
+        },
+        # Envoy takes no notice of it and serves on for the grace period, while others learn that it goes.
+        "stop_signal": "SIGUSR1",
+        "stop_grace_period": "5s",
+    }
+
+
+def init_template(image: str) -> dict[str, Output]:
+    """What all init containers have in common."""
+    return {
+        "image": image,
+        "user": "0:0",
+        "command": Inline(["iptables"]),
+        **CONFINED,
+        "cap_add": Inline(["NET_ADMIN", "NET_RAW"]),
+        "healthcheck": Inline({"disable": True}),
+    }
+
+
+def owner(name: str) -> str:
+    """The sidecar of a service."""
+    return f"{name}-envoy"
+
+
+def init(name: str) -> str:
+    """The init container of a service."""
+    return f"{name}-init"
+
+
+def volume(name: str) -> str:
+    """Where the token and the bootstrap of a service's sidecar are."""
+    return f"{name}-proxy"
+
+
+def envoy(pod: str, alias: str, service: Service, template: Alias) -> dict[str, Output]:
+    """The sidecar of the pair `pod`, for what its user calls `alias`; it takes over what cannot stay."""
+    found: dict[str, Output] = {"<<": template, **_gated(service)}
+    found.update({key: service[key] for key in MOVED if service.get(key) not in (None, [], {})})
+    if sysctls := _sysctls(service.get("sysctls"), net=True):
+        found["sysctls"] = sysctls
+    else:
+        found.pop("sysctls", None)
+    found["networks"] = networks(alias, service)
+    found["labels"] = Inline({PROXY: pod})
+    found["volumes"] = [f"{volume(pod)}:/etc/mini-istiod:ro", f"{ROOTS}:/etc/mini-istiod-roots:ro"]
+    return found
+
+
+def rules(pod: str, service: Service, template: Alias) -> dict[str, Output]:
+    """The job that redirects a pair's traffic to its sidecar."""
+    return {
+        "<<": template,
+        **_gated(service),
+        "network_mode": f"service:{owner(pod)}",
+        "depends_on": Inline([owner(pod)]),
+    }
+
+
+def _gated(service: Service) -> dict[str, Output]:
+    found = profiles(service)
+    return {"profiles": Inline(list(service["profiles"] or []))} if found else {}
+
+
+def networks(alias: str, service: Service) -> dict[str, Output]:
+    """The networks of a service as its sidecar has them: reachable there under the service's names."""
+    found: dict[str, Output] = {}
+    container = service.get("container_name")
+    mine = [alias, *([container] if isinstance(container, str) and container != alias else [])]
+    for network, detail in (named(service.get("networks")) or {"default": None}).items():
+        given = dict(detail) if isinstance(detail, dict) else {}
+        theirs = given.pop("aliases", None) or []
+        names = [*mine, *(one for one in theirs if one not in mine)]
+        found[network] = {"aliases": Inline(names), **given}
+    return found
+
+
+def joined(pod: str, service: Service) -> dict[str, Value]:
+    """The service in its sidecar's network: what moved is gone, and it waits for the sidecar."""
+    found = {key: given for key, given in service.items() if key not in (*MOVED, "networks", "scale")}
+    if kept := _sysctls(service.get("sysctls"), net=False):
+        found["sysctls"] = kept
+    deploy = service.get("deploy")
+    if isinstance(deploy, dict) and "replicas" in deploy:
+        found["deploy"] = {key: given for key, given in deploy.items() if key != "replicas"}
+        if not found["deploy"]:
+            del found["deploy"]
+    found["network_mode"] = f"service:{owner(pod)}"
+    found["depends_on"] = {
+        owner(pod): {"condition": "service_healthy"},
+        init(pod): {"condition": "service_completed_successfully"},
+        **waits(service.get("depends_on")),
+    }
+    return found
+
+
+def waits(given: Value) -> dict[str, Value]:
+    """Dependencies with their conditions."""
+    return {
+        name: detail if isinstance(detail, dict) else {"condition": "service_started"}
+        for name, detail in named(given).items()
+    }
+
+
+def _sysctls(given: Value, net: bool) -> Value:
+    """Those of the network, or the others."""
+    if isinstance(given, dict):
+        return {key: found for key, found in given.items() if key.startswith("net.") == net}
+    if isinstance(given, list):
+        return [one for one in given if str(one).startswith("net.") == net]
+    return None

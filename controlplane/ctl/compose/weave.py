@@ -1,0 +1,143 @@
+"""The text of a meshed project: the user's, changed only where a service must say something else.
+
+A key that has to go is renamed in its place to `x-mini-istiod.KEY`, which Compose ignores; what comes instead
+stands at the beginning of the service, and its names are listed in `x-mini-istiod`.  Whether that makes each
+service what it shall be is not assumed: the new text is read again.  An anchor that others use, or a merge
+key, may bring along what was just taken away, and then those services are changed, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ruamel.yaml.nodes import MappingNode
+
+from controlplane.base.errors import MiniIstiodError
+from controlplane.ctl.compose import emit
+from controlplane.ctl.compose.document import Document, Entry, Value, entries, entry, parse, same, value
+from controlplane.ctl.compose.emit import Inline, Output
+from controlplane.ctl.compose.splice import Edit, applied, inside
+
+MARK = "x-mini-istiod"
+KEPT = f"{MARK}."
+WHOLE = f"{KEPT}value"
+"""Where a service was an alias as a whole."""
+_ROUNDS = 6
+
+
+@dataclass(slots=True)
+class _Change:
+    """What is done to the text of one service."""
+
+    renamed: set[str] = field(default_factory=set)
+    added: dict[str, Value] = field(default_factory=dict)
+
+
+def woven(document: Document, wanted: Mapping[str, Mapping[str, Value]]) -> Document:
+    """The document with its services as wanted; MiniIstiodError when the text cannot be made to say that."""
+    changes = {name: _Change() for name in wanted}
+    found = document
+    for _ in range(_ROUNDS):
+        if not _settled(document, found, wanted, changes):
+            return found
+        found = _written(document, changes)
+    name = next(name for name in wanted if not _same_service(found, name, wanted[name]))
+    raise MiniIstiodError(
+        f"{document.name}: services.{name}: its anchors and merge keys cannot be followed; write its keys out"
+    )
+
+
+def services(document: Document) -> dict[str, Entry]:
+    """Where each service stands."""
+    found = entry(document.root, "services")
+    return {} if found is None else {one.key: one for one in entries(found.node)}
+
+
+def effective(document: Document, name: str) -> dict[str, Value]:
+    """What Compose reads of one service: without extensions."""
+    given = value(document, services(document)[name].node)
+    if not isinstance(given, dict):
+        return {}
+    return {key: found for key, found in given.items() if key != MARK and not key.startswith(KEPT)}
+
+
+def _same_service(document: Document, name: str, wanted: Mapping[str, Value]) -> bool:
+    return same(effective(document, name), dict(wanted))
+
+
+def _settled(
+    document: Document,
+    found: Document,
+    wanted: Mapping[str, Mapping[str, Value]],
+    changes: Mapping[str, _Change],
+) -> bool:
+    """Note what is still to be changed; whether there was anything."""
+    more = False
+    for name, goal in wanted.items():
+        if _same_service(found, name, goal):
+            continue
+        more = True
+        change = changes[name]
+        place = services(document)[name]
+        own = set() if place.aliased else {one.key for one in entries(place.node)}
+        now = effective(found, name)
+        for key in now.keys() - goal.keys():
+            # What comes by a merge key goes with the merge key.
+            change.renamed.add(key if key in own and key not in change.renamed else "<<")
+            change.added.pop(key, None)
+        for key, given in goal.items():
+            if key not in now or not same(now[key], given):
+                change.added[key] = given
+                if key in own:
+                    change.renamed.add(key)
+        # In the order of the service, whichever round it was.
+        change.added = {key: change.added[key] for key in goal if key in change.added}
+    return more
+
+
+def _written(document: Document, changes: Mapping[str, _Change]) -> Document:
+    edits: list[Edit] = []
+    for name, place in services(document).items():
+        change = changes.get(name)
+        if change is None or not (change.renamed or change.added):
+            continue
+        edits += _whole(document, place, change) if place.aliased else _service(document, place, change)
+    return parse(applied(document.text, edits), document.name)
+
+
+def _service(document: Document, place: Entry, change: _Change) -> list[Edit]:
+    edits = []
+    keys = list(entries(place.node))
+    for one in keys:
+        if one.key in change.renamed:
+            node = one.key_node
+            spelled = document.text[node.start_mark.index : node.end_mark.index]
+            quote = spelled[0] if spelled[0] in "'\"" else ""
+            edits.append(Edit(node.start_mark.index, node.end_mark.index, f"{quote}{KEPT}{one.key}{quote}"))
+    if isinstance(place.node, MappingNode) and keys:
+        edits.append(inside(place.node, _chunk(change)))
+    return edits
+
+
+def _chunk(change: _Change) -> dict[str, Output]:
+    found: dict[str, Output] = {MARK: Inline(list(change.added)), **change.added}
+    needs = change.added.get("depends_on")
+    if isinstance(needs, dict):
+        found["depends_on"] = {name: Inline(detail) for name, detail in needs.items()}
+    return found
+
+
+def _whole(document: Document, place: Entry, change: _Change) -> list[Edit]:
+    """A service that is an alias becomes a mapping with everything in it."""
+    start = place.key_node.end_mark.index
+    line, _, _ = document.text[start:].partition("\n")
+    alias = line[line.index("*") :].split()[0].rstrip(",}")
+    star = start + line.index("*")
+    column = place.key_node.start_mark.column
+    chunk = emit.block(_chunk(change), column + 2, 2)
+    text = f"\n{chunk}{' ' * (column + 2)}{WHOLE}: {alias}"
+    before = star
+    while document.text[before - 1] == " ":
+        before -= 1
+    return [Edit(before, star + len(alias), text)]

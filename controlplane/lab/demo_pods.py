@@ -8,6 +8,7 @@ directory.  Then it waits for the proxies' ACKs, sends traffic through the sidec
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -17,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 from controlplane.base.errors import MiniIstiodError
-from controlplane.lab import pushes
+from controlplane.lab import pushes, reach
 from controlplane.lab.forward import Forward
 from controlplane.lab.pods import Lab
 from controlplane.lab.screen import Screen
@@ -114,8 +115,11 @@ def _in_lab(options: argparse.Namespace, steps: Sequence[Step], screen: Screen) 
     finally:
         with _signals(signal.SIG_IGN):  # a second Ctrl-C must not leave half of it behind
             lab.close(keep_files=not passed)
-        if not passed:
-            screen.line(f"logs: {lab.directory} (until the next lab is opened)")
+            logs = None if passed else reach.save(lab.directory, os.environ)
+        if logs is not None:
+            screen.line(
+                f"logs: {logs} (until the next lab is opened)" if logs == lab.directory else f"logs: {logs}"
+            )
 
 
 def _open(lab: Lab, protocol: str, screen: Screen) -> Shop:
@@ -158,13 +162,13 @@ def _keep(shop: Shop, screen: Screen) -> None:
         screen.line(f"shop, at its gateway: http://127.0.0.1:{page.port}/productpage")
         monitoring = ports.enter_context(Forward(plane.monitoring))
         screen.line(f"control plane: http://127.0.0.1:{monitoring.port}/debug/traces, xDS {plane.secure}")
-        screen.line(f"watched directory: {plane.config}")
+        screen.line(f"watched directory: {reach.path(plane.config, os.environ)}")
         for name, pod in sorted(shop.lab.pods.items()):
             envoy = "no Envoy"
             if pod.sidecar is not None:
                 envoy = f"Envoy http://127.0.0.1:{ports.enter_context(Forward(pod.admin.target)).port}"
-            screen.line(f"{name} {pod.spec.ip}: {envoy}, logs {pod.directory}")
-            screen.line(f"    inside: nsenter --net=/run/netns/{pod.netns}")
+            screen.line(f"{name} {pod.spec.ip}: {envoy}, logs {reach.path(pod.directory, os.environ)}")
+            screen.line(f"    inside: {reach.shell(pod.netns, os.environ)}")
         try:
             while True:
                 plane.check()

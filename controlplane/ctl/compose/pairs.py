@@ -8,7 +8,16 @@ from __future__ import annotations
 import re
 
 from controlplane.ctl.compose.document import Value
-from controlplane.ctl.compose.service import Service, account, labels, listed, named, version
+from controlplane.ctl.compose.service import (
+    ACCOUNT,
+    VERSION,
+    Service,
+    account,
+    labels,
+    listed,
+    named,
+    version,
+)
 
 _VARIABLE = re.compile(r"\$\{[^}]*\}")
 _ADDRESSES = {"ipv4_address", "ipv6_address", "link_local_ips"}
@@ -26,9 +35,9 @@ def another(name: str, service: Service, number: int) -> tuple[str, dict[str, Va
     notes = []
     if container := service.get("container_name"):
         found["container_name"] = f"{container}-{number}"
-    labelled = {"mini-istiod.account": account(name, service)}
+    labelled = {ACCOUNT: account(name, service)}
     if label := version(name, service):
-        labelled["mini-istiod.version"] = label
+        labelled[VERSION] = label
     found["labels"] = {**labelled, **labels(service)}
     if found.pop("mac_address", None):
         notes.append(f"services.{name}.mac_address: not in the copies: only one container can have it")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from controlplane.base.errors import MiniIstiodError
@@ -21,6 +21,7 @@ from controlplane.ctl.compose.service import (
     joins,
     labels,
     named,
+    pod,
     profiles,
     replicas,
     version,
@@ -59,13 +60,13 @@ def plan(project: Mapping[str, Service], options: Options) -> Plan:
         found.services[name] = sidecar.joined(name, changed)
         found.notes += remarks(name, service)
         for number in range(1, count + 1):
-            pod, copy, lost = another(name, changed, number)
+            twin, copy, lost = another(name, changed, number)
             found.notes += lost
-            found.added[sidecar.owner(pod)] = sidecar.envoy(pod, name, copy, envoy)
-            found.added[sidecar.init(pod)] = sidecar.rules(pod, copy, init)
+            found.added[sidecar.owner(twin)] = sidecar.envoy(twin, name, copy, envoy)
+            found.added[sidecar.init(twin)] = sidecar.rules(twin, copy, init)
             if number > 1:
-                found.added[pod] = dict(sidecar.joined(pod, copy))
-            proxies.append(Proxy(pod, account(pod, copy), _labels(pod, copy)))
+                found.added[twin] = dict(sidecar.joined(twin, copy))
+            proxies.append(Proxy(twin, pod(twin), account(twin, copy), _labels(twin, copy)))
     around = Around(_networks(meshed), _profiles(meshed))
     if options.gateway:
         found.added[plane.GATEWAY] = plane.gateway(envoy, around)
@@ -75,8 +76,9 @@ def plan(project: Mapping[str, Service], options: Options) -> Plan:
         sidecar.PROVISION: plane.provision(options.image, proxies, around),
         plane.DOCKER: plane.docker_proxy(options.image, around),
     }
-    found.volumes = [*plane.VOLUMES, *(sidecar.volume(one.name) for one in proxies)]
+    found.volumes = [*plane.VOLUMES, *(sidecar.volume(one.service) for one in proxies)]
     _check_taken(project, found.added)
+    _check_pods(proxies)
     return found
 
 
@@ -107,6 +109,16 @@ def _check_taken(project: Mapping[str, Service], added: Mapping[str, object]) ->
         if name in project:
             raise MiniIstiodError(
                 f"services.{name}: the mesh needs the name, and this service is none of the mesh; rename it"
+            )
+
+
+def _check_pods(proxies: Iterable[Proxy]) -> None:
+    taken: dict[str, str] = {}
+    for one in proxies:
+        other = taken.setdefault(one.name, one.service)
+        if other != one.service:
+            raise MiniIstiodError(
+                f"services.{one.service}: its proxy and that of {other} are both {one.name}; rename it"
             )
 
 

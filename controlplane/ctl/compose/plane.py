@@ -22,8 +22,9 @@ _SOCKET_DIR = "/run/mini-istiod-docker"
 
 
 class Proxy(NamedTuple):
-    """An Envoy that needs a bootstrap and a token."""
+    """An Envoy that needs a bootstrap and a token: whose sidecar it is, and what its pod is called."""
 
+    service: str
     name: str
     account: str
     labels: tuple[tuple[str, str], ...] = ()
@@ -95,7 +96,7 @@ def provision(image: str, proxies: Iterable[Proxy], around: Around) -> dict[str,
         "cap_add": Inline(["CHOWN", "DAC_OVERRIDE"]),
         "network_mode": "none",
         "healthcheck": Inline({"disable": True}),
-        "volumes": [_DATA, *(f"{volume(one.name)}:/proxies/{one.name}" for one in known)],
+        "volumes": [_DATA, *(f"{volume(one.service)}:/proxies/{one.name}" for one in known)],
     }
 
 
@@ -133,7 +134,7 @@ def gateway(template: Alias, around: Around) -> dict[str, Output]:
     }
 
 
-GATEWAY_PROXY = Proxy(GATEWAY, GATEWAY, (("istio", GATEWAY),), router=True)
+GATEWAY_PROXY = Proxy(GATEWAY, GATEWAY, GATEWAY, (("istio", GATEWAY),), router=True)
 
 
 def _gated(around: Around) -> dict[str, Output]:

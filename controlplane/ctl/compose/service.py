@@ -10,12 +10,15 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from controlplane.ctl.compose.document import Value
+from controlplane.model.checks import is_dns_label
+from controlplane.sources.docker import names
 
 Service: TypeAlias = Mapping[str, Value]
 
 INJECT = ("mini-istiod.inject", "sidecar.istio.io/inject")
 PROXY = "mini-istiod.proxy"
-_VERSION = re.compile(r"(.+)-(v[0-9]+)")
+ACCOUNT = "mini-istiod.account"
+VERSION = "mini-istiod.version"
 
 
 def pairs_of(given: Value) -> dict[str, str]:
@@ -49,19 +52,19 @@ def labels(service: Service) -> dict[str, str]:
 
 
 def account(name: str, service: Service) -> str:
-    """The service account of a service: its label, or its name without the version."""
-    return labels(service).get("mini-istiod.account") or split(name)[0]
+    """A service's account as the control plane sees it: the label, or the name without the version."""
+    said = labels(service).get(ACCOUNT, "")
+    return said if is_dns_label(said) or "$" in said else names.default_account(name)
 
 
 def version(name: str, service: Service) -> str:
     """The version of a service, or ""."""
-    return labels(service).get("mini-istiod.version") or split(name)[1]
+    return labels(service).get(VERSION) or names.default_version(name)
 
 
-def split(name: str) -> tuple[str, str]:
-    """("reviews", "v2") of "reviews-v2"; without a version the second is empty."""
-    found = _VERSION.fullmatch(name)
-    return (found[1], found[2]) if found else (name, "")
+def pod(name: str) -> str:
+    """What the control plane calls a service's workload: a name that Kubernetes takes, too."""
+    return names.object_name(name).replace(".", "-")[:63].rstrip("-")
 
 
 def replicas(service: Service) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from controlplane.ctl.compose.document import Value
 from controlplane.ctl.compose.emit import Alias, Inline, Output
-from controlplane.ctl.compose.service import PROXY, Service, named, profiles
+from controlplane.ctl.compose.service import PROXY, Service, named, pod, profiles
 
 PLANE = "mini-istiod"
 PROVISION = "mini-istiod-provision"
@@ -79,6 +79,7 @@ def init_template(image: str) -> dict[str, Output]:
         **CONFINED,
         "cap_add": Inline(["NET_ADMIN", "NET_RAW"]),
         "healthcheck": Inline({"disable": True}),
+        "labels": Inline({"mini-istiod.init": "true"}),
     }
 
 
@@ -97,8 +98,8 @@ def volume(name: str) -> str:
     return f"{name}-proxy"
 
 
-def envoy(pod: str, alias: str, service: Service, template: Alias) -> dict[str, Output]:
-    """The sidecar of the pair `pod`, for what its user calls `alias`; it takes over what cannot stay."""
+def envoy(name: str, alias: str, service: Service, template: Alias) -> dict[str, Output]:
+    """The sidecar of the service `name`, which is reached as `alias`; it takes over what cannot stay."""
     found: dict[str, Output] = {"<<": template, **_gated(service)}
     found.update({key: service[key] for key in MOVED if service.get(key) not in (None, [], {})})
     if sysctls := _sysctls(service.get("sysctls"), net=True):
@@ -106,18 +107,18 @@ def envoy(pod: str, alias: str, service: Service, template: Alias) -> dict[str, 
     else:
         found.pop("sysctls", None)
     found["networks"] = networks(alias, service)
-    found["labels"] = Inline({PROXY: pod})
-    found["volumes"] = [f"{volume(pod)}:/etc/mini-istiod:ro", f"{ROOTS}:/etc/mini-istiod-roots:ro"]
+    found["labels"] = Inline({PROXY: pod(name)})
+    found["volumes"] = [f"{volume(name)}:/etc/mini-istiod:ro", f"{ROOTS}:/etc/mini-istiod-roots:ro"]
     return found
 
 
-def rules(pod: str, service: Service, template: Alias) -> dict[str, Output]:
-    """The job that redirects a pair's traffic to its sidecar."""
+def rules(name: str, service: Service, template: Alias) -> dict[str, Output]:
+    """The job that redirects a service's traffic to its sidecar."""
     return {
         "<<": template,
         **_gated(service),
-        "network_mode": f"service:{owner(pod)}",
-        "depends_on": Inline([owner(pod)]),
+        "network_mode": f"service:{owner(name)}",
+        "depends_on": Inline([owner(name)]),
     }
 
 
@@ -139,7 +140,7 @@ def networks(alias: str, service: Service) -> dict[str, Output]:
     return found
 
 
-def joined(pod: str, service: Service) -> dict[str, Value]:
+def joined(name: str, service: Service) -> dict[str, Value]:
     """The service in its sidecar's network: what moved is gone, and it waits for the sidecar."""
     found = {key: given for key, given in service.items() if key not in (*MOVED, "networks", "scale")}
     if kept := _sysctls(service.get("sysctls"), net=False):
@@ -149,10 +150,10 @@ def joined(pod: str, service: Service) -> dict[str, Value]:
         found["deploy"] = {key: given for key, given in deploy.items() if key != "replicas"}
         if not found["deploy"]:
             del found["deploy"]
-    found["network_mode"] = f"service:{owner(pod)}"
+    found["network_mode"] = f"service:{owner(name)}"
     found["depends_on"] = {
-        owner(pod): {"condition": "service_healthy"},
-        init(pod): {"condition": "service_completed_successfully"},
+        owner(name): {"condition": "service_healthy"},
+        init(name): {"condition": "service_completed_successfully"},
         **waits(service.get("depends_on")),
     }
     return found

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -211,8 +212,8 @@ def _why(error: Exception) -> str:
         cause = error.os_error
     if isinstance(cause, socket.gaierror):
         return "has a host that cannot be resolved"
-    if isinstance(cause, OSError) and cause.strerror:
-        return f"cannot be reached ({cause.strerror})"
+    if isinstance(cause, OSError) and cause.errno:
+        return f"cannot be reached ({os.strerror(cause.errno)})"
     if isinstance(cause, ValueError):
         return "answers with what is no JSON"
     return f"broke off ({type(error).__name__})"

@@ -18,7 +18,7 @@ from controlplane.sources.docker.container import KIND, Container, read
 from controlplane.sources.docker.event import ATTACHING, Event
 from controlplane.sources.docker.own import own_container
 from controlplane.sources.docker.stopping import DEFAULT, StopRule, started, stop_rule
-from controlplane.sources.docker.summary import PROJECT, counts, look_of, summarize
+from controlplane.sources.docker.summary import PROJECT, counts, summarize
 
 SAME_TIME = 2.0
 """Seconds before an answer was asked for in which an event may still be news: clocks are not that exact."""
@@ -59,16 +59,16 @@ class _Known:
 
 
 class Follower:
-    """`project` "" is that of this program's own container, if there is one, else any.
+    """`project` "" is that of this program's own container, else any: which, is known with the first list.
 
-    `candidates` are ids that may be that container's.  `wanted` are ids to ask about, with the time of the
-    event that made them so; the source takes them out.
+    `candidates` are ids that may be its, which is `own` then.  `wanted` are ids to ask about, with
+    the time of the event that made them so; the source takes them out.
     """
 
     def __init__(self, project: str, candidates: Sequence[str]) -> None:
         self.wanted: dict[str, float | None] = {}
         self.own = ""
-        self._project = project
+        self.project = project
         self._candidates = tuple(candidates)
         self._known: dict[str, _Known] = {}
         self._strangers: set[str] = set()
@@ -91,11 +91,11 @@ class Follower:
                 gone.discard(id) if isinstance(gone, set) else gone.pop(id)
         news = 0
         for id in sorted(found):
-            if id != self.own and not counts(found[id].labels, self._project):
+            if id != self.own and not counts(found[id].labels, self.project):
                 self._strangers.add(id)
                 continue
             known = self._known.get(id)
-            if known is None or known.container is None or look_of(known.container) != found[id].look:
+            if known is None or known.container is None or not found[id].shows(known.container):
                 news += id not in self.wanted
                 self._want(id, None)
         return news
@@ -204,18 +204,18 @@ class Follower:
         if self.own:
             return
         self.own = own_container(self._candidates, ids)
-        if self.own and not self._project:
-            self._project = labels[self.own].get(PROJECT, "")
+        if self.own and not self.project:
+            self.project = labels[self.own].get(PROJECT, "")
 
     def _counts(self, container: Container) -> bool:
-        return counts(dict(container.labels), self._project)
+        return counts(dict(container.labels), self.project)
 
     def _reached(self, container: Container, networks: frozenset[str] | None) -> bool:
         """Whether a container that counts by its label alone can be reached; others are told if not."""
         if container.id == self.own and not self._counts(container):
             return False
         labels = dict(container.labels)
-        if not self._project or labels.get(PROJECT) == self._project or networks is None or container.joins:
+        if not self.project or labels.get(PROJECT) == self.project or networks is None or container.joins:
             return True
         return any(one.network in networks for one in container.networks)
 

@@ -129,7 +129,7 @@ class DockerSource:
                 # One that listened well until now is perhaps there again at once.
                 failures = 1 if self._connected.is_set() else failures + 1
                 self._connected.clear()
-                self._lost = self._lost or _time_of_day(self._clock.wall())
+                self._lost = self._lost or _moment(self._clock.wall())
                 if failures > 1:
                     sink.report(f"{self.name}:api", (self._outage(str(error)),))
                 await self._clock.sleep(self._pace.until_retry(failures) * self._jitter.uniform(0.5, 1.0))
@@ -155,9 +155,11 @@ class DockerSource:
             raise DockerFailed("ended its stream of events")
 
     def _note_list(self, news: int, begin: float, sink: Sink) -> None:
-        _log.debug("containers listed", extra={"to_ask_about": news})
         if self._complete_by is None:
             self._complete_by = self._clock.monotonic() + self._pace.patience
+            project, own = self._follower.project or "any", self._follower.own[:12] or "none"
+            _log.info("following containers", extra={"project": project, "own_container": own})
+        _log.debug("containers listed", extra={"news": news})
         self._since = begin
         self._lost = None
         self._connected.set()
@@ -207,7 +209,11 @@ class DockerSource:
             return failures + 1
         finally:
             self._open.discard(id)
-        self._follower.answered(id, found, asked, cause)
+        try:
+            self._follower.answered(id, found, asked, cause)
+        except Exception:  # noqa: BLE001 - the root of a task: no container may end the control plane
+            _log.exception("a container could not be read", extra={"container": id})
+            self._follower.failed(id, "gave an answer that is not understood")
         return 0
 
     # -- delivering -----------------------------------------------------------------------------
@@ -264,5 +270,5 @@ class DockerSource:
         return monotonic - age if 0.0 < age < self._pace.round else monotonic
 
 
-def _time_of_day(wall: float) -> str:
-    return datetime.fromtimestamp(wall, UTC).strftime("%H:%M:%S UTC")
+def _moment(wall: float) -> str:
+    return datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

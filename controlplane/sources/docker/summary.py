@@ -26,16 +26,30 @@ FIELDS = (
 )
 """What is read of each item of GET /containers/json; `*` stands for any key."""
 
-Look: TypeAlias = tuple[str, str, str, tuple[tuple[str, str, str], ...]]
-"""Name, state, health and addresses: what both the list and the long answer have."""
+_Addresses: TypeAlias = tuple[tuple[str, str, str], ...]
 
 
 class Summary(NamedTuple):
-    """One container of the list."""
+    """One container of the list; `health` and `addresses` are None where the list does not say.
+
+    `addresses` are (network, IPv4, IPv6), sorted.
+    """
 
     id: str
     labels: Mapping[str, str]
-    look: Look
+    name: str
+    state: str
+    health: str | None
+    addresses: _Addresses | None
+
+    def shows(self, known: Container) -> bool:
+        """Whether this is how the list shows a container that is as known."""
+        addresses = tuple((one.network, one.address, one.address6) for one in known.networks)
+        return (
+            (self.name, self.state) == (known.name, known.state)
+            and self.health in (None, known.health)
+            and self.addresses in (None, addresses)
+        )
 
 
 def summarize(raw: Mapping[str, Any]) -> Summary | None:
@@ -43,21 +57,10 @@ def summarize(raw: Mapping[str, Any]) -> Summary | None:
     id = raw.get("Id")
     if not isinstance(id, str) or not id:
         return None
-    labels = _mapping(raw.get("Labels"))
-    networks = _mapping(_mapping(raw.get("NetworkSettings")).get("Networks"))
-    addresses = []
-    for name in sorted(networks):
-        one = _mapping(networks[name])
-        addresses.append((name, _text(one.get("IPAddress")), _text(one.get("GlobalIPv6Address"))))
-    name, health = _name(raw.get("Names")), _health(_text(raw.get("Status")))
-    look = (name, _text(raw.get("State")), health, tuple(addresses))
-    return Summary(id, {key: _text(value) for key, value in labels.items()}, look)
-
-
-def look_of(container: Container) -> Look:
-    """The look of what is known."""
-    addresses = tuple((one.network, one.address, one.address6) for one in container.networks)
-    return container.name, container.state, container.health, addresses
+    labels = {key: _text(value) for key, value in _mapping(raw.get("Labels")).items()}
+    status = raw.get("Status")
+    health = _health(status) if isinstance(status, str) else None
+    return Summary(id, labels, _name(raw.get("Names")), _text(raw.get("State")), health, _addresses(raw))
 
 
 def counts(labels: Mapping[str, str], project: str) -> bool:
@@ -70,6 +73,17 @@ def counts(labels: Mapping[str, str], project: str) -> bool:
     if labels.get(ONE_OFF, "").lower() == "true":
         return False
     return not project or labels.get(PROJECT) == project
+
+
+def _addresses(raw: Mapping[str, Any]) -> _Addresses | None:
+    networks = _mapping(raw.get("NetworkSettings")).get("Networks")
+    if not isinstance(networks, Mapping):
+        return None
+    found = []
+    for name in sorted(networks):
+        one = _mapping(networks[name])
+        found.append((name, _text(one.get("IPAddress")), _text(one.get("GlobalIPv6Address"))))
+    return tuple(found)
 
 
 def _name(names: object) -> str:

@@ -1,0 +1,399 @@
+"""The Docker source: what it delivers, when, and what it does when Docker is away."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import pytest
+
+from controlplane.base.clock import FakeClock
+from controlplane.base.parse import address
+from controlplane.model.problem import Problem
+from controlplane.sources.change import Change
+from controlplane.sources.docker import source as module
+from controlplane.sources.docker.source import DockerSource, Pace
+from tests.support.engine import BEGIN, Engine, Played, id_of
+
+PACE = Pace(round=30.0, gap=0.01, retry=1.0, longest_retry=8.0, patience=10.0, look_back=60.0)
+
+
+class Inbox:
+    """What arrived: objects by kind and name, problems by place."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], Any] = {}
+        self.batches: list[list[Change]] = []
+        self.problems: dict[str, tuple[Problem, ...]] = {}
+        self.synced_with: list[tuple[str, str]] | None = None
+
+    async def apply(self, changes: Sequence[Change]) -> None:
+        await asyncio.sleep(0)
+        self.batches.append(list(changes))
+        for change in changes:
+            row = (change.kind, change.key.name)
+            if change.raw is None:
+                del self.rows[row]
+            else:
+                self.rows[row] = change.raw
+
+    def report(self, where: str, problems: Sequence[Problem]) -> None:
+        assert where.startswith("docker:")
+        self.problems[where] = tuple(problems)
+
+    def synced(self, source: str) -> None:
+        assert (source, self.synced_with) == ("docker", None)
+        self.synced_with = sorted(self.rows)
+
+    def endpoints(self, service: str) -> list[tuple[str, bool, bool]]:
+        """(address, ready, terminating) of each endpoint."""
+        found = []
+        for (kind, _), raw in sorted(self.rows.items()):
+            if kind == "EndpointSlice" and raw["metadata"]["labels"]["kubernetes.io/service-name"] == service:
+                for one in raw["endpoints"]:
+                    conditions = one["conditions"]
+                    found.append((one["addresses"][0], conditions["ready"], conditions["terminating"]))
+        return found
+
+    @property
+    def outage(self) -> str:
+        return " ".join(one.message for one in self.problems.get("docker:api", ()))
+
+
+class World:
+    def __init__(self) -> None:
+        self.clock = FakeClock(BEGIN)
+        self.engine = Engine()
+        self.inbox = Inbox()
+        self.source = DockerSource(
+            address("unix:/run/docker.sock"),
+            project="shop",
+            clock=self.clock,
+            ids=itertools.count(1),
+            docker=Played(self.engine),
+            pace=PACE,
+            candidates=(),
+        )
+
+    async def pass_(self, seconds: float = 0.1) -> None:
+        """Let time go by, here and in the engine."""
+        await self.clock.advance(seconds)
+        self.engine.now = max(self.engine.now, self.clock.wall())
+
+    async def next_round(self) -> None:
+        """Let the stream of events come to its end, and a new one begin with a list."""
+        await self.pass_(PACE.round)
+        self.engine.end_streams()
+        await self.pass_()
+
+
+def follow(test: Callable[[World], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """The test beside a source that runs; nothing of it may be left."""
+
+    async def main() -> None:
+        world = World()
+        task = asyncio.create_task(world.source.run(world.inbox))
+        await test(world)
+        assert not task.done(), task.exception()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert world.engine.asked[-1] == "close"
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    return lambda: asyncio.run(main())
+
+
+@follow
+async def _first(world: World) -> None:
+    for name in ("reviews", "ratings"):
+        world.engine.run(name)
+    world.engine.run("stranger", project="other")
+    await world.pass_()
+    inbox = world.inbox
+    assert inbox.synced_with == sorted(inbox.rows)
+    assert {name for kind, name in inbox.rows if kind == "Pod"} == {"reviews", "ratings"}
+    assert len(inbox.batches) == 1
+    assert inbox.endpoints("reviews") == [("172.18.0.2", True, False)]
+    assert all(change.origin and change.origin.file.startswith("docker:") for change in inbox.batches[0])
+    ids = [change.id for change in inbox.batches[0]]
+    assert ids == sorted(set(ids))
+
+
+def test_what_is_there_is_delivered_at_once_and_then_synced() -> None:
+    _first()
+
+
+@follow
+async def _none(world: World) -> None:
+    await world.pass_()
+    assert world.inbox.synced_with == []
+
+
+def test_no_containers_are_a_mesh_too() -> None:
+    _none()
+
+
+@follow
+async def _life(world: World) -> None:
+    engine, inbox = world.engine, world.inbox
+    await world.pass_()
+    id = engine.run("reviews", health="starting")
+    await world.pass_()
+    assert inbox.endpoints("reviews") == [("172.18.0.2", False, False)]
+    engine.health(id, "healthy")
+    await world.pass_()
+    assert inbox.endpoints("reviews") == [("172.18.0.2", True, False)]
+    engine.signal(id, 15)
+    await world.pass_()
+    assert inbox.endpoints("reviews") == [("172.18.0.2", False, True)]
+    engine.die(id)
+    await world.pass_()
+    assert inbox.endpoints("reviews") == []
+    engine.start(id)
+    engine.health(id, "healthy")
+    await world.pass_()
+    assert inbox.endpoints("reviews") == [("172.18.0.3", True, False)]
+    engine.stop(id)
+    engine.remove(id)
+    await world.pass_()
+    assert inbox.rows == {}
+
+
+def test_a_container_from_its_start_to_its_end() -> None:
+    _life()
+
+
+@follow
+async def _at(world: World) -> None:
+    engine, inbox = world.engine, world.inbox
+    id = engine.run("reviews", health="healthy")
+    await world.pass_()
+    await world.clock.advance(3.0)
+    engine.health(id, "unhealthy")
+    at = engine.now
+    await world.pass_()
+    assert world.clock.monotonic() - at > 2.0
+    assert [change.at for change in inbox.batches[-1]] == pytest.approx(
+        [at] * len(inbox.batches[-1]), abs=0.1
+    )
+
+
+def test_a_change_is_as_old_as_its_event() -> None:
+    _at()
+
+
+def test_an_event_from_long_ago_or_from_the_future_is_not_when_it_changed() -> None:
+    world = World()
+    now = world.clock.monotonic()
+    assert world.source._at(None) == now
+    assert world.source._at(BEGIN - 2.0) == now - 2.0
+    assert world.source._at(BEGIN - PACE.round - 1.0) == now
+    assert world.source._at(BEGIN + 1.0) == now
+
+
+@follow
+async def _flood(world: World) -> None:
+    engine, inbox = world.engine, world.inbox
+    ids = [engine.run(f"reviews-{n}", service="reviews", health="healthy") for n in range(20)]
+    await world.pass_()
+    batches, asked = len(inbox.batches), len(engine.asked)
+    for turn in range(50):
+        for id in ids:
+            engine.health(id, "unhealthy" if turn % 2 == 0 else "healthy")
+    await world.pass_(1.0)
+    assert len(inbox.batches) - batches <= 2
+    assert len(engine.asked) - asked <= 2 * len(ids)
+    assert [ready for _, ready, _ in inbox.endpoints("reviews")] == [True] * len(ids)
+
+
+def test_a_thousand_events_at_once_are_one_question_per_container_and_one_delivery() -> None:
+    _flood()
+
+
+@follow
+async def _missed(world: World) -> None:
+    engine, inbox = world.engine, world.inbox
+    id = engine.run("reviews")
+    await world.pass_()
+    streams, engine._streams = engine._streams, []
+    engine.restart(id)
+    engine.run("ratings")
+    await world.pass_()
+    assert inbox.endpoints("ratings") == []
+    engine._streams = streams
+    await world.next_round()
+    assert inbox.endpoints("reviews") == [("172.18.0.3", True, False)]
+    assert inbox.endpoints("ratings") == [("172.18.0.4", True, False)]
+    assert inbox.outage == ""
+
+
+def test_what_no_event_told_is_found_by_the_next_list() -> None:
+    _missed()
+
+
+@follow
+async def _between(world: World) -> None:
+    engine, inbox = world.engine, world.inbox
+    answer = engine.containers_json
+
+    async def list_then_change() -> Any:
+        found = await answer()
+        if not engine.containers:
+            engine.run("reviews")
+        return found
+
+    world.source._docker.containers = list_then_change  # type: ignore[method-assign]
+    await world.pass_()
+    assert inbox.endpoints("reviews") == [("172.18.0.2", True, False)]
+    events = engine.asked.index("/events")
+    assert engine.asked[: events + 2] == ["/_ping", "/events", "/containers/json"]
+
+
+def test_what_happens_while_the_list_is_made_is_not_missed() -> None:
+    _between()
+
+
+@follow
+async def _outage(world: World) -> None:
+    engine, inbox = world.engine, world.inbox
+    for name in ("reviews", "ratings"):
+        engine.run(name)
+    await world.pass_()
+    rows = dict(inbox.rows)
+    engine.leave("cannot be reached (Connection refused)")
+    await world.pass_(3.0)
+    assert inbox.rows == rows
+    (problem,) = inbox.problems["docker:api"]
+    assert problem.level == "error"
+    assert problem.message.startswith(
+        "Docker cannot be reached (Connection refused); away since 2026-11-20 15:"
+    )
+    assert problem.file == "unix:/run/docker.sock"
+    told = problem
+    # What happens meanwhile is not lost, and nobody asks again and again.
+    engine.remove(id_of("ratings"))
+    engine.restart(id_of("reviews"))
+    asked = len(engine.asked)
+    await world.pass_(60.0)
+    assert 7 <= len(engine.asked) - asked <= 15
+    assert inbox.rows == rows
+    assert inbox.problems["docker:api"] == (told,)
+    engine.down = ""
+    await world.pass_(PACE.longest_retry)
+    assert inbox.outage == ""
+    assert inbox.endpoints("reviews") == [("172.18.0.4", True, False)]
+    assert inbox.endpoints("ratings") == []
+
+
+def test_an_outage_of_docker_empties_nothing_and_on_its_return_the_difference_is_delivered() -> None:
+    _outage()
+
+
+@follow
+async def _blink(world: World) -> None:
+    world.engine.run("reviews")
+    await world.pass_()
+    world.engine.leave("broke off (ServerDisconnectedError)")
+    await world.pass_(0.01)
+    world.engine.down = ""
+    await world.pass_(1.0)
+    assert world.inbox.outage == ""
+    world.engine.restart(id_of("reviews"))
+    await world.pass_()
+    assert world.inbox.endpoints("reviews") == [("172.18.0.3", True, False)]
+
+
+def test_a_stream_that_breaks_and_is_there_again_is_no_problem() -> None:
+    _blink()
+
+
+@follow
+async def _late(world: World) -> None:
+    world.engine.run("reviews")
+    world.engine.leave("cannot be reached (No such file or directory)")
+    await world.pass_(5.0)
+    assert world.inbox.synced_with is None
+    assert "No such file" in world.inbox.outage
+    world.engine.down = ""
+    await world.pass_(PACE.longest_retry)
+    assert world.inbox.synced_with is not None
+    assert world.inbox.endpoints("reviews") == [("172.18.0.2", True, False)]
+
+
+def test_a_docker_that_is_not_there_yet_is_waited_for() -> None:
+    _late()
+
+
+@follow
+async def _stuck(world: World) -> None:
+    engine, inbox = world.engine, world.inbox
+    for name in ("reviews", "ratings"):
+        engine.run(name)
+    engine.stuck.add(id_of("ratings"))
+    await world.pass_(PACE.patience - 1.0)
+    assert inbox.synced_with is None
+    await world.pass_(1.5)
+    assert inbox.synced_with is not None
+    assert inbox.endpoints("reviews") == [("172.18.0.2", True, False)]
+    (problem,) = inbox.problems["docker:containers"]
+    assert problem.name == id_of("ratings")[:12]
+    engine.stuck.clear()
+    await world.pass_(PACE.longest_retry)
+    assert inbox.endpoints("ratings") == [("172.18.0.3", True, False)]
+    assert inbox.problems["docker:containers"] == ()
+    # Later it holds up nobody, and stays as it was.
+    engine.stuck.add(id_of("ratings"))
+    engine.rename(id_of("ratings"), "scores")
+    engine.health(id_of("reviews"), "unhealthy")
+    await world.pass_(5.0)
+    assert inbox.endpoints("reviews") == [("172.18.0.2", False, False)]
+    assert inbox.endpoints("ratings") == [("172.18.0.3", True, False)]
+    (problem,) = inbox.problems["docker:containers"]
+    assert problem.file == "docker:ratings"
+
+
+def test_a_container_that_docker_is_silent_about_holds_up_the_start_only_for_a_while() -> None:
+    _stuck()
+
+
+@follow
+async def _goes_on(world: World) -> None:
+    id = world.engine.run("reviews")
+    await world.pass_()
+    world.engine.signal(id, 15)
+    await world.pass_(29.0)
+    assert world.inbox.endpoints("reviews") == [("172.18.0.2", False, True)]
+    await world.pass_(2.0)
+    assert world.inbox.endpoints("reviews") == [("172.18.0.2", True, False)]
+
+
+def test_a_container_that_survives_its_signal_is_an_endpoint_again() -> None:
+    _goes_on()
+
+
+@follow
+async def _fault(world: World) -> None:
+    world.engine.run("reviews")
+    await world.pass_()
+    world.engine.rename(id_of("reviews"), "ratings")
+    await world.pass_()
+    assert world.inbox.endpoints("reviews") == [("172.18.0.2", True, False)]
+    (problem,) = world.inbox.problems["docker:containers"]
+    assert "not understood" in problem.message
+    await world.pass_(1.0)
+
+
+def test_a_fault_of_ours_with_one_container_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = module.Follower.answered
+    calls = itertools.count()
+
+    def answered(self: Any, *args: Any) -> None:
+        if next(calls) > 0:
+            raise TypeError("not as it was thought")
+        real(self, *args)
+
+    monkeypatch.setattr(module.Follower, "answered", answered)
+    _fault()

@@ -61,11 +61,9 @@ def scraped(found: Mapping[Key, Pod], connected: Iterable[Proxy]) -> list[Scrape
     }
     for proxy in connected:
         key = Key(proxy.namespace, proxy.name)
-        pod = found.get(key)
-        one = _of_pod(key, pod) if pod is not None and pod.pod_ips else _of_proxy(key, proxy)
-        port = proxy.metadata.envoy_prometheus_port
+        one = _of_proxy(key, proxy, found.get(key))
         if one.address not in _UNSPECIFIED:
-            out[key] = one if port is None else one._replace(port=port)
+            out[key] = one
     return sorted(out.values())
 
 
@@ -90,9 +88,13 @@ def _of_pod(key: Key, pod: Pod) -> Scraped:
     return Scraped(key.namespace, key.name, *_called(labels, key.name), pod.pod_ips[0])
 
 
-def _of_proxy(key: Key, proxy: Proxy) -> Scraped:
-    address = (proxy.ips or (proxy.ip,))[0]
-    return Scraped(key.namespace, key.name, *_called(proxy.labels, key.name), address)
+def _of_proxy(key: Key, proxy: Proxy, pod: Pod | None) -> Scraped:
+    """What is known of a workload counts; where nothing is, what its proxy says."""
+    labels = proxy.labels if pod is None else pod.meta.labels
+    addresses = (pod.pod_ips if pod is not None else ()) or proxy.ips or (proxy.ip,)
+    called = _called(labels, proxy.metadata.workload_name or key.name)
+    port = proxy.metadata.envoy_prometheus_port or PROMETHEUS_PORT
+    return Scraped(key.namespace, key.name, *called, addresses[0], port)
 
 
 def _called(labels: Labels, name: str) -> tuple[str, str]:

@@ -97,6 +97,12 @@ def test_it_is_called_what_istio_calls_it(labels: dict[str, str], app: str, vers
     assert (one.namespace, one.pod, one.app, one.version) == ("shop", "web-1", app, version)
 
 
+def test_without_a_label_it_is_called_what_its_workload_is() -> None:
+    found = dict([pod("edge-5c4-x9", "10.0.0.5", labels={})])
+    (one,) = scraped(found, (proxy("edge-5c4-x9", kind="router", WORKLOAD_NAME="edge"),))
+    assert (one.app, one.version) == ("edge", "latest")
+
+
 def test_the_answer_is_what_prometheus_reads() -> None:
     graph = Graph()
     key, value = pod("web-1", "10.0.0.1", labels={**MESHED, "app": "web", "version": "v2"})

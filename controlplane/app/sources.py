@@ -8,6 +8,7 @@ from controlplane.base.clock import Clock
 from controlplane.settings import Settings
 from controlplane.sources.change import Source
 from controlplane.sources.directory import DirectorySource
+from controlplane.sources.docker.compose_file import ComposeFileSource
 from controlplane.sources.docker.source import DockerSource
 from controlplane.sources.kept import KeptObjects
 from controlplane.sources.mesh_file import MeshFileSource
@@ -30,4 +31,7 @@ def followed(settings: Settings, clock: Clock, ids: Iterator[int]) -> tuple[Sour
         found.append(
             DockerSource(settings.docker, project=project, namespace=namespace, clock=clock, ids=ids)
         )
+    if settings.compose_files:
+        files, namespace = settings.compose_files, settings.docker_namespace
+        found.append(ComposeFileSource(files, namespace=namespace, clock=clock, ids=ids))
     return tuple(found)

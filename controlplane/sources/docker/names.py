@@ -20,6 +20,7 @@ ONE_OFF = "com.docker.compose.oneoff"
 _VERSION = re.compile(r"(?P<rest>.+)-(?P<version>v[0-9]+)")
 _NOT_IN_A_NAME = re.compile(r"[^a-z0-9.-]+")
 _LONGEST = 253
+_LONGEST_LABEL = 63
 
 
 def service_of(container: Container) -> str:
@@ -36,7 +37,12 @@ def default_version(service: str) -> str:
 def default_account(service: str) -> str:
     """ "reviews" of "reviews-v2": replicas and versions of one program share an identity."""
     found = _VERSION.fullmatch(service.lower())
-    return object_name(service if found is None else found["rest"]).replace(".", "-")
+    return pod_name(service if found is None else found["rest"])
+
+
+def pod_name(service: str) -> str:
+    """What the pod of a service and its proxy are called: a DNS label."""
+    return object_name(service).replace(".", "-")[:_LONGEST_LABEL].strip("-")
 
 
 def object_name(text: str) -> str:

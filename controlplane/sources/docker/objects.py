@@ -32,9 +32,9 @@ def describe(containers: Iterable[Container], place: Place) -> Described:
     return Described((*objects, *made), tuple(sorted({*problems, *disagreements}, key=_order)))
 
 
-def origin_of(raw: Mapping[str, Any]) -> Origin:
+def origin_of(raw: Mapping[str, Any], source: str = "docker") -> Origin:
     """Where an object of `describe` comes from, as Problems about it say; it changes with the name only."""
-    return Origin(f"docker:{raw['metadata']['name']}", None)
+    return Origin(f"{source}:{raw['metadata']['name']}", None)
 
 
 def _order(one: Problem) -> tuple[str, str, str]:

@@ -11,10 +11,11 @@ from controlplane.sources.naming import Name, NoName, name_of
 
 
 class Told:
-    """Objects by name, as `objects.describe` makes them.  `ids` numbers changes."""
+    """Objects by name, as `objects.describe` makes them; `ids` numbers changes; `source` is their origins."""
 
-    def __init__(self, ids: Iterator[int]) -> None:
+    def __init__(self, ids: Iterator[int], source: str = "docker") -> None:
         self._ids = ids
+        self._source = source
         self._objects: dict[Name, Mapping[str, Any]] = {}
 
     def difference(self, objects: Iterable[Mapping[str, Any]], at: float) -> list[Change]:
@@ -38,5 +39,5 @@ class Told:
         self, name: Name, raw: Mapping[str, Any] | None, before: Mapping[str, Any] | None, at: float
     ) -> Change:
         known = before if raw is None else raw
-        origin = None if known is None else origin_of(known)
+        origin = None if known is None else origin_of(known, self._source)
         return Change(name.kind, name.key, raw, origin, next(self._ids), at, name.group)

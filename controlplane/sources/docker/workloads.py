@@ -69,19 +69,19 @@ class _Group(NamedTuple):
 
     @property
     def sidecar(self) -> bool:
-        return bool(self.proxy) and names.service_of(self.owner).lower() != self.proxy
+        return bool(self.proxy) and names.pod_name(names.service_of(self.owner)) != self.proxy
 
     @property
     def apps(self) -> tuple[Container, ...]:
         """The application, what else runs beside it, and last the owner: whose labels come first."""
         if not self.sidecar:
             return (self.owner, *self.joined)
-        helper = f"{self.proxy}-init"
+        named = ((names.pod_name(names.service_of(one)), one) for one in self.joined)
         apps = [
-            one for one in self.joined if one.label(INIT) is None and names.service_of(one).lower() != helper
+            (name, one) for name, one in named if one.label(INIT) is None and name != f"{self.proxy}-init"
         ]
-        apps.sort(key=lambda one: (names.service_of(one).lower() != self.proxy, not one.running, one.name))
-        return tuple(apps)
+        apps.sort(key=lambda pair: (pair[0] != self.proxy, not pair[1].running, pair[1].name))
+        return tuple(one for _, one in apps)
 
 
 def workloads(containers: Iterable[Container], place: Place) -> tuple[list[Workload], list[Problem]]:

@@ -1,4 +1,4 @@
-"""The command line of `mini-istiod healthy`: whether a server of ours answers, for a container's health check.
+"""The command line of `mini-istiod healthy`: whether a server of ours answers, for a health check.
 
 It runs every few seconds as long as the container does, in an image that has no curl.  So it asks over a bare
 socket and imports next to nothing: a check takes some 30 ms of a processor.

@@ -16,7 +16,7 @@ from controlplane.lab.steps import STEPS, Step
 from controlplane.lab.waiting import wait_until
 from tests.support.dashboards import Asked, asked
 from tests.support.envoys import MARKS, laboratory
-from tests.support.prometheus import CONFIG, PLANE, Prometheus, missing
+from tests.support.prometheus import CONFIG, PLANE, Prometheus, missing, program
 
 pytestmark = [*MARKS, pytest.mark.skipif(bool(missing()), reason=missing())]
 
@@ -153,5 +153,6 @@ def test_a_sidecar_that_is_lost_stays_listed(watched: tuple[Shop, Prometheus]) -
 
 
 def test_promtool_takes_the_configuration() -> None:
-    done = subprocess.run(["promtool", "check", "config", CONFIG], capture_output=True, text=True, timeout=60)
+    command = [str(program("promtool")), "check", "config", str(CONFIG)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -25,10 +25,18 @@ PLANE = "mini-istiod:15014"
 PORT = 9090
 
 
+_TOOLS = Path(__file__).parents[2] / ".tools/bin"
+
+
+def program(name: str) -> str | None:
+    """Where prometheus or promtool is: what .ci/prometheus got, else the machine's own."""
+    return shutil.which(name, path=f"{_TOOLS}:{os.environ['PATH']}")
+
+
 def missing() -> str:
     """Why there is no Prometheus here, or nothing."""
-    found = [name for name in ("prometheus", "promtool") if shutil.which(name) is None]
-    return f"not installed: {' and '.join(found)} (on Debian: apt-get install prometheus)" if found else ""
+    found = [name for name in ("prometheus", "promtool") if program(name) is None]
+    return f"not there: {' and '.join(found)} (on Debian: .ci/prometheus gets them)" if found else ""
 
 
 @dataclass(frozen=True)
@@ -48,10 +56,10 @@ class Prometheus:
         (folder / "prometheus.yml").write_text(config, encoding="utf-8")
         self.target = Target(namespace, "127.0.0.1", PORT)
         self.log = folder / "prometheus.log"
-        program = shutil.which("prometheus")
-        assert program is not None
+        binary = program("prometheus")
+        assert binary is not None
         argv = (
-            program,
+            binary,
             f"--config.file={folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{PORT}",

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from controlplane.base import parse
 from controlplane.base.errors import MiniIstiodError
-from controlplane.ctl.compose import options, project
+from controlplane.ctl.compose import document, options, project
+from controlplane.ctl.compose.extends import Project, Read
 
 _NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
 """What Compose looks for, the first first."""
@@ -83,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     if args.remove:
         result = project.plain(text, name)
     else:
-        result, notes = project.meshed(text, name, _given(args))
+        result, notes = project.meshed(text, name, _given(args), _extended(path))
     for note in notes:
         print(f"mini-istioctl: {name}: {note}", file=sys.stderr)
     if args.diff:
@@ -117,6 +118,17 @@ def _found() -> str:
         if Path(name).is_file():
             return name
     raise MiniIstiodError(f"-f: there is no {', '.join(_NAMES[:-1])} or {_NAMES[-1]} here; name the file")
+
+
+def _extended(path: str) -> Read:
+    """Reads what is extended by the file of this path."""
+    folder = Path() if path == _STDIN else Path(path).parent
+
+    def read(other: str) -> Project:
+        name, text = _read(str(folder / other))
+        return project.project(document.parse(text, name))
+
+    return read
 
 
 def _read(path: str) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from controlplane.base.errors import MiniIstiodError
 from controlplane.ctl.compose import emit, options
 from controlplane.ctl.compose.document import Document, Entry, Value, entries, entry, parse, value
 from controlplane.ctl.compose.emit import Inline, Output
+from controlplane.ctl.compose.extends import Read, resolved
 from controlplane.ctl.compose.plan import Plan, plan, record
 from controlplane.ctl.compose.splice import Edit, applied, behind, inside, line_behind, step
 from controlplane.ctl.compose.unravel import unravelled
@@ -22,13 +23,16 @@ from controlplane.ctl.compose.weave import MARK, woven
 _REMARK = "# Written by `mini-istioctl compose mesh`; `--remove` takes it out again."
 
 
-def meshed(text: str, name: str, given: Mapping[str, Any]) -> tuple[str, list[str]]:
-    """(the meshed text, notes); `given` are the flags that were given, by the names of `Options`."""
+def meshed(text: str, name: str, given: Mapping[str, Any], read: Read) -> tuple[str, list[str]]:
+    """(the meshed text, notes); `given` are the flags that were given, by the names of `Options`.
+
+    `read` finds the files that are extended.
+    """
     document = parse(text, name)
     kept = options.read(_record(document))
     plain = parse(unravelled(document), name)
     wish = options.amended(kept, given)
-    found = plan(project(plain), wish)
+    found = plan(resolved(project(plain), read), wish)
     _check_volumes(plain, found)
     return _completed(woven(plain, found.services), found, wish), found.notes
 

@@ -13,13 +13,13 @@ _GET = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=10
 def endpoints(project: Project, service: str, *, port: int = 9080, seen_by: str = "productpage") -> set[str]:
     """Where the sidecar of `seen_by` sends what is for a service: addresses with ports, only healthy ones.
 
-    `seen_by` has to have Python; it is asked because stock Envoy has nothing to ask with.
+    A service that it does not know has none.  `seen_by` needs Python: stock Envoy has nothing to ask with.
     """
     url = "http://127.0.0.1:15000/clusters?format=json"
     text = project.run_in(seen_by, "python3", "-c", _GET, url)
     name = f"outbound|{port}||{service}.default.svc.cluster.local"
     clusters = {cluster["name"]: cluster for cluster in json.loads(text)["cluster_statuses"]}
-    return {_address(host) for host in clusters[name].get("host_statuses", ()) if _good(host)}
+    return {_address(host) for host in clusters.get(name, {}).get("host_statuses", ()) if _good(host)}
 
 
 def _address(host: dict[str, Any]) -> str:
@@ -50,3 +50,15 @@ def asked(project: Project, path: str) -> Any:
 def problems(project: Project) -> list[str]:
     """What the control plane complains of, a JSON text each."""
     return [json.dumps(problem) for problem in asked(project, "/debug/problems")]
+
+
+def sees(project: Project, service: str, *containers: str, port: int = 9080) -> bool:
+    """Whether productpage's sidecar sends what is for a service to exactly these containers."""
+    return endpoints(project, service, port=port) == {
+        f"{ip}:{port}" for ip in addresses(project, *containers)
+    }
+
+
+def now(project: Project, service: str) -> str:
+    """How things are, for a message about how they should be."""
+    return f"endpoints {sorted(endpoints(project, service))}, problems {problems(project)}"

@@ -9,14 +9,11 @@ from pathlib import Path
 import pytest
 
 from e2e.compose.edits import route_reviews
-from e2e.compose.insight import addresses, endpoints, problems
+from e2e.compose.insight import addresses, endpoints, now, problems, sees
 from e2e.compose.load import Load, versions
-from e2e.compose.meshing import meshed
 from e2e.compose.project import IMAGE, Project, wait_until
 from e2e.compose.shell import run
 from e2e.compose.stages import stage
-
-REPLICAS = ("reviews-v2", "reviews-v2-2", "reviews-v2-3")
 
 
 @pytest.fixture(autouse=True)
@@ -31,38 +28,6 @@ def load(bookstore: Project, ingress_port: int) -> Iterator[Load]:
         wait_until(lambda: len(load.answers) > 50, 30, load.said)
         yield load
     assert load.failed == [], load.said()
-
-
-def _sees(project: Project, service: str, *containers: str, port: int = 9080) -> bool:
-    """Whether productpage's sidecar sends to exactly these containers."""
-    expected = {f"{address}:{port}" for address in addresses(project, *containers)}
-    return endpoints(project, service) == expected
-
-
-def _now(project: Project, service: str) -> str:
-    return f"endpoints {sorted(endpoints(project, service))}, problems {problems(project)}"
-
-
-def test_scale_up_and_back(bookstore: Project, checkout: Path, load: Load) -> None:
-    scaled = bookstore.with_files(
-        meshed(checkout / "docker-compose.yml", "docker-compose.scaled.yml", "--scale", "reviews-v2=3")
-    )
-    everybody = [f"{name}-envoy" for name in ("reviews-v1", "reviews-v3", *REPLICAS)]
-    with stage("scale: reviews-v2 from 1 to 3") as remarks:
-        scaled.up()
-        wait_until(lambda: _sees(scaled, "reviews", *everybody), 30, lambda: _now(scaled, "reviews"))
-        remarks.append(load.said())
-    time.sleep(1.0)
-
-    with stage("scale: back to 1") as remarks:
-        # A container that is only removed has no time to finish what it does; Compose kills it.
-        scaled.compose("stop", *(f"{name}{part}" for name in REPLICAS[1:] for part in ("", "-envoy")))
-        bookstore.compose("up", "--detach", "--remove-orphans")
-        expected = ("reviews-v1-envoy", "reviews-v2-envoy", "reviews-v3-envoy")
-        wait_until(lambda: _sees(bookstore, "reviews", *expected), 30, lambda: _now(bookstore, "reviews"))
-        remarks.append(load.said())
-    time.sleep(1.0)
-    assert not bookstore.inspect("reviews-v2-2", "reviews-v2-3-envoy")
 
 
 # From outside of the container: what its own processes send to the first one is ignored, and what
@@ -85,14 +50,14 @@ def test_the_control_plane_is_killed(bookstore: Project, checkout: Path, load: L
     with stage("kill -9 of the control plane: an edit takes effect again"):
         route_reviews(checkout / "mesh", {"v3": 100})
         wait_until(lambda: set(versions(load.answers[-40:])) == {"v3"}, 60, load.said)
-    assert _sees(bookstore, "ratings", "ratings-envoy")
+    assert sees(bookstore, "ratings", "ratings-envoy")
 
 
 def test_a_container_comes_back_with_another_address(bookstore: Project, ingress_port: int) -> None:
     parts = ("ratings", "ratings-init", "ratings-envoy")
     before = addresses(bookstore, "ratings-envoy")
     bookstore.compose("rm", "--stop", "--force", *parts)
-    wait_until(lambda: not endpoints(bookstore, "ratings"), 30, lambda: _now(bookstore, "ratings"))
+    wait_until(lambda: not endpoints(bookstore, "ratings"), 30, lambda: now(bookstore, "ratings"))
     # Somebody else has the address meanwhile.
     named = ("--name", f"{bookstore.name}-squatter", "--network", f"{bookstore.name}_default")
     run("docker", "run", "--detach", *named, "--entrypoint", "sleep", IMAGE, "600")
@@ -101,7 +66,7 @@ def test_a_container_comes_back_with_another_address(bookstore: Project, ingress
             bookstore.up()
             assert addresses(bookstore, "ratings-envoy") != before
             wait_until(
-                lambda: _sees(bookstore, "ratings", "ratings-envoy"), 30, lambda: _now(bookstore, "ratings")
+                lambda: sees(bookstore, "ratings", "ratings-envoy"), 30, lambda: now(bookstore, "ratings")
             )
             with Load(ingress_port) as load:
                 wait_until(lambda: len(load.answers) > 100, 30, load.said)
@@ -117,9 +82,9 @@ def test_docker_is_away_for_a_while(bookstore: Project, load: Load) -> None:
         with stage("Docker away: said"):
             wait_until(lambda: any("docker" in p for p in problems(bookstore)), 30, lambda: "no Problem")
         time.sleep(3.0)
-        assert _sees(bookstore, "reviews", *everybody), _now(bookstore, "reviews")
+        assert sees(bookstore, "reviews", *everybody), now(bookstore, "reviews")
     finally:
         bookstore.compose("start", "mini-istiod-docker")
     with stage("Docker back: the Problem is gone"):
         wait_until(lambda: not any("docker" in p for p in problems(bookstore)), 60, lambda: "still a Problem")
-    assert _sees(bookstore, "reviews", *everybody)
+    assert sees(bookstore, "reviews", *everybody)

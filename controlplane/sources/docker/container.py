@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from controlplane.model.hosts import is_address
 from controlplane.model.problem import Problem
+from controlplane.sources.docker.stopping import started
 
 FIELDS = (
     "Id",
@@ -20,6 +21,7 @@ FIELDS = (
     "Created",
     "State.Status",
     "State.Health.Status",
+    "State.StartedAt",
     "Config.Labels",
     "Config.ExposedPorts",
     "HostConfig.NetworkMode",
@@ -30,6 +32,9 @@ FIELDS = (
     "NetworkSettings.Networks.*.DNSNames",
 )
 """What is read of Docker's answer; `*` stands for any key."""
+
+PREFIX = "mini-istiod."
+"""What the labels begin with that speak to this program."""
 
 KIND = "Container"
 """The kind of the objects that Problems about containers name."""
@@ -65,8 +70,8 @@ class Container:
     `state` is Docker's: created, running, paused, restarting, removing, exited or dead; `health` is "" (no
     check), starting, healthy or unhealthy.  `joins`: the id of the container whose network it shares, "" for
     its own.  `exposed` are ports of the image or of `expose`, `published` those that are published too.
-    `created` is Docker's time of creation.  `stopping`: it was told to end and has not yet.  `file` is where
-    it was read from, "" for Docker itself.
+    `created` is Docker's time of creation, `started` of the last start in Unix seconds (0: unknown).
+    `stopping`: it was told to end and has not yet.  `file` is where it was read from, "" for Docker itself.
     """
 
     id: str
@@ -82,6 +87,7 @@ class Container:
     created: str
     stopping: bool = False
     file: str = ""
+    started: float = 0.0
 
     @property
     def running(self) -> bool:
@@ -122,12 +128,8 @@ def read(inspected: Mapping[str, Any]) -> Container | Problem:
         exposed=_ports(_part(config, "ExposedPorts")),
         published=_ports(_part(host, "PortBindings")),
         created=_text(inspected.get("Created")),
+        started=max(started(inspected), 0.0),
     )
-
-
-def problem(container: Container, namespace: str, field: str, message: str, remedy: str) -> Problem:
-    """An error of one container; `dataclasses.replace` makes it a warning."""
-    return Problem("error", KIND, namespace, container.name, container.origin, None, field, message, remedy)
 
 
 def _unreadable(name: str, reason: str) -> Problem:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from controlplane.model.checks import PROTOCOLS, is_dns_label
 from controlplane.model.describe import nearest, shorten
 from controlplane.model.problem import Problem
-from controlplane.sources.docker.container import Container, problem
+from controlplane.sources.docker import mistakes
+from controlplane.sources.docker.container import PREFIX, Container
 from controlplane.sources.docker.names import is_host
 
-PREFIX = "mini-istiod."
 NAMES = ("service", "ports", "version", "account", "protocol", "inject", "proxy", "init")
 """What may follow the prefix."""
 
@@ -74,7 +74,7 @@ def said(containers: Sequence[Container], namespace: str) -> Said:
                 return parse(value.strip())
             except _FaultError as fault:
                 message = f"{shorten(value)} {fault.message}; the default counts"
-                problems.append(problem(container, namespace, _field(name), message, fault.remedy))
+                problems.append(mistakes.error(container, namespace, _field(name), message, fault.remedy))
                 return None
         return None
 
@@ -97,7 +97,7 @@ def proxy_name(container: Container, namespace: str) -> str | Problem | None:
         return value
     message = f"{shorten(value)} cannot name a proxy, so this container counts as any other"
     remedy = "use at most 63 lower case letters, digits and hyphens"
-    return problem(container, namespace, _field("proxy"), message, remedy)
+    return mistakes.error(container, namespace, _field("proxy"), message, remedy)
 
 
 def workload_labels(containers: Sequence[Container]) -> dict[str, str]:
@@ -118,8 +118,7 @@ def _unknown(container: Container, namespace: str) -> Iterator[Problem]:
         if key.startswith(PREFIX) and name not in NAMES:
             meant = nearest(name, NAMES)
             remedy = f"did you mean {PREFIX}{meant}?" if meant else "the labels are " + ", ".join(NAMES)
-            told = problem(container, namespace, _field(name), "is no label that is known here", remedy)
-            yield replace(told, level="warning")
+            yield mistakes.warning(container, namespace, _field(name), "is no label that is known", remedy)
 
 
 def _is_label(key: str, value: str) -> bool:

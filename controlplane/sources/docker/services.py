@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from controlplane.model.hosts import fqdn
 from controlplane.model.problem import Problem
-from controlplane.sources.docker import names
-from controlplane.sources.docker.container import problem
-from controlplane.sources.docker.labels import AUTO, PREFIX
+from controlplane.sources.docker import mistakes, names
+from controlplane.sources.docker.labels import AUTO
 from controlplane.sources.docker.workloads import Place, Workload
 
 DIRECT = "mini-istiod.io/direct"
@@ -104,21 +103,8 @@ def _disagreements(host: str, members: Sequence[Workload], place: Place) -> Iter
         ours, theirs = ({port.port: port.protocol for port in one.ports} for one in (first, other))
         if ours == theirs:
             continue
-        what = "ports" if ours.keys() != theirs.keys() else "protocols"
-        message = (
-            f"{host} has other {what} here ({_listed(theirs)}) than at {first.container.name} "
-            f"({_listed(ours)}); a port leads to the containers that have it"
-        )
-        remedy = (
-            f"give both containers the same label {PREFIX}ports, or services of their own ({PREFIX}service)"
-        )
-        told = problem(other.container, place.namespace, "ports", message, remedy)
-        yield replace(told, level="warning")
+        yield mistakes.disagreement(other.container, place.namespace, host, theirs, (first.container, ours))
         return
-
-
-def _listed(ports: Mapping[int, str]) -> str:
-    return ", ".join(f"{number}/{ports[number]}" for number in sorted(ports))
 
 
 def _metadata(service: _Service, place: Place, name: str) -> dict[str, Any]:

@@ -16,16 +16,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from controlplane.model.describe import shorten
 from controlplane.model.keys import Labels, labels_of
 from controlplane.model.problem import Problem
-from controlplane.sources.docker import labels, names
-from controlplane.sources.docker.container import Attachment, Container, problem
+from controlplane.sources.docker import labels, mistakes, names
+from controlplane.sources.docker.container import PREFIX, Attachment, Container
 from controlplane.sources.docker.labels import ServedPort
 from controlplane.sources.docker.ports import served_ports
+from controlplane.sources.docker.stranded import without_stranded
 
 TLS_MODE = "security.istio.io/tlsMode"
-INIT = labels.PREFIX + "init"
+INIT = PREFIX + "init"
 """A label of helpers that end before the application starts."""
 
 
@@ -42,6 +42,7 @@ class Workload:
 
     `name` is its pod's; `container` the one that Problems name.  `hosts` are the names that clients dial,
     `ports` where it serves; `addresses` is () while it does not run, and the first is where endpoints are.
+    `proxied`: its name is its proxy's.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Workload:
     addresses: tuple[str, ...]
     ready: bool
     terminating: bool
+    proxied: bool
 
     @property
     def mutual(self) -> bool:
@@ -106,7 +108,7 @@ def _groups(containers: Sequence[Container], place: Place, problems: list[Proble
             continue
         where = one.joins if one.joins in owners else by_name.get(one.joins, "")
         joined.setdefault(where, []).append(one)
-    problems += (_orphan(one, place) for one in joined.pop("", []) if one.running)
+    problems += (mistakes.orphan(one, place.namespace) for one in joined.pop("", []) if one.running)
     taken: dict[str, Container] = {}
     # A name that two have belongs to the older one; one that does not run takes it from nobody.
     for owner in sorted(owners.values(), key=lambda one: (not one.running, one.created, one.name)):
@@ -115,11 +117,13 @@ def _groups(containers: Sequence[Container], place: Place, problems: list[Proble
             problems.append(proxy)
             proxy = None
         if proxy and owner.running and proxy in taken:
-            problems.append(_second_proxy(owner, taken[proxy], proxy, place))
+            problems.append(mistakes.second_proxy(owner, place.namespace, proxy, taken[proxy]))
             continue
         if proxy and owner.running:
             taken[proxy] = owner
-        yield _Group(owner, tuple(joined.get(owner.id, ())), proxy or "")
+        kept, lost = without_stranded(owner, joined.get(owner.id, ()), place.namespace)
+        problems += lost
+        yield _Group(owner, kept, proxy or "")
 
 
 def _by_reach(groups: Iterable[_Group], place: Place) -> tuple[str, ...]:
@@ -140,15 +144,15 @@ def _workload(
     if owner.network_mode == "none":
         return None
     if owner.network_mode == "host":
-        problems += [_on_the_host(owner, place)] if owner.running else []
+        problems += [mistakes.on_the_host(owner, place.namespace)] if owner.running else []
         return None
     addresses = tuple(_addresses(owner, preferred)) if owner.running else ()
-    if owner.running and not addresses:
-        problems.append(_unreachable(owner, place))
+    if owner.running and not any(one.network in preferred for one in owner.networks):
+        problems.append(mistakes.unreachable(owner, place.namespace))
     said = labels.said((*apps, owner) if group.sidecar else apps, place.namespace)
     problems += said.problems
     if group.sidecar and not apps and owner.running:
-        problems.append(_without_application(owner, group.proxy, place))
+        problems.append(mistakes.without_application(owner, place.namespace, group.proxy))
     main = apps[0] if apps else owner
     service = names.service_of(main) if apps else group.proxy
     hosts = said.services
@@ -159,7 +163,9 @@ def _workload(
         hosts = tuple(_usable(main, hosts, place, problems))
     ports = served_ports(owner, apps, said, proxy=bool(group.proxy))
     if not ports and hosts and apps and main.running:
-        problems.append(_without_ports(main, hosts, place, explicit=said.services is not None))
+        problems.append(
+            mistakes.without_ports(main, place.namespace, hosts, explicit=said.services is not None)
+        )
     account = said.account or names.default_account(service)
     return Workload(
         name=group.proxy or names.object_name(owner.name),
@@ -170,7 +176,8 @@ def _workload(
         account=account,
         addresses=addresses,
         ready=bool(addresses) and _is_ready(group),
-        terminating=any(one.stopping or one.state == "removing" for one in {owner, main}),
+        terminating=any(one.stopping or one.state == "removing" for one in (owner, main)),
+        proxied=bool(group.proxy),
     )
 
 
@@ -210,88 +217,18 @@ def _usable(
         if names.is_host(host):
             yield host
         else:
-            message = f"{shorten(host)} is no DNS name, so no service is called so"
-            remedy = f"give it another network alias, or name it with the label {labels.PREFIX}service"
-            problems.append(_warning(container, place, "name", message, remedy))
+            problems.append(mistakes.no_host(container, place.namespace, host))
 
 
 def _named_apart(found: Iterable[Workload]) -> Iterator[Workload]:
-    """Workloads whose names differ; of two with one name the proxy keeps it, then the first container."""
+    """Workloads whose names differ; of two with one name the proxy keeps it, then the one that runs."""
     taken: set[str] = set()
-    in_order = sorted(found, key=lambda one: (not one.mutual, one.container.name, one.container.id))
+    in_order = sorted(found, key=lambda one: (not one.proxied, not one.addresses, one.container.name))
     named: list[Workload] = []
     for workload in in_order:
         name = workload.name
         if name in taken:
-            name = f"{name}-{workload.container.id[:12].lower()}"
+            name = f"{name}-{names.object_name(workload.container.id[:12])}"
         taken.add(name)
         named.append(workload if name == workload.name else replace(workload, name=name))
     yield from sorted(named, key=lambda one: one.name)
-
-
-def _warning(container: Container, place: Place, field: str, message: str, remedy: str) -> Problem:
-    return replace(problem(container, place.namespace, field, message, remedy), level="warning")
-
-
-def _orphan(container: Container, place: Place) -> Problem:
-    return _warning(
-        container,
-        place,
-        "network_mode",
-        "it shares the network of a container that is not there (any more), so nobody reaches it",
-        "recreate it: docker-compose up --force-recreate " + names.service_of(container),
-    )
-
-
-def _second_proxy(container: Container, other: Container, proxy: str, place: Place) -> Problem:
-    return problem(
-        container,
-        place.namespace,
-        f"labels[{labels.PREFIX}proxy]",
-        f"{shorten(proxy)} is the proxy of {other.name} already; this container is not used",
-        "give each sidecar a name and an application of its own (mini-istioctl compose mesh --scale)",
-    )
-
-
-def _on_the_host(container: Container, place: Place) -> Problem:
-    return _warning(
-        container,
-        place,
-        "network_mode",
-        "it is on the host's network and has no address of its own, so it is no part of the mesh",
-        "put it on a network of its project, or describe it with a ServiceEntry",
-    )
-
-
-def _unreachable(container: Container, place: Place) -> Problem:
-    on = ", ".join(one.network for one in container.networks) or "none"
-    return _warning(
-        container,
-        place,
-        "networks",
-        f"it is on no network that the control plane shares (its networks: {on}), so it has no endpoints",
-        "put it and the control plane on a common network",
-    )
-
-
-def _without_application(container: Container, proxy: str, place: Place) -> Problem:
-    told = problem(
-        container,
-        place.namespace,
-        f"labels[{labels.PREFIX}proxy]",
-        f"no application has joined the network of the proxy {shorten(proxy)} yet",
-        f'start it with network_mode: "service:{names.service_of(container)}"',
-    )
-    return replace(told, level="info")
-
-
-def _without_ports(container: Container, hosts: Sequence[str], place: Place, *, explicit: bool) -> Problem:
-    told = problem(
-        container,
-        place.namespace,
-        "ports",
-        f"it says no port, so that nobody can call {', '.join(hosts)} by name",
-        f'write expose: ["8080"], or the label {labels.PREFIX}ports: "8080"; '
-        f'{labels.PREFIX}service: "" if nobody should',
-    )
-    return replace(told, level="warning" if explicit else "info")

@@ -1,0 +1,125 @@
+"""What can be wrong with containers, in words that name the container and say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from controlplane.model.describe import shorten
+from controlplane.model.problem import Problem
+from controlplane.sources.docker.container import KIND, PREFIX, Container
+from controlplane.sources.docker.names import service_of
+
+
+def error(container: Container, namespace: str, field: str, message: str, remedy: str) -> Problem:
+    """The part of a container that `field` names is not used."""
+    return Problem("error", KIND, namespace, container.name, container.origin, None, field, message, remedy)
+
+
+def warning(container: Container, namespace: str, field: str, message: str, remedy: str) -> Problem:
+    """The container is used, though perhaps not as its author meant."""
+    return replace(error(container, namespace, field, message, remedy), level="warning")
+
+
+def orphan(container: Container, namespace: str) -> Problem:
+    """It joined a network whose owner is gone."""
+    return warning(
+        container,
+        namespace,
+        "network_mode",
+        "it shares the network of a container that is not there (any more), so nobody reaches it",
+        f"recreate it: docker-compose up -d --force-recreate {service_of(container)}",
+    )
+
+
+def second_proxy(container: Container, namespace: str, proxy: str, other: Container) -> Problem:
+    """Two containers say that they are one proxy."""
+    return error(
+        container,
+        namespace,
+        f"labels[{PREFIX}proxy]",
+        f"{shorten(proxy)} is the proxy of {other.name} already; this container is not used",
+        "give each sidecar a name and an application of its own (mini-istioctl compose mesh --scale)",
+    )
+
+
+def on_the_host(container: Container, namespace: str) -> Problem:
+    """network_mode: host."""
+    return warning(
+        container,
+        namespace,
+        "network_mode",
+        "it is on the host's network and has no address of its own, so it is no part of the mesh",
+        "put it on a network of its project, or describe it with a ServiceEntry",
+    )
+
+
+def unreachable(container: Container, namespace: str) -> Problem:
+    """None of its networks counts."""
+    on = ", ".join(one.network for one in container.networks) or "none"
+    return warning(
+        container,
+        namespace,
+        "networks",
+        f"it is on no network that the control plane shares (its networks: {on}), so it has no endpoints",
+        "put it and the control plane on a common network",
+    )
+
+
+def without_application(container: Container, namespace: str, proxy: str) -> Problem:
+    """A sidecar alone: perhaps its application starts in a moment."""
+    told = warning(
+        container,
+        namespace,
+        f"labels[{PREFIX}proxy]",
+        f"no application has joined the network of the proxy {shorten(proxy)} yet",
+        f'start it with network_mode: "service:{service_of(container)}"',
+    )
+    return replace(told, level="info")
+
+
+def without_ports(container: Container, namespace: str, hosts: Sequence[str], *, explicit: bool) -> Problem:
+    """It has names and nothing to call; `explicit`: a label says that it is a service."""
+    told = warning(
+        container,
+        namespace,
+        "ports",
+        f"it says no port, so that nobody can call {', '.join(hosts)} by name",
+        f'write expose: ["8080"], or the label {PREFIX}ports: "8080"; {PREFIX}service: "" if nobody should',
+    )
+    return told if explicit else replace(told, level="info")
+
+
+def no_host(container: Container, namespace: str, name: str) -> Problem:
+    """Docker allows names that DNS does not."""
+    return warning(
+        container,
+        namespace,
+        "name",
+        f"{shorten(name)} is no DNS name, so no service is called so",
+        f"give it another network alias, or name it with the label {PREFIX}service",
+    )
+
+
+def disagreement(
+    container: Container,
+    namespace: str,
+    host: str,
+    theirs: Mapping[int, str],
+    other: tuple[Container, Mapping[int, str]],
+) -> Problem:
+    """One service has other ports, or speaks something else, in another container; port -> protocol."""
+    first, ours = other
+    what = "ports" if ours.keys() != theirs.keys() else "protocols"
+    return warning(
+        container,
+        namespace,
+        "ports",
+        f"{host} has other {what} here ({_listed(theirs)}) than in {first.name} ({_listed(ours)}); "
+        "a port leads to the containers that have it",
+        f"give both the same label {PREFIX}ports, or services of their own ({PREFIX}service)",
+    )
+
+
+def _listed(ports: Mapping[int, str]) -> str:
+    return ", ".join(f"{number}/{ports[number]}" for number in sorted(ports))

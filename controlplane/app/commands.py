@@ -100,6 +100,7 @@ _COMMANDS: dict[str, tuple[str, Fill]] = {
     "bootstrap": ("what a sidecar's or gateway's Envoy starts with, as JSON", _of("app.bootstrap_command")),
     "healthy": ("whether the control plane is ready, for a health check", _of("app.healthy_command")),
     "docker-proxy": ("Docker's socket with only questions let through", _of("app.docker_proxy_command")),
+    "iptables": ("redirect a container's traffic through its sidecar", _of("app.iptables_command")),
     "provision": ("bootstraps and tokens for all proxies of a project", _of("app.provision_command")),
     "token": ("create, revoke and list the tokens of service accounts", _of("app.token_command")),
     "ca": ("who signs, and the change of root, of a running control plane", _of("app.ca_command")),

@@ -4,49 +4,92 @@ Connections that a workload opens arrive at 15001 and connections to it at 15006
 that Envoy reads the original destination with SO_ORIGINAL_DST.  Chains, order and meaning are those of
 istio-init (https://istio.io/latest/docs/ops/deployment/application-requirements/), so that a pod made
 here and a pod made by Istio treat every packet alike.
+
+The text is for `--noflush`: it fills four chains of its own, and touches nothing else of the table, in which
+others have rules, too.  In a container those are Docker's, by which 127.0.0.11 answers names.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from typing import Literal, TypeAlias
 
 OUTBOUND_PORT = 15001
 INBOUND_PORT = 15006
 TUNNEL_PORT = 15008
 PROXY_UID = 1337
+OWN_PORTS = (15020, 15021, 15090)
+"""What the proxy itself serves: an agent's port, readiness, statistics."""
+DOCKERS_DNS = IPv4Network("127.0.0.11/32")
+
+Family: TypeAlias = Literal[4, 6]
+Network: TypeAlias = IPv4Network | IPv6Network
 
 # The address that Envoy binds when it hands an inbound connection to the application.
-_INBOUND_SOURCE = "127.0.0.6/32"
+_INBOUND_SOURCE = {4: "127.0.0.6/32", 6: "::6/128"}
+_LOOPBACK = {4: "127.0.0.1/32", 6: "::1/128"}
+_CHAINS = ("ISTIO_INBOUND", "ISTIO_IN_REDIRECT", "ISTIO_OUTPUT", "ISTIO_REDIRECT")
+_JUMPS = ("-A PREROUTING -p tcp -j ISTIO_INBOUND", "-A OUTPUT -p tcp -j ISTIO_OUTPUT")
 
 
 @dataclass(frozen=True, slots=True)
 class Interception:
     """What is redirected, and whose packets are not.
 
-    `exclude_inbound` are ports that the proxy itself (15020, 15021, 15090) serves; the tunnel port is
-    always left out.  `proxy_uid` is the user and group that Envoy runs as: its own packets pass.
+    `exclude_inbound` are ports that are not redirected; the tunnel port never is.  `proxy_uid` is the user
+    and, unless `proxy_gid` is another, the group that Envoy runs as: its own packets pass.  None of
+    `include_inbound` and `include_outbound` is all; `include_outbound_ports` are redirected beside networks.
+    What comes in or leaves by `exclude_interfaces` passes, and what goes to `resolvers` on this machine.
     """
 
     proxy_uid: int = PROXY_UID
+    proxy_gid: int | None = None
     outbound_port: int = OUTBOUND_PORT
     inbound_port: int = INBOUND_PORT
-    exclude_inbound: tuple[int, ...] = (15020, 15021, 15090)
+    include_inbound: tuple[int, ...] | None = None
+    exclude_inbound: tuple[int, ...] = OWN_PORTS
+    include_outbound: tuple[Network, ...] | None = None
+    exclude_outbound: tuple[Network, ...] = ()
+    include_outbound_ports: tuple[int, ...] = ()
+    exclude_outbound_ports: tuple[int, ...] = ()
+    exclude_interfaces: tuple[str, ...] = ()
+    resolvers: tuple[Network, ...] = ()
 
 
-def nat_rules(interception: Interception) -> str:
-    """The whole nat table as `iptables-restore` reads it: sorted, complete, ending with a newline."""
+def nat_rules(interception: Interception, family: Family = 4, standing: str = "") -> str:
+    """The rules of IPv4 or IPv6 as `iptables-restore --noflush` reads them, ending with a newline.
+
+    `standing` is what `iptables-save -t nat` says now: jumps that are there already are not added again, so
+    that a second run leaves what the first did.  The chains are filled anew, in one step with the rest.
+    """
+    there = set(standing.splitlines())
     lines = [
         "*nat",
         *(f":{chain} - [0:0]" for chain in _CHAINS),
+        *(jump for jump in _JUMPS if jump not in there),
         *_redirects(interception),
         *_inbound(interception),
-        *_outbound(interception),
+        *_outbound(interception, family),
         "COMMIT",
     ]
     return "\n".join(lines) + "\n"
 
 
-_CHAINS = ("ISTIO_INBOUND", "ISTIO_IN_REDIRECT", "ISTIO_OUTPUT", "ISTIO_REDIRECT")
+def removal(standing: str) -> str:
+    """What takes these rules away again, as `iptables-restore --noflush` reads it; "" when none is there."""
+    there = set(standing.splitlines())
+    chains = [chain for chain in _CHAINS if any(line.startswith(f":{chain} ") for line in there)]
+    lines = [jump.replace("-A", "-D", 1) for jump in _JUMPS if jump in there]
+    lines += [f"-F {chain}" for chain in chains]
+    lines += [f"-X {chain}" for chain in chains]
+    return "\n".join(["*nat", *lines, "COMMIT"]) + "\n" if lines else ""
+
+
+def are_there(standing: str) -> bool:
+    """Whether `iptables-save -t nat` shows rules of ours."""
+    return bool(removal(standing))
 
 
 def _redirects(interception: Interception) -> list[str]:
@@ -58,32 +101,55 @@ def _redirects(interception: Interception) -> list[str]:
 
 def _inbound(interception: Interception) -> list[str]:
     passed = sorted({TUNNEL_PORT, *interception.exclude_inbound})
+    taken = interception.include_inbound
+    matches = [""] if taken is None else [f" --dport {port}" for port in sorted(set(taken))]
     return [
-        "-A PREROUTING -p tcp -j ISTIO_INBOUND",
+        *(f"-A ISTIO_INBOUND -i {name} -j RETURN" for name in interception.exclude_interfaces),
         *(f"-A ISTIO_INBOUND -p tcp --dport {port} -j RETURN" for port in passed),
-        "-A ISTIO_INBOUND -p tcp -j ISTIO_IN_REDIRECT",
+        *(f"-A ISTIO_INBOUND -p tcp{match} -j ISTIO_IN_REDIRECT" for match in matches),
     ]
 
 
-def _outbound(interception: Interception) -> list[str]:
-    owner = interception.proxy_uid
-    rules = [
-        "-A OUTPUT -p tcp -j ISTIO_OUTPUT",
+def _outbound(interception: Interception, family: Family) -> list[str]:
+    leaving = [
+        *(f"-o {name}" for name in interception.exclude_interfaces),
+        *(f"-p tcp --dport {port}" for port in sorted(set(interception.exclude_outbound_ports))),
         # Envoy's hand-over to the application must not come back to Envoy.
-        f"-A ISTIO_OUTPUT -o lo -s {_INBOUND_SOURCE} -j RETURN",
+        f"-o lo -s {_INBOUND_SOURCE[family]}",
+        # Its questions for names are no calls to its own workload, though they leave on lo.
+        *(f"-d {network}" for network in _of(interception.resolvers, family)),
     ]
-    for match in ("--uid-owner", "--gid-owner"):
+    excluded = [_LOOPBACK[family], *map(str, _of(interception.exclude_outbound, family))]
+    included = interception.include_outbound
+    taken = [""] if included is None else [f"-d {network} " for network in _of(included, family)]
+    return [
+        *(f"-A ISTIO_OUTPUT {match} -j RETURN" for match in leaving),
+        *_own(interception, family),
+        *(f"-A ISTIO_OUTPUT -d {network} -j RETURN" for network in excluded),
+        *(
+            f"-A ISTIO_OUTPUT -p tcp --dport {port} -j ISTIO_REDIRECT"
+            for port in sorted(set(interception.include_outbound_ports))
+        ),
+        *(f"-A ISTIO_OUTPUT {match}-j ISTIO_REDIRECT" for match in taken),
+    ]
+
+
+def _own(interception: Interception, family: Family) -> list[str]:
+    """What the proxy sends, by its user and by its group."""
+    uid, gid = interception.proxy_uid, interception.proxy_gid
+    rules = []
+    for match in (f"--uid-owner {uid}", f"--gid-owner {uid if gid is None else gid}"):
         rules += [
             # A workload that calls itself through its service: Envoy picked this very pod as the
             # endpoint, so the packet leaves on lo and has to enter as any inbound connection does.
-            f"-A ISTIO_OUTPUT -o lo ! -d 127.0.0.1/32 -p tcp ! --dport {TUNNEL_PORT}"
-            f" -m owner {match} {owner} -j ISTIO_IN_REDIRECT",
+            f"-A ISTIO_OUTPUT -o lo ! -d {_LOOPBACK[family]} -p tcp ! --dport {TUNNEL_PORT}"
+            f" -m owner {match} -j ISTIO_IN_REDIRECT",
             # The application talks to itself without the mesh, and Envoy's own calls go out as they are.
-            f"-A ISTIO_OUTPUT -o lo -m owner ! {match} {owner} -j RETURN",
-            f"-A ISTIO_OUTPUT -m owner {match} {owner} -j RETURN",
+            f"-A ISTIO_OUTPUT -o lo -m owner ! {match} -j RETURN",
+            f"-A ISTIO_OUTPUT -m owner {match} -j RETURN",
         ]
-    return [
-        *rules,
-        "-A ISTIO_OUTPUT -d 127.0.0.1/32 -j RETURN",
-        "-A ISTIO_OUTPUT -j ISTIO_REDIRECT",
-    ]
+    return rules
+
+
+def _of(networks: Iterable[Network], family: Family) -> list[Network]:
+    return [network for network in networks if network.version == family]

@@ -1,0 +1,172 @@
+"""The command line of `mini-istiod iptables`: the redirection rules of the network namespace it runs in.
+
+It runs once, in a container beside each sidecar.  Flags are those of istio-iptables.  Started again in the
+same namespace it writes the same rules again, without a moment in which there are none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+from collections.abc import Callable
+from typing import Any
+
+from controlplane.app.xtables import Tables, families, foreign_namespace, lacks_right, tables_of
+from controlplane.base import parse
+from controlplane.base.errors import EnvironmentUnfit
+from controlplane.inject.iptables import (
+    DOCKERS_DNS,
+    INBOUND_PORT,
+    OUTBOUND_PORT,
+    OWN_PORTS,
+    PROXY_UID,
+    Interception,
+    Network,
+    are_there,
+    nat_rules,
+    removal,
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of `iptables`."""
+    port, ports = parse.argument(_port), parse.argument(_ports)
+    user = parse.argument(_number)
+    networks = parse.argument(_networks)
+    proxy = parser.add_argument_group("the proxy")
+    _flag(proxy, "-p", "--envoy-port", port, OUTBOUND_PORT, "where it takes what the workload sends")
+    _flag(proxy, "-z", "--inbound-capture-port", port, INBOUND_PORT, "where it takes what comes in")
+    _flag(proxy, "-u", "--proxy-uid", user, PROXY_UID, "the user that it runs as: what that sends passes")
+    _flag(proxy, "-g", "--proxy-gid", user, None, "the group; default: the same number")
+    proxy.add_argument(
+        *("-m", "--istio-inbound-interception-mode"), choices=("REDIRECT",), default="REDIRECT"
+    )
+    coming = parser.add_argument_group("what comes in; ports with commas, * for all")
+    _flag(
+        coming, "-b", "--istio-inbound-ports", parse.argument(_ports_or_all), None, "redirected (default *)"
+    )
+    own = ", ".join(map(str, OWN_PORTS))
+    _flag(coming, "-d", "--istio-local-exclude-ports", ports, (), f"not redirected, as {own} never are")
+    leaving = parser.add_argument_group("what is sent; networks with commas, * for all")
+    _flag(
+        leaving,
+        "-i",
+        "--istio-service-cidr",
+        parse.argument(_networks_or_all),
+        None,
+        "redirected (default *)",
+    )
+    _flag(leaving, "-x", "--istio-service-exclude-cidr", networks, (), "not redirected")
+    _flag(leaving, "-q", "--istio-outbound-ports", ports, (), "redirected beside -i")
+    _flag(leaving, "-o", "--istio-local-outbound-ports-exclude", ports, (), "not redirected")
+    names = parse.argument(_interfaces)
+    _flag(
+        parser, "-c", "--istio-exclude-interfaces", names, (), "interfaces whose traffic passes, with commas"
+    )
+    parser.add_argument("-n", "--dry-run", action="store_true", help="print the rules, and change nothing")
+    parser.add_argument("--cleanup-only", action="store_true", help="take the rules away")
+
+
+def _flag(
+    group: argparse._ActionsContainer,
+    short: str,
+    long: str,
+    read: Callable[[str], Any],
+    default: Any,
+    about: str,
+) -> None:
+    told = f" (default {default})" if isinstance(default, int) else ""
+    group.add_argument(short, long, type=read, default=default, metavar="VALUE", help=about + told)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the rules, print them, or take them away; EnvironmentUnfit says what the machine lacks."""
+    interception = interception_of(args)
+    if not args.dry_run and (missing := lacks_right()):
+        raise EnvironmentUnfit(missing)
+    for family in families():
+        if args.dry_run:
+            print(f"# IPv{family}, for iptables-restore --noflush\n{nat_rules(interception, family)}", end="")
+            continue
+        tables = tables_of(family)
+        standing = tables.saved()
+        if args.cleanup_only:
+            tables.restore(removal(standing))
+        else:
+            _write(tables, interception, standing)
+    return 0
+
+
+def _write(tables: Tables, interception: Interception, standing: str) -> None:
+    foreign = foreign_namespace()
+    if foreign and not are_there(standing):
+        raise EnvironmentUnfit(
+            f"this is no container's network namespace: it has the interface {foreign}, and all that this "
+            'machine sends would be redirected; give this container network_mode: "service:…", the sidecar\'s'
+        )
+    tables.restore(nat_rules(interception, tables.family, standing))
+    if not are_there(tables.saved()):
+        raise EnvironmentUnfit(
+            f"{tables.name} took the rules and does not have them: look at it with --dry-run"
+        )
+    print(f"IPv{tables.family}: redirected to {interception.outbound_port} and {interception.inbound_port}")
+
+
+def interception_of(args: argparse.Namespace) -> Interception:
+    """What the flags ask for."""
+    return Interception(
+        proxy_uid=args.proxy_uid,
+        proxy_gid=args.proxy_gid,
+        outbound_port=args.envoy_port,
+        inbound_port=args.inbound_capture_port,
+        include_inbound=args.istio_inbound_ports,
+        exclude_inbound=(*OWN_PORTS, *args.istio_local_exclude_ports),
+        include_outbound=args.istio_service_cidr,
+        exclude_outbound=args.istio_service_exclude_cidr,
+        include_outbound_ports=args.istio_outbound_ports,
+        exclude_outbound_ports=args.istio_local_outbound_ports_exclude,
+        exclude_interfaces=args.istio_exclude_interfaces,
+        resolvers=(DOCKERS_DNS,),
+    )
+
+
+def _port(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0
+    if not 0 < number < 65536:
+        raise ValueError("a port is wanted, from 1 to 65535")
+    return number
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > 9:
+        raise ValueError("a number is wanted, such as 1337")
+    return int(text)
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _ports(text: str) -> tuple[int, ...]:
+    return tuple(map(_port, _parts(text)))
+
+
+def _ports_or_all(text: str) -> tuple[int, ...] | None:
+    return None if text.strip() == "*" else _ports(text)
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(part, strict=False) for part in _parts(text))
+
+
+def _networks_or_all(text: str) -> tuple[Network, ...] | None:
+    return None if text.strip() == "*" else _networks(text)
+
+
+def _interfaces(text: str) -> tuple[str, ...]:
+    names = _parts(text)
+    for name in names:
+        # It becomes a word of a rule.
+        if len(name) > 15 or not name.isprintable() or set(name) & set(" /\"'\\!"):
+            raise ValueError(f"{name!r} is no interface")
+    return tuple(names)

@@ -6,7 +6,7 @@ What was written is listed in `x-mini-istiod` at the top: the services and volum
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ruamel.yaml.nodes import MappingNode
 
@@ -20,6 +20,8 @@ from controlplane.ctl.compose.splice import Edit, applied, behind, inside, line_
 from controlplane.ctl.compose.unravel import unravelled
 from controlplane.ctl.compose.weave import MARK, woven
 
+_BYTE_ORDER = "\ufeff"
+"""What some editors of Windows write before everything else."""
 _REMARK = "# Written by `mini-istioctl compose mesh`; `--remove` takes it out again."
 
 
@@ -28,21 +30,22 @@ def meshed(text: str, name: str, given: Mapping[str, Any], read: Read) -> tuple[
 
     `read` finds the files that are extended.
     """
-    document = parse(text, name)
-    kept = options.read(_record(document))
-    plain = parse(unravelled(document), name)
-    wish = options.amended(kept, given)
-    found = plan(resolved(project(plain), read), wish)
-    _check_volumes(plain, found)
-    return _completed(woven(plain, found.services), found, wish), found.notes
+    shape, bare = _unshaped(text)
+    document = parse(bare, name)
+    wish = options.amended(options.read(_record(document)), given)
+    before = parse(unravelled(document), name)
+    found = plan(resolved(project(before), read), wish)
+    _check_volumes(before, found)
+    return shape.of(_completed(woven(before, found.services), found, wish)), found.notes
 
 
 def plain(text: str, name: str) -> str:
     """The text without the mesh; MiniIstiodError when there is none in it."""
-    document = parse(text, name)
+    shape, bare = _unshaped(text)
+    document = parse(bare, name)
     if _record(document) is None:
         raise MiniIstiodError(f"{name}: it was not written by `mini-istioctl compose mesh`: no {MARK} in it")
-    return unravelled(document)
+    return shape.of(unravelled(document))
 
 
 def project(document: Document) -> dict[str, dict[str, Value]]:
@@ -57,6 +60,30 @@ def project(document: Document) -> dict[str, dict[str, Value]]:
         if not isinstance(service, dict):
             raise MiniIstiodError(f"{document.name}: services.{one}: a mapping is wanted")
     return {one: service for one, service in found.items() if isinstance(service, dict)}
+
+
+class _Shape(NamedTuple):
+    """How the lines of a file end: `windows` with two characters, `ended` the last one, too."""
+
+    mark: str
+    windows: bool
+    ended: bool
+
+    def of(self, text: str) -> str:
+        """A text in this shape."""
+        found = text if self.ended else text.removesuffix("\n")
+        return self.mark + (found.replace("\n", "\r\n") if self.windows else found)
+
+
+def _unshaped(text: str) -> tuple[_Shape, str]:
+    """The shape of a text, and the text as this program writes: every line with one character at its end."""
+    bare = text.removeprefix(_BYTE_ORDER)
+    windows = "\n" in bare and bare.count("\n") == bare.count("\r\n")
+    if windows:
+        bare = bare.replace("\r\n", "\n")
+    ended = bare.endswith("\n")
+    mark = _BYTE_ORDER if text.startswith(_BYTE_ORDER) else ""
+    return _Shape(mark, windows, ended), bare if ended else f"{bare}\n"
 
 
 def _record(document: Document) -> Value:

@@ -18,11 +18,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from controlplane.lab import tools
-from e2e.compose.shell import CACHE, CommandFailed, Impossible, run
+from e2e.compose.shell import CACHE, CHECKOUT, CommandFailed, Impossible, run
 
 DEBIAN = "debian:bookworm-slim"
 PYTHON = "python:3.11-slim"
 ENVOY = f"envoyproxy/envoy:v{tools.ENVOY_VERSION}"
+# That of docker-compose.yml.
+PROMETHEUS = "prom/prometheus:v3.5.0"
 LABEL = "mini-istiod.stand-in"
 
 _SUITE = "bookworm"
@@ -45,7 +47,8 @@ _LEFT_OUT = (
 def see_to_base_images(say: Callable[[str], None]) -> None:
     """Every base image is there afterwards.  Impossible: neither pulled nor built; the text says why."""
     reachable = True
-    for name, build in ((DEBIAN, _debian), (PYTHON, _python), (ENVOY, _envoy)):
+    builders = ((DEBIAN, _debian), (PYTHON, _python), (ENVOY, _envoy), (PROMETHEUS, _prometheus))
+    for name, build in builders:
         kind = _kind(name)
         if kind == "real":
             say(f"{name}: here")
@@ -179,6 +182,14 @@ def _envoy() -> None:
         shutil.copyfile(binary, Path(folder, "envoy"))
         Path(folder, "envoy").chmod(0o755)
         _build("envoy", folder, ENVOY)
+
+
+def _prometheus() -> None:
+    binary = run(str(CHECKOUT / ".ci/prometheus"), timeout=300).strip()
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        shutil.copyfile(binary, Path(folder, "prometheus"))
+        Path(folder, "prometheus").chmod(0o755)
+        _build("prometheus", folder, PROMETHEUS)
 
 
 def _build(recipe: str, folder: str, name: str) -> None:

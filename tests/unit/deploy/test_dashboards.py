@@ -132,7 +132,23 @@ def test_grafana_finds_them_and_prometheus() -> None:
     assert source["jsonData"]["timeInterval"] == interval
     (provider,) = _yaml(provisioning / "dashboards/mini-istiod.yaml")["providers"]
     assert provider["type"] == "file"
-    assert provider["options"]["path"] == "/var/lib/grafana/dashboards"
+    assert provider["options"]["path"] == "/etc/grafana/dashboards"
+    services = _yaml(FOLDER.parents[1] / "docker-compose.yml")["services"]
+    mounts = dict(mount.split(":")[:2] for mount in services["grafana"]["volumes"])
+    assert mounts["./deploy/grafana/dashboards"] == provider["options"]["path"]
+    assert mounts["./deploy/grafana/provisioning"] == "/etc/grafana/provisioning"
+    home = services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert home == f"{provider['options']['path']}/mesh.json"
+    assert "prometheus" in services
+
+
+@pytest.mark.parametrize("name", ["prometheus", "grafana"])
+def test_they_are_there_when_asked_for_and_for_this_machine_alone(name: str) -> None:
+    found = _yaml(FOLDER.parents[1] / "docker-compose.yml")["services"][name]
+    assert found["profiles"] == ["observability"]
+    assert all(port.startswith("127.0.0.1:") for port in found["ports"])
+    assert re.fullmatch(r"[a-z]+/[a-z]+:v?\d+\.\d+\.\d+", found["image"]), "a version that does not move"
+    assert not any("docker.sock" in mount or "mesh-docker" in mount for mount in found["volumes"])
 
 
 def _yaml(path: Path) -> Any:

@@ -96,6 +96,7 @@ class HttpDocker:
         self.address = address
         self._clock = clock or SystemClock()
         self._version = ""
+        self._ahead = 0.0
         self._session: aiohttp.ClientSession | None = None
 
     async def ping(self) -> Daemon:
@@ -103,7 +104,8 @@ class HttpDocker:
             if answer.status != 200:
                 raise DockerFailed(f"answers {answer.status} to a ping")
             self._version = spoken(answer.headers.get("Api-Version", ""))
-            return Daemon(self._version, _ahead(answer.headers.get("Date", ""), self._clock.wall()))
+            self._ahead = _ahead(answer.headers.get("Date", ""), self._clock.wall())
+            return Daemon(self._version, self._ahead)
 
     async def containers(self) -> Sequence[Mapping[str, Any]]:
         found = await self._json(f"{self._version}/containers/json", {"all": "1"})
@@ -119,7 +121,7 @@ class HttpDocker:
 
     async def events(self, since: float, until: float) -> AsyncGenerator[Sequence[Mapping[str, Any]], None]:
         query = {"since": f"{since:.6f}", "until": f"{until:.6f}", "filters": FILTERS}
-        within = max(0.0, until - since) + OVERTIME
+        within = max(0.0, until - self._clock.wall() - self._ahead) + OVERTIME
         async with self._asked(f"{self._version}/events", query, within) as answer:
             if answer.status != 200:
                 raise DockerFailed(f"answers {answer.status} where its events are asked for")

@@ -4,62 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
 from controlplane.base.clock import FakeClock
 from controlplane.base.parse import address
-from controlplane.model.problem import Problem
-from controlplane.sources.change import Change
 from controlplane.sources.docker import source as module
 from controlplane.sources.docker.source import DockerSource, Pace
 from tests.support.engine import BEGIN, Engine, Played, id_of
+from tests.support.inbox import Inbox
 
 PACE = Pace(round=30.0, gap=0.01, retry=1.0, longest_retry=8.0, patience=10.0, look_back=60.0)
-
-
-class Inbox:
-    """What arrived: objects by kind and name, problems by place."""
-
-    def __init__(self) -> None:
-        self.rows: dict[tuple[str, str], Any] = {}
-        self.batches: list[list[Change]] = []
-        self.problems: dict[str, tuple[Problem, ...]] = {}
-        self.synced_with: list[tuple[str, str]] | None = None
-
-    async def apply(self, changes: Sequence[Change]) -> None:
-        await asyncio.sleep(0)
-        self.batches.append(list(changes))
-        for change in changes:
-            row = (change.kind, change.key.name)
-            if change.raw is None:
-                del self.rows[row]
-            else:
-                self.rows[row] = change.raw
-
-    def report(self, where: str, problems: Sequence[Problem]) -> None:
-        assert where.startswith("docker:")
-        self.problems[where] = tuple(problems)
-
-    def synced(self, source: str) -> None:
-        assert (source, self.synced_with) == ("docker", None)
-        self.synced_with = sorted(self.rows)
-
-    def endpoints(self, service: str) -> list[tuple[str, bool, bool]]:
-        """(address, ready, terminating) of each endpoint."""
-        found = []
-        for (kind, _), raw in sorted(self.rows.items()):
-            if kind == "EndpointSlice" and raw["metadata"]["labels"]["kubernetes.io/service-name"] == service:
-                for one in raw["endpoints"]:
-                    conditions = one["conditions"]
-                    found.append((one["addresses"][0], conditions["ready"], conditions["terminating"]))
-        return found
-
-    @property
-    def outage(self) -> str:
-        return " ".join(one.message for one in self.problems.get("docker:api", ()))
 
 
 class World:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
+from controlplane.sources.docker import stopping, summary
 from controlplane.sources.docker.container import FIELDS
 from controlplane.sources.docker.event import read_event
 
@@ -87,9 +88,9 @@ def tree_of(fields: Iterable[str]) -> Tree:
 
 _TREES = {
     "version": tree_of(("Version", "ApiVersion", "MinAPIVersion", "Os", "Arch")),
-    "containers": tree_of(("Id", "Names", "Created", "State", "Labels", "HostConfig.NetworkMode")),
+    "containers": tree_of(summary.FIELDS),
     # Beyond what a container is: what says that it is about to end.
-    "container": tree_of((*FIELDS, "State.StartedAt", "Config.StopSignal", "Config.StopTimeout")),
+    "container": tree_of((*FIELDS, *stopping.FIELDS)),
 }
 _ATTRIBUTES = ("name", "container", "signal", "health_status", "exitCode")
 _EVENT = tree_of(

@@ -1,18 +1,16 @@
-"""The bookstore of docker-compose.yml, up once for all tests of it, and what a run says at its end."""
+"""What all tests begin with, and what a run says at its end."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from e2e.compose.daemon import answering
-from e2e.compose.load import ask
-from e2e.compose.project import IMAGE, Project, copy_of_the_checkout, free_port, standing, wait_until
+from e2e.compose.project import IMAGE, copy_of_the_checkout
 from e2e.compose.shell import CommandFailed, run
-from e2e.compose.stages import lines, stage
+from e2e.compose.stages import lines
 
 # A second run beside this one has other names.
 PREFIX = f"e2e-{os.getpid()}"
@@ -42,26 +40,6 @@ def environment(docker: str) -> dict[str, str]:
 def checkout(docker: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the checkout, to be edited at will."""
     return copy_of_the_checkout(tmp_path_factory.mktemp("copy") / "mini-istiod")
-
-
-@pytest.fixture(scope="session")
-def ingress_port(docker: str) -> int:
-    """Where the bookstore's gateway is published on the loopback."""
-    return free_port()
-
-
-@pytest.fixture(scope="session")
-def bookstore(checkout: Path, ingress_port: int, environment: dict[str, str]) -> Iterator[Project]:
-    """The project of docker-compose.yml, up and healthy; at the end it is down and nothing is left of it."""
-    variables = {**environment, "INGRESS_PORT": str(ingress_port)}
-    project = Project(f"{PREFIX}-bookstore", checkout, ("docker-compose.yml",), variables)
-    with standing(project):
-        with stage("bookstore: build and up until healthy") as remarks:
-            project.up()
-            remarks.append(f"{len(project.containers())} containers")
-        with stage("bookstore: first page over the ingress"):
-            wait_until(lambda: not ask(ingress_port).error, 30, lambda: ask(ingress_port).error)
-        yield project
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

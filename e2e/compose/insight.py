@@ -47,9 +47,10 @@ def asked(project: Project, path: str) -> Any:
     return json.loads(project.run_in("mini-istiod", "python3", "-c", _GET, f"http://127.0.0.1:15014{path}"))
 
 
-def problems(project: Project) -> list[str]:
-    """What the control plane complains of, a JSON text each."""
-    return [json.dumps(problem) for problem in asked(project, "/debug/problems")]
+def problems(project: Project, *, level: str = "") -> list[str]:
+    """What the control plane complains of, a JSON text each; only those of a level, if one is named."""
+    found = asked(project, "/debug/problems")
+    return [json.dumps(problem) for problem in found if level in ("", problem["level"])]
 
 
 def sees(project: Project, service: str, *containers: str, port: int = 9080) -> bool:

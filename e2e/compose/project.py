@@ -140,8 +140,8 @@ class Project:
         return self.compose("logs", "--no-color", service)
 
     def down(self, *options: str) -> None:
-        """`down --volumes`, with orphans."""
-        self.compose("down", "--volumes", "--remove-orphans", "--timeout", "5", *options)
+        """`down --volumes`, with orphans.  Nobody visits any more, so nobody is given time."""
+        self.compose("down", "--volumes", "--remove-orphans", "--timeout", "1", *options)
 
     def leftovers(self, containers: list[str]) -> list[str]:
         """What is still there of a project that is down, given the ids that its containers had."""

@@ -1,0 +1,1 @@
+"""Tests of docker-compose.yml, the bookstore at the top of the checkout."""

@@ -1,4 +1,4 @@
-"""A sink that keeps what the Docker source delivers, and tells it as endpoints."""
+"""A sink that keeps what a source of containers delivers, and tells it as endpoints."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from controlplane.sources.change import Change
 class Inbox:
     """What arrived: objects by kind and name, problems by place."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: str = "docker") -> None:
+        self.source = source
         self.rows: dict[tuple[str, str], Any] = {}
         self.batches: list[list[Change]] = []
         self.problems: dict[str, tuple[Problem, ...]] = {}
@@ -30,11 +31,11 @@ class Inbox:
                 self.rows[row] = change.raw
 
     def report(self, where: str, problems: Sequence[Problem]) -> None:
-        assert where.startswith("docker:")
+        assert where.startswith(f"{self.source}:")
         self.problems[where] = tuple(problems)
 
     def synced(self, source: str) -> None:
-        assert (source, self.synced_with) == ("docker", None)
+        assert (source, self.synced_with) == (self.source, None)
         self.synced_with = sorted(self.rows)
 
     def endpoints(self, service: str) -> list[tuple[str, bool, bool]]:

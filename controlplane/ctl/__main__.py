@@ -18,7 +18,6 @@ from controlplane import __version__
 from controlplane.base import parse
 from controlplane.base.errors import MiniIstiodError
 from controlplane.ctl import proxy_status
-from controlplane.ctl.compose import command as compose
 from controlplane.ctl.monitoring import DEFAULT, NoAnswerError, fetch
 
 _WIDE = 1000
@@ -27,7 +26,8 @@ _WIDE = 1000
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    args = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    args = _parser(words).parse_args(words)
     try:
         status: int = args.run(args)
         sys.stdout.flush()
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mini-istioctl", description="Ask a mini-istiod what it knows.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -86,7 +86,12 @@ def _parser() -> argparse.ArgumentParser:
             "--timeout", metavar="DURATION", type=parse.positive_duration, default="30s", help="default 30s"
         )
 
-    compose.add_arguments(commands.add_parser("compose", help="put a Compose project into the mesh"))
+    project = commands.add_parser("compose", help="put a Compose project into the mesh")
+    # Whoever asks a control plane need not load what reads YAML: it takes longer than the question.
+    if "compose" in argv:
+        from controlplane.ctl.compose.command import add_arguments
+
+        add_arguments(project)
     return parser
 
 

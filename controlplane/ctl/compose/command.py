@@ -13,8 +13,9 @@ from controlplane.base.errors import MiniIstiodError
 from controlplane.ctl.compose import document, options, project
 from controlplane.ctl.compose.extends import Project, Read
 
-_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
-"""What Compose looks for, the first first."""
+_NAMES = ("compose", "docker-compose")
+_ENDS = (".yaml", ".yml")
+"""What Compose looks for, and NAME.override beside it, which it lays over the other."""
 _STDIN = "-"
 
 
@@ -28,7 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "them.  Flags are kept in the result; a meshed file is meshed again without them.",
     )
     mesh.add_argument(
-        "-f", "--file", metavar="FILE", help='a Compose file or "-" (default: as Compose finds it)'
+        "-f",
+        "--file",
+        action="append",
+        metavar="FILE",
+        help='a Compose file, or "-"; repeatable, as for Compose',
     )
     mesh.add_argument("-o", "--output", metavar="FILE", help="write there (default: print)")
     mesh.add_argument("--remove", action="store_true", help="take the mesh out of the file again")
@@ -78,8 +83,11 @@ def _services(text: str) -> tuple[str, ...]:
 
 def run(args: argparse.Namespace) -> int:
     """Mesh a file, or take the mesh out; MiniIstiodError says what is wrong with which part of it."""
-    path = args.file or _found()
+    paths: list[str] = args.file or _found()
+    path = paths[0]
     name, text = _read(path)
+    if len(paths) > 1:
+        text = project.overlaid([(name, text), *map(_read, paths[1:])])
     notes: list[str] = []
     if args.remove:
         result = project.plain(text, name)
@@ -113,11 +121,14 @@ def _flat(given: list[tuple[str, ...]] | None) -> tuple[str, ...] | None:
     return None if given is None else tuple(dict.fromkeys(one for names in given for one in names))
 
 
-def _found() -> str:
+def _found() -> list[str]:
+    """The file of this folder, and what its user lays over it."""
     for name in _NAMES:
-        if Path(name).is_file():
-            return name
-    raise MiniIstiodError(f"-f: there is no {', '.join(_NAMES[:-1])} or {_NAMES[-1]} here; name the file")
+        for end in _ENDS:
+            if Path(name + end).is_file():
+                over = [name + ".override" + one for one in _ENDS if Path(f"{name}.override{one}").is_file()]
+                return [name + end, *over[:1]]
+    raise MiniIstiodError("-f: there is no docker-compose.yml or compose.yaml here; name the file")
 
 
 def _extended(path: str) -> Read:

@@ -29,6 +29,8 @@ from controlplane.ctl.compose.service import (
 
 ENVOY_ANCHOR = "mini-istiod-envoy"
 INIT_ANCHOR = "mini-istiod-init"
+_MANY = 30
+"""Each Envoy holds four of the 128 inotify instances that a user has."""
 
 
 @dataclass(slots=True)
@@ -79,6 +81,11 @@ def plan(project: Mapping[str, Service], options: Options) -> Plan:
     found.volumes = [*plane.VOLUMES, *(sidecar.volume(one.service) for one in proxies)]
     _check_taken(project, found.added)
     _check_pods(proxies)
+    if len(proxies) > _MANY:
+        found.notes.append(
+            f"{len(proxies)} Envoys on one machine need more than Linux gives a user by default: "
+            "sysctl fs.inotify.max_user_instances=8192"
+        )
     return found
 
 

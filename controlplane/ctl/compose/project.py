@@ -5,13 +5,13 @@ What was written is listed in `x-mini-istiod` at the top: the services and volum
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ruamel.yaml.nodes import MappingNode
 
 from controlplane.base.errors import MiniIstiodError
-from controlplane.ctl.compose import emit, options
+from controlplane.ctl.compose import emit, options, overlay
 from controlplane.ctl.compose.document import Document, Entry, Value, entries, entry, parse, value
 from controlplane.ctl.compose.emit import Inline, Output
 from controlplane.ctl.compose.extends import Read, resolved
@@ -33,7 +33,7 @@ def meshed(text: str, name: str, given: Mapping[str, Any], read: Read) -> tuple[
     shape, bare = _unshaped(text)
     document = parse(bare, name)
     wish = options.amended(options.read(_record(document)), given)
-    before = parse(unravelled(document), name)
+    before = document if _record(document) is None else parse(unravelled(document), name)
     found = plan(resolved(project(before), read), wish)
     _check_volumes(before, found)
     return shape.of(_completed(woven(before, found.services), found, wish)), found.notes
@@ -84,6 +84,20 @@ def _unshaped(text: str) -> tuple[_Shape, str]:
     ended = bare.endswith("\n")
     mark = _BYTE_ORDER if text.startswith(_BYTE_ORDER) else ""
     return _Shape(mark, windows, ended), bare if ended else f"{bare}\n"
+
+
+def overlaid(files: Sequence[tuple[str, str]]) -> str:
+    """The text of the first of several files (name, text), with those after it laid over it as Compose does.
+
+    A file that is meshed already has to be alone.
+    """
+    shape, first = _unshaped(files[0][1])
+    documents = [parse(first, files[0][0])]
+    documents += [parse(_unshaped(text)[1], name) for name, text in files[1:]]
+    for one in documents:
+        if _record(one) is not None:
+            raise MiniIstiodError(f"{one.name}: it is meshed already, and no other file can be laid over it")
+    return shape.of(overlay.overlaid(documents))
 
 
 def _record(document: Document) -> Value:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from controlplane.ctl.compose.document import Value
 from controlplane.ctl.compose.emit import Alias, Inline, Output
-from controlplane.ctl.compose.service import PROXY, Service, named, pod, profiles
+from controlplane.ctl.compose.service import PROXY, Service, labels, named, pod, profiles
 
 PLANE = "mini-istiod"
 PROVISION = "mini-istiod-provision"
@@ -36,6 +36,16 @@ CONFINED: Mapping[str, Output] = {
     "cap_drop": Inline(["ALL"]),
     "security_opt": Inline(["no-new-privileges:true"]),
 }
+_TRAFFIC = "traffic.sidecar.istio.io/"
+_EXCEPTIONS = (
+    ("includeInboundPorts", "-b"),
+    ("excludeInboundPorts", "-d"),
+    ("includeOutboundIPRanges", "-i"),
+    ("excludeOutboundIPRanges", "-x"),
+    ("includeOutboundPorts", "-q"),
+    ("excludeOutboundPorts", "-o"),
+)
+"""Labels, and the flags of `mini-istiod iptables`."""
 _COMMAND = ("envoy", "-c", "/etc/mini-istiod/envoy.json", "--concurrency", "2", "--log-level", "warning")
 _PROBE = (
     "[[ ! -e /dev/shm/ready ]] || sleep 9; "
@@ -117,9 +127,19 @@ def rules(name: str, service: Service, template: Alias) -> dict[str, Output]:
     return {
         "<<": template,
         **_gated(service),
+        **_exceptions(service),
         "network_mode": f"service:{owner(name)}",
         "depends_on": Inline([owner(name)]),
     }
+
+
+def _exceptions(service: Service) -> dict[str, Output]:
+    """What the service asks to be left alone, by the names that Istio has for it."""
+    said = labels(service)
+    found = [
+        part for key, flag in _EXCEPTIONS if (given := said.get(_TRAFFIC + key)) for part in (flag, given)
+    ]
+    return {"command": Inline(["iptables", *found])} if found else {}
 
 
 def _gated(service: Service) -> dict[str, Output]:

@@ -39,25 +39,23 @@ def inside(mapping: MappingNode, new: Mapping[str, Output]) -> Edit:
 
 
 def without(document: Document, mapping: MappingNode, keys: Iterable[str], stop: int) -> list[Edit]:
-    """Keys of a mapping taken out, each with the blank line before it that a block of ours begins with.
-
-    `stop` is where the mapping ends at the latest.
-    """
+    """Keys of a mapping taken out; `stop` is where the mapping ends at the latest."""
     gone = set(keys)
+    return [
+        Edit(*extent(document, mapping, one.key, stop), "") for one in entries(mapping) if one.key in gone
+    ]
+
+
+def extent(document: Document, mapping: MappingNode, key: str, stop: int) -> tuple[int, int]:
+    """From where to where a key stands with its value: whole lines of a block."""
     every = list(entries(mapping))
-    found = []
-    for number, one in enumerate(every):
-        if one.key not in gone:
-            continue
-        following = every[number + 1].key_node.start_mark.index if number + 1 < len(every) else None
-        start = one.key_node.start_mark.index
-        if mapping.flow_style:
-            close = mapping.end_mark.index - 1
-            found.append(Edit(start, close if following is None else following, ""))
-            continue
-        start = _line(document.text, start)
-        found.append(Edit(start, _content(document.text, following or stop, one.key_node), ""))
-    return found
+    place = [one.key for one in every].index(key)
+    start = every[place].key_node.start_mark.index
+    following = every[place + 1].key_node.start_mark.index if place + 1 < len(every) else None
+    if mapping.flow_style:
+        return start, mapping.end_mark.index - 1 if following is None else following
+    content = _content(document.text, stop if following is None else following, every[place].key_node)
+    return _line(document.text, start), content
 
 
 def region_end(document: Document, parent: Node, key: str, stop: int | None = None) -> int:

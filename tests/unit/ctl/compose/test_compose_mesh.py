@@ -281,6 +281,20 @@ def test_the_gateway_is_reached_from_this_machine_alone() -> None:
     assert "ingressgateway" not in meshed(one(""))
 
 
+def test_istios_exceptions_are_flags_of_the_init_container() -> None:
+    label = "traffic.sidecar.istio.io"
+    found = meshed(
+        one(f"labels:\n  {label}/excludeOutboundPorts: '5432,3306'\n  {label}/excludeInboundPorts: 9100")
+    )
+    assert found["web-init"]["command"] == ["iptables", "-d", "9100", "-o", "5432,3306"]
+
+
+def test_more_envoys_than_linux_allows_by_default_are_told() -> None:
+    assert notes(one(""), scale={"web": 30}) == []
+    (note,) = notes(one(""), scale={"web": 31})
+    assert note.startswith("31 Envoys") and "fs.inotify.max_user_instances" in note
+
+
 def test_variables_stay_variables() -> None:
     out, _ = mesh("flow.yml", one("environment: ['A=${B:-x y}']\nports: ['${P:-80}:80']\nhostname: $HOST"))
     envoy = load(out)["services"]["web-envoy"]

@@ -1,0 +1,174 @@
+"""The command line: what is read, what is written, and several files as one."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_compose_cases import CASES, load
+
+from controlplane.ctl.__main__ import main
+
+PLAIN = "services:\n  # The page.\n  web:\n    image: example/web  # old\n    ports: ['8080:80']\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docker-compose.yml").write_text(PLAIN)
+    return tmp_path
+
+
+def run(*words: str) -> int:
+    return main(["compose", "mesh", *words])
+
+
+def services(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = load(text)["services"]
+    return found
+
+
+def test_printed_written_and_undone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 0
+    printed = capsys.readouterr().out
+    assert run("-f", "docker-compose.yml", "-o", "mesh.yml") == 0
+    assert (folder / "mesh.yml").read_text() == printed
+    assert run("-f", "mesh.yml", "--remove") == 0
+    assert capsys.readouterr() == (PLAIN, "")
+    assert sorted(one.name for one in folder.iterdir()) == ["docker-compose.yml", "mesh.yml"]
+
+
+def test_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(PLAIN))
+    assert run("-f", "-", "--gateway", "--scale", "web=2") == 0
+    assert {"web-2", "ingressgateway"} <= services(capsys.readouterr().out).keys()
+
+
+def test_a_difference_writes_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--diff", "-o", "mesh.yml") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["--- docker-compose.yml", "+++ docker-compose.yml (meshed)"]
+    # Of the user's lines one has gone: its key has another name now.
+    assert [line for line in lines if line.startswith("-")][1:] == ["-    ports: ['8080:80']"]
+    assert "+    x-mini-istiod.ports: ['8080:80']" in lines
+    assert not (folder / "mesh.yml").exists()
+
+
+def test_what_is_to_be_known_is_on_standard_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "docker-compose.yml").write_text(PLAIN + "  probe: {image: a, network_mode: host}\n")
+    assert run() == 0
+    told = capsys.readouterr().err
+    assert told.startswith("mini-istioctl: docker-compose.yml: services.probe.network_mode: host: ")
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-f", "none.yml"], "-f: none.yml: No such file or directory"),
+        (["-o", "none/mesh.yml"], "-o: none/mesh.yml: No such file or directory"),
+        (["--scale", "api=2"], "--scale: there is no service 'api'; there are web"),
+        (["--remove"], "it was not written by `mini-istioctl compose mesh`"),
+    ],
+)
+def test_mistakes_are_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert run(*words) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert message in told.err and told.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words", [["--scale", "web"], ["--scale", "web=0"], ["--scale", "web=100"], ["--scale", "=2"]]
+)
+def test_a_scale_is_a_number_of_pairs(
+    folder: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(*words)
+    assert caught.value.code == 2
+    assert "cannot be used" in capsys.readouterr().err
+
+
+def test_there_is_nothing_to_mesh_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run() == 2
+    assert "there is no docker-compose.yml" in capsys.readouterr().err
+
+
+OVER = """
+services:
+  web:
+    environment: {A: b}
+    ports: ["8443:443"]
+  api:
+    image: example/api
+    networks: [back]
+networks:
+  back:
+volumes:
+  data: {labels: {keep: "yes"}}
+"""
+
+
+def test_later_files_are_laid_over_the_first(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "over.yml").write_text(OVER)
+    assert run("-f", "docker-compose.yml", "-f", "over.yml") == 0
+    out = capsys.readouterr().out
+    found = services(out)
+    assert found["web"]["environment"] == {"A": "b"}
+    assert found["web-envoy"]["ports"] == ["8080:80", "8443:443"]
+    assert found["api-envoy"]["networks"] == {"back": {"aliases": ["api"]}}
+    assert load(out)["volumes"]["data"] == {"labels": {"keep": "yes"}}
+    assert "  # The page.\n" in out
+    (folder / "mesh.yml").write_text(out)
+    assert run("-f", "mesh.yml") == 0
+    assert capsys.readouterr().out == out
+    assert run("-f", "mesh.yml", "--remove") == 0
+    assert services(capsys.readouterr().out).keys() == {"web", "api"}
+
+
+def test_the_override_is_found_as_compose_finds_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "docker-compose.override.yml").write_text(OVER)
+    assert run() == 0
+    assert "api-envoy" in services(capsys.readouterr().out)
+    # Whoever names files has named all of them.
+    assert run("-f", "docker-compose.yml") == 0
+    assert "api-envoy" not in services(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    "name", ["health.yaml", "versions.yml", "odd.yml", "braces.json", "flow.yml", "hosts.yml"]
+)
+def test_a_file_of_any_shape_takes_another(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "over.yml").write_text(OVER)
+    assert run("-f", str(CASES / name), "-f", str(tmp_path / "over.yml")) == 0
+    out = capsys.readouterr().out
+    assert {"api-envoy", "web-envoy"} <= services(out).keys()
+    assert "back" in load(out)["networks"]
+    before = services((CASES / name).read_text())
+    for one in before.keys() - {"web", "api"}:
+        assert services(out)[one].get("image") == before[one].get("image")
+
+
+def test_what_cannot_be_laid_over_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "reset.yml").write_text("services: {web: {ports: !reset []}}")
+    assert run("-f", "docker-compose.yml", "-f", "reset.yml") == 2
+    assert "services.web.ports: !reset is not understood" in capsys.readouterr().err
+    (folder / "anchor.yml").write_text(
+        "services:\n  web: &w\n    image: a\n  b:\n    <<: *w\n    ports: ['80']\n"
+    )
+    (folder / "over.yml").write_text("services: {web: {user: root}}")
+    assert run("-f", "anchor.yml", "-f", "over.yml") == 2
+    assert "services: a later file changes what an anchor stands in" in capsys.readouterr().err
+    assert run("-o", "mesh.yml") == 0
+    assert run("-f", "mesh.yml", "-f", "over.yml") == 2
+    assert "mesh.yml: it is meshed already" in capsys.readouterr().err

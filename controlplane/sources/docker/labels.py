@@ -25,6 +25,7 @@ AUTO = "auto"
 """The protocol that is found out from the first bytes."""
 
 _PROTOCOLS = (AUTO, *(name.lower() for name in PROTOCOLS if name not in ("UDP", "HTTP_PROXY")))
+_PROTOCOL_REMEDY = "use " + ", ".join(_PROTOCOLS)
 _RESERVED = ("com.docker.", "desktop.docker.", "io.docker.", "org.opencontainers.", PREFIX)
 _LABEL_NAME = re.compile(r"[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?")
 _LABEL_PREFIX = re.compile(r"[a-z0-9](?:[-.a-z0-9]{0,251}[a-z0-9])?")
@@ -151,7 +152,9 @@ def _ports(value: str) -> tuple[ServedPort, ...]:
             raise _FaultError(f"holds {shorten(part)}; ports are from 1 to 65535", remedy)
         if port in found:
             raise _FaultError(f"holds port {port} twice", "leave one of them out")
-        protocol = _protocol(match["protocol"]) if match["protocol"] else ""
+        protocol = (match["protocol"] or "").lower()
+        if protocol and protocol not in _PROTOCOLS:
+            raise _FaultError(f"holds the protocol {shorten(protocol)}, which is not known", _PROTOCOL_REMEDY)
         found[port] = ServedPort(port, target, protocol)
     return tuple(found[port] for port in sorted(found))
 
@@ -170,9 +173,6 @@ def _account(value: str) -> str:
 
 
 def _protocol(value: str) -> str:
-    known = value.lower()
-    if known not in _PROTOCOLS:
-        raise _FaultError(
-            f"names no protocol that is known ({shorten(value)})", "use " + ", ".join(_PROTOCOLS)
-        )
-    return known
+    if value.lower() not in _PROTOCOLS:
+        raise _FaultError("is no protocol that is known", _PROTOCOL_REMEDY)
+    return value.lower()

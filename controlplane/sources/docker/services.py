@@ -74,12 +74,16 @@ def _services(workloads: Sequence[Workload], place: Place, problems: list[Proble
     for host in sorted(by_host):
         members = by_host[host]
         problems += _disagreements(host, members, place)
-        ports: dict[int, str] = {}
-        for workload in members:
-            for port in workload.ports:
-                ports.setdefault(port.port, port.protocol)
-        merged = tuple(_Port(number, ports[number]) for number in sorted(ports))
-        yield _Service(host, tuple(members), merged, ranks[host])
+        yield _Service(host, tuple(members), tuple(_ports(members)), ranks[host])
+
+
+def _ports(members: Sequence[Workload]) -> Iterator[_Port]:
+    """All ports, sorted; of protocols the first that is said counts."""
+    found: dict[int, str] = {}
+    for port in (port for workload in members for port in workload.ports):
+        if found.get(port.port, AUTO) == AUTO:
+            found[port.port] = port.protocol
+    yield from (_Port(number, found[number]) for number in sorted(found))
 
 
 def _ranks(by_host: Mapping[str, Sequence[Workload]]) -> dict[str, int]:
@@ -101,10 +105,15 @@ def _disagreements(host: str, members: Sequence[Workload], place: Place) -> Iter
     for other in running[1:]:
         first = running[0]
         ours, theirs = ({port.port: port.protocol for port in one.ports} for one in (first, other))
-        if ours == theirs:
+        if ours.keys() == theirs.keys() and all(_agree(ours[number], theirs[number]) for number in ours):
             continue
         yield mistakes.disagreement(other.container, place.namespace, host, theirs, (first.container, ours))
         return
+
+
+def _agree(one: str, other: str) -> bool:
+    """Whether one may be the other; what is to be found out may be anything."""
+    return one == other or AUTO in (one, other)
 
 
 def _metadata(service: _Service, place: Place, name: str) -> dict[str, Any]:

@@ -102,6 +102,15 @@ def test_two_that_speak_different_protocols_are_both_named() -> None:
     assert ports(found, "shop") == [(80, "http-80")]
 
 
+def test_who_says_a_protocol_says_it_for_all() -> None:
+    labels = {"mini-istiod.service": "shop"}
+    found = described(
+        container("a", "172.18.0.2", labels=labels, ports=(80,)),
+        container("b", "172.18.0.3", labels={**labels, "mini-istiod.protocol": "http"}, ports=(80,)),
+    )
+    assert ports(found, "shop") == [(80, "http-80")] and not found.problems
+
+
 def test_one_that_has_ended_disagrees_with_nobody() -> None:
     labels = {"mini-istiod.service": "shop"}
     ended = container("b", "", labels=labels, ports=(82,), state="exited")

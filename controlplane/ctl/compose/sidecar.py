@@ -137,9 +137,11 @@ def _exceptions(service: Service) -> dict[str, Output]:
     """What the service asks to be left alone, by the names that Istio has for it."""
     said = labels(service)
     found = [
-        part for key, flag in _EXCEPTIONS if (given := said.get(_TRAFFIC + key)) for part in (flag, given)
+        ("iptables",),
+        *((flag, said[_TRAFFIC + key]) for key, flag in _EXCEPTIONS if _TRAFFIC + key in said),
     ]
-    return {"command": Inline(["iptables", *found])} if found else {}
+    # A command is of strings, and a port in a label may be none.
+    return {"command": Inline([str(word) for words in found for word in words])} if len(found) > 1 else {}
 
 
 def _gated(service: Service) -> dict[str, Output]:

@@ -104,7 +104,7 @@ class DockerProxy:
 
     def _failed(self, error: Exception | None) -> web.Response:
         """Note whether Docker answers, in the log when that changes; what to say while it does not."""
-        failure = "" if error is None else f"Docker does not answer: {error or type(error).__name__}"
+        failure = "" if error is None else f"Docker does not answer: {_why(error)}"
         if failure and not self._failure:
             _log.warning(failure)
         elif self._failure and not failure:
@@ -178,6 +178,14 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
         for line in lines:
             if text := line.strip(b"\x1e \r"):
                 yield text
+
+
+def _why(error: Exception) -> str:
+    """In words that are equal for equal causes."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(cause, TimeoutError):
+        return f"nothing within {_WITHIN:g} s"
+    return (cause.strerror if isinstance(cause, OSError) else "") or str(cause) or type(cause).__name__
 
 
 def _headers(found: aiohttp.ClientResponse) -> dict[str, str]:

@@ -193,7 +193,7 @@ def _write(folder: Path, proxy: Wanted, plane: ControlPlane, secret: tuple[str, 
 
 
 def _owner(text: str) -> tuple[int, int]:
-    user, colon, group = text.partition(":")
-    if not colon:
-        raise ValueError("UID:GID is wanted")
-    return parse.count(user), parse.count(group)
+    found = re.fullmatch(r"(\d{1,9}):(\d{1,9})", text, re.ASCII)
+    if found is None:
+        raise ValueError("UID:GID is wanted, such as 1337:1337")
+    return int(found[1]), int(found[2])

@@ -44,6 +44,9 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         print(f"mini-istiod: {args.address} does not answer: {error.strerror or error}", file=sys.stderr)
         return 1
+    if not status:
+        print(f"mini-istiod: {args.address} answers with what is no HTTP", file=sys.stderr)
+        return 1
     if status != 200:
         print(f"mini-istiod: {args.address}{args.path} answers {status}: {reason}", file=sys.stderr)
         return 1
@@ -61,9 +64,9 @@ def ask(address: parse.Address, path: str, timeout: float) -> tuple[int, str]:
             answer += piece
     head, _, body = answer.decode("utf-8", "replace").partition("\r\n\r\n")
     words = head.split(None, 2)
-    status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+    speaks = len(words) > 1 and words[0].startswith("HTTP/") and words[1].isascii() and words[1].isdigit()
     lines = body.splitlines() or [""]
-    return status, lines[0]
+    return int(words[1]) if speaks else 0, lines[0]
 
 
 def _connected(address: parse.Address, timeout: float) -> socket.socket:

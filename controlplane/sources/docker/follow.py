@@ -80,6 +80,13 @@ class Follower:
 
     # -- taking in ------------------------------------------------------------------------------
 
+    def believes(self, items: Iterable[Mapping[str, Any]]) -> bool:
+        """Whether a list can be of all containers: once this program's own was found, it has to be there.
+
+        Another daemon at the same address is no reason to forget the containers of the one before.
+        """
+        return not self.own or any(one.get("Id") == self.own for one in items)
+
     def listed(self, items: Iterable[Mapping[str, Any]]) -> int:
         """Take the list of all containers; returns how many of those that count are not as known."""
         found = {one.id: one for one in map(summarize, items) if one is not None}

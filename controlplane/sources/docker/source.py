@@ -37,6 +37,9 @@ _log = logging.getLogger(__name__)
 AT_ONCE = 16
 """Questions about containers under way at the same time."""
 
+SHARE = 4
+"""So many times as long as a delivery took, there is none: containers may be many, and restless."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:
@@ -142,8 +145,10 @@ class DockerSource:
         until = begin + self._pace.round
         async with aclosing(self._docker.events(since, until)) as stream:
             await anext(stream)
-            news = self._follower.listed(await self._docker.containers())
-            self._note_list(news, begin, sink)
+            items = await self._docker.containers()
+            if not self._follower.believes(items):
+                raise DockerFailed("does not know the container that this program runs in")
+            self._note_list(self._follower.listed(items), begin, sink)
             async for batch in stream:
                 for raw in batch:
                     event = read_event(raw)
@@ -223,13 +228,15 @@ class DockerSource:
             await self._wait()
             if not self._synced and not self._complete():
                 continue
+            begin = self._clock.monotonic()
             picture = self._follower.take(self._now())
             if picture is not None:
                 await self._deliver(picture, sink)
             if not self._synced:
                 self._synced = True
                 sink.synced(self.name)
-            await self._clock.sleep(self._pace.gap)
+            took = self._clock.monotonic() - begin
+            await self._clock.sleep(max(self._pace.gap, SHARE * took))
 
     async def _wait(self) -> None:
         """Return when something moved, or when time alone makes a difference."""

@@ -31,7 +31,7 @@ class World:
             ids=itertools.count(1),
             docker=Played(self.engine),
             pace=PACE,
-            candidates=(),
+            candidates=(id_of("plane"),),
         )
 
     async def pass_(self, seconds: float = 0.1) -> None:
@@ -247,6 +247,28 @@ async def _outage(world: World) -> None:
 
 def test_an_outage_of_docker_empties_nothing_and_on_its_return_the_difference_is_delivered() -> None:
     _outage()
+
+
+@follow
+async def _another(world: World) -> None:
+    engine, inbox = world.engine, world.inbox
+    for name in ("plane", "reviews"):
+        engine.run(name)
+    await world.pass_()
+    rows = dict(inbox.rows)
+    containers, engine.containers = engine.containers, {}
+    await world.next_round()
+    await world.pass_(5.0)
+    assert inbox.rows == rows
+    assert "does not know the container that this program runs in" in inbox.outage
+    engine.containers = containers
+    await world.pass_(PACE.longest_retry)
+    assert inbox.outage == ""
+    assert inbox.rows == rows
+
+
+def test_another_docker_at_the_same_address_empties_nothing() -> None:
+    _another()
 
 
 @follow

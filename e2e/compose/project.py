@@ -100,9 +100,7 @@ class Project:
             self.compose("up", "--detach", *services, timeout=timeout)
             wait_until(lambda: not self.unready(), timeout, lambda: f"not ready: {self.unready()}")
         except (CommandFailed, AssertionError) as error:
-            said = [
-                f"{name} is {state} and says: {last_words(name)}" for name, state in self.unready().items()
-            ]
+            said = [f"{name} is {state} and says: {words(name)}" for name, state in self.unready().items()]
             raise AssertionError("\n".join([str(error), *said])) from None
 
     def unready(self) -> dict[str, str]:
@@ -169,15 +167,12 @@ def _unready(container: Mapping[str, Any]) -> str:
     return "" if health == "healthy" else str(health)
 
 
-def last_words(container: str) -> str:
-    """The end of what a container wrote."""
-    done = subprocess.run(
-        ["docker", "logs", "--tail", "8", container],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    return done.stdout.strip()
+def words(container: str, most: int = 8) -> str:
+    """What a container wrote: its first lines and its last."""
+    command = ["docker", "logs", container]
+    said = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+    lines = said.strip().splitlines()
+    return "\n".join(lines if len(lines) <= most else [*lines[: most // 2], "…", *lines[-most // 2 :]])
 
 
 def _processes_of(containers: list[str]) -> Iterator[tuple[str, str]]:

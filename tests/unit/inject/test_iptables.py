@@ -6,11 +6,19 @@ the tests say what happens to traffic, and a rule that moves without changing th
 
 from __future__ import annotations
 
+import ipaddress
 import shlex
 
 import pytest
 
-from controlplane.inject.iptables import Interception, nat_rules
+from controlplane.inject.iptables import (
+    DOCKERS_DNS,
+    Interception,
+    Network,
+    are_there,
+    nat_rules,
+    removal,
+)
 
 APP, ENVOY = 1000, 1337
 POD, PEER, VIP = "10.244.0.2", "10.244.0.9", "10.96.0.10"
@@ -44,6 +52,7 @@ def _walk(chains: dict[str, list[list[str]]], chain: str, packet: dict[str, obje
 FIELDS = {
     "-p": "protocol",
     "--dport": "dport",
+    "-i": "in",
     "-o": "out",
     "-s": "source",
     "-d": "destination",
@@ -62,11 +71,17 @@ def _matches(words: list[str], packet: dict[str, object]) -> bool:
         value = next(rest)
         if word == "-m":
             continue
-        equal = str(packet.get(FIELDS[word])) == value.removesuffix("/32")
+        equal = _equal(word, value, str(packet.get(FIELDS[word])))
         if equal == negated:
             return False
         negated = False
     return True
+
+
+def _equal(word: str, value: str, found: str) -> bool:
+    if word in ("-s", "-d"):
+        return ipaddress.ip_address(found) in ipaddress.ip_network(value)
+    return found == value
 
 
 def sent(
@@ -131,9 +146,118 @@ def test_ports_and_user_are_settings() -> None:
     assert outcome(rules, "PREROUTING", {"protocol": "tcp", "dport": 99}) == "pass"
 
 
-def test_the_text_is_a_whole_table() -> None:
+def networks(*texts: str) -> tuple[Network, ...]:
+    return tuple(map(ipaddress.ip_network, texts))
+
+
+def came(port: int, interface: str = "eth0") -> dict[str, object]:
+    return {"protocol": "tcp", "dport": port, "in": interface}
+
+
+def test_only_some_ports_come_in_by_the_proxy() -> None:
+    rules = nat_rules(Interception(include_inbound=(80, 81), exclude_inbound=(81,)))
+    assert [outcome(rules, "PREROUTING", came(port)) for port in (80, 81, 82)] == ["15006", "pass", "pass"]
+    rules = nat_rules(Interception(include_inbound=()))
+    assert outcome(rules, "PREROUTING", came(80)) == "pass"
+
+
+def test_only_some_networks_are_reached_by_the_proxy() -> None:
+    some = Interception(
+        include_outbound=networks("10.96.0.0/12"),
+        exclude_outbound=networks("10.96.0.0/24"),
+        include_outbound_ports=(443,),
+        exclude_outbound_ports=(9443,),
+    )
+    rules = nat_rules(some)
+    assert outcome(rules, "OUTPUT", sent("10.97.0.1", 80, APP)) == "15001"
+    assert outcome(rules, "OUTPUT", sent("10.97.0.1", 9443, APP)) == "pass"
+    assert outcome(rules, "OUTPUT", sent("10.96.0.1", 80, APP)) == "pass"
+    assert outcome(rules, "OUTPUT", sent("10.96.0.1", 443, APP)) == "pass"
+    assert outcome(rules, "OUTPUT", sent("192.0.2.1", 80, APP)) == "pass"
+    assert outcome(rules, "OUTPUT", sent("192.0.2.1", 443, APP)) == "15001"
+    assert outcome(rules, "OUTPUT", sent("192.0.2.1", 443, ENVOY)) == "pass"
+
+
+def test_interfaces_can_be_left_out() -> None:
+    rules = nat_rules(Interception(exclude_interfaces=("eth1", "tun0")))
+    assert [outcome(rules, "PREROUTING", came(80, name)) for name in ("eth0", "eth1")] == ["15006", "pass"]
+    found = [outcome(rules, "OUTPUT", sent(PEER, 80, APP, out=name)) for name in ("eth0", "eth1", "tun0")]
+    assert found == ["15001", "pass", "pass"]
+
+
+@pytest.mark.parametrize("owner", [APP, ENVOY])
+def test_dockers_dns_is_asked_by_everybody_without_the_proxy(owner: int) -> None:
+    question = sent("127.0.0.11", 53, owner, source="127.0.0.1", out="lo")
+    assert outcome(nat_rules(Interception(resolvers=(DOCKERS_DNS,))), "OUTPUT", question) == "pass"
+    # Without the rule Envoy's own question would come in as a call to its workload.
+    caught = outcome(nat_rules(Interception()), "OUTPUT", question)
+    assert caught == ("15006" if owner == ENVOY else "pass")
+
+
+def test_the_group_can_be_another_number() -> None:
+    rules = nat_rules(Interception(proxy_gid=7))
+    assert outcome(rules, "OUTPUT", {**sent(VIP, 80, APP), "gid": 7}) == "pass"
+    assert outcome(rules, "OUTPUT", {**sent(VIP, 80, APP), "gid": ENVOY}) == "15001"
+    assert outcome(rules, "OUTPUT", {**sent(VIP, 80, ENVOY), "gid": 0}) == "pass"
+
+
+@pytest.mark.parametrize(
+    ("packet", "expected"),
+    [
+        (sent("2001:db8::9", 80, APP, source="2001:db8::2"), "15001"),
+        (sent("2001:db8::9", 80, ENVOY, source="2001:db8::2"), "pass"),
+        (sent("2001:db8::2", 80, ENVOY, source="2001:db8::2", out="lo"), "15006"),
+        (sent("::1", 80, APP, source="::1", out="lo"), "pass"),
+        (sent("::1", 80, ENVOY, source="::1", out="lo"), "pass"),
+        (sent("2001:db8:1::9", 80, APP, source="2001:db8::2"), "pass"),
+    ],
+)
+def test_ipv6_has_the_same_rules(packet: dict[str, object], expected: str) -> None:
+    both = networks("2001:db8:1::/48", "10.0.0.0/8")
+    rules = nat_rules(Interception(exclude_outbound=both, resolvers=(DOCKERS_DNS,)), 6)
+    assert outcome(rules, "OUTPUT", packet) == expected
+    assert outcome(rules, "PREROUTING", came(80)) == "15006"
+    assert "127.0.0" not in rules and "10.0.0.0" not in rules
+
+
+def test_the_text_declares_the_chains_that_it_fills() -> None:
     lines = nat_rules(Interception()).splitlines()
     assert (lines[0], lines[-1]) == ("*nat", "COMMIT")
     declared = {line.split()[0].removeprefix(":") for line in lines if line.startswith(":")}
     used = {line.split()[1] for line in lines if line.startswith("-A ")} - {"PREROUTING", "OUTPUT"}
-    assert declared == used
+    assert declared == used == {"ISTIO_INBOUND", "ISTIO_IN_REDIRECT", "ISTIO_OUTPUT", "ISTIO_REDIRECT"}
+
+
+STANDING = """\
+*nat
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [3:4]
+:DOCKER_OUTPUT - [0:0]
+:ISTIO_INBOUND - [0:0]
+:ISTIO_OUTPUT - [0:0]
+-A PREROUTING -p tcp -j ISTIO_INBOUND
+-A OUTPUT -d 127.0.0.11/32 -j DOCKER_OUTPUT
+-A ISTIO_INBOUND -p tcp -j ISTIO_IN_REDIRECT
+COMMIT
+"""
+
+
+def test_what_is_there_is_not_added_again() -> None:
+    jumps = [line for line in nat_rules(Interception(), 4, STANDING).splitlines() if "-j ISTIO_" in line]
+    assert "-A PREROUTING -p tcp -j ISTIO_INBOUND" not in jumps
+    assert "-A OUTPUT -p tcp -j ISTIO_OUTPUT" in jumps
+
+
+def test_only_what_is_there_and_ours_is_taken_away() -> None:
+    assert removal(STANDING).splitlines() == [
+        "*nat",
+        "-D PREROUTING -p tcp -j ISTIO_INBOUND",
+        "-F ISTIO_INBOUND",
+        "-F ISTIO_OUTPUT",
+        "-X ISTIO_INBOUND",
+        "-X ISTIO_OUTPUT",
+        "COMMIT",
+    ]
+    others = "".join(line for line in STANDING.splitlines(keepends=True) if "ISTIO" not in line)
+    assert removal(others) == ""
+    assert are_there(STANDING) and not are_there(others)

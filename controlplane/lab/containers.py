@@ -16,18 +16,20 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from controlplane.base.errors import MiniIstiodError
 from controlplane.lab import cluster
 from controlplane.lab.fetch import Target, answers
-from controlplane.lab.hops import INGRESS
+from controlplane.lab.hops import INGRESS, OUTSIDER
 from controlplane.lab.steps import Result, Visit
 from controlplane.lab.waiting import wait_until
 from controlplane.lab.watched import Watched
 
 PROJECT = "mini-istiod-demo"
+CLIENT = "reviews-v1"
+"""Who asks from inside the mesh."""
+INGRESS_SERVICE = "ingressgateway"
 PORT = 8080
 """Where the gateway is published, if nobody else is there."""
 
@@ -43,7 +45,7 @@ class ContainersError(MiniIstiodError):
 
 
 class Containers:
-    """The running project.  A context manager: leaving it removes containers, networks and volumes."""
+    """The running project; `close` removes containers, networks and volumes."""
 
     def __init__(self, command: tuple[str, ...], file: Path) -> None:
         """`command` is `docker compose` or `docker-compose`, `file` the compose file, beside it ./mesh."""
@@ -63,14 +65,17 @@ class Containers:
         override = {"services": {_PLANE: {"volumes": [f"{self.mesh}:/mesh:ro"]}}}
         (self._folder / "override.json").write_text(json.dumps(override), encoding="utf-8")
         files = ("-f", str(file), "-f", str(self._folder / "override.json"))
+        self._plane = ""
         self._compose = (*command, "--project-directory", str(file.parent), "-p", self.project, *files)
 
     def up(self) -> None:
         """Start everything and wait until the page answers at the gateway."""
         self._run("up", "-d")
+        self._plane = self._run("ps", "-q", _PLANE).strip()
         gateway = Target(None, "127.0.0.1", self.port)
         if not wait_until(lambda: answers(gateway, "/productpage", timeout=5.0), _READY):
-            raise ContainersError(f"the gateway does not answer after {_READY:.0f} s")
+            said = self._run("logs", "--tail", "10", _PLANE, INGRESS_SERVICE)
+            raise ContainersError(f"the page does not answer after {_READY:.0f} s:\n{said}")
 
     def visit(self, visit: Visit, requests: int) -> Iterator[Result]:
         """Send visitors through the gateway, or from outside the mesh; yields what each saw."""
@@ -86,7 +91,10 @@ class Containers:
             "pause": visit.pause,
             "timeout": 15.0,
         }
-        argv = [sys.executable, str(_TRAFFIC)] if through else self._outside()
+        if through:
+            argv = [sys.executable, str(_TRAFFIC)]
+        else:
+            argv = self._outside() if visit.client == OUTSIDER else self._inside()
         with subprocess.Popen([*argv, json.dumps(order)], stdout=subprocess.PIPE, text=True) as process:
             if process.stdout is None:
                 raise ContainersError("the visitors' output is not connected")
@@ -102,44 +110,56 @@ class Containers:
         finally:
             shutil.rmtree(self._folder)
 
-    def __enter__(self) -> Containers:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _outside(self) -> list[str]:
         # A container of the same network without a sidecar; the program comes as an argument.
         network = f"{self.project}_default"
         words = ("docker", "run", "--rm", "--network", network, "--entrypoint", "python3", _APP_IMAGE)
         return [*words, "-c", _TRAFFIC.read_text(encoding="utf-8")]
 
+    def _inside(self) -> list[str]:
+        # In a workload's own container, so that its sidecar carries it.
+        words = (*self._compose, "exec", "-T", CLIENT, "python3", "-c")
+        return [*words, _TRAFFIC.read_text(encoding="utf-8")]
+
     def _traces(self) -> Any:
-        url = "http://127.0.0.1:15014/debug/traces"
-        text = self._run("exec", "-T", _PLANE, "python", "-c", _ASK, url)
+        # By docker itself: compose takes half a second to find out what it is asked about.
+        ask = ["docker", "exec", self._plane, "python", "-c", _ASK, "http://127.0.0.1:15014/debug/traces"]
+        text = _call(ask)
         try:
             return json.loads(text)
         except ValueError as error:
             raise ContainersError(f"the control plane's traces cannot be read: {text!r:.200}") from error
 
     def _run(self, *words: str) -> str:
-        env = {**os.environ, "INGRESS_PORT": str(self.port)}
-        command = [*self._compose, *words]
-        result = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-        if result.returncode != 0:
-            said = "\n".join(result.stderr.strip().splitlines()[-15:])
-            raise ContainersError(f"{command[0]} {words[0]} ended with status {result.returncode}:\n{said}")
-        return result.stdout
+        return _call([*self._compose, *words], {"INGRESS_PORT": str(self.port)})
+
+
+def _call(command: list[str], env: Mapping[str, str] = {}) -> str:
+    # A session of its own: a Ctrl-C is for the demo, which then takes everything away in order.
+    result = subprocess.run(
+        command,
+        env={**os.environ, **env},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+    )
+    if result.returncode != 0:
+        said = "\n".join(result.stderr.strip().splitlines()[-15:])
+        raise ContainersError(f"{command[0]} ended with status {result.returncode}:\n{said}")
+    return result.stdout
 
 
 def in_default(found: cluster.Object) -> cluster.Object:
-    """An object of the bookstore's namespace, in the one where containers are; others as they are."""
-    meta = found["metadata"]
-    if meta.get("namespace", "bookstore") != "bookstore":
-        return found
-    return {**found, "metadata": {**meta, "namespace": "default"}}
+    """An object of the pods' bookstore as it is among containers; others as they are.
+
+    The namespace is default, and a service account has the name of its service, without "bookstore-".
+    """
+    text = json.dumps(found).replace("/ns/bookstore/sa/bookstore-", "/ns/default/sa/")
+    renamed: cluster.Object = json.loads(text)
+    if renamed["metadata"].get("namespace", "bookstore") == "bookstore":
+        renamed["metadata"]["namespace"] = "default"
+    return renamed
 
 
 def as_in_pods(result: Mapping[str, Any]) -> Result:
@@ -158,7 +178,7 @@ def _renamed(answer: Mapping[str, Any]) -> dict[str, Any]:
     return {**answer, "caller": named, "hops": hops} if "version" in answer else dict(answer)
 
 
-_ACCOUNTS = {"ingressgateway": INGRESS}
+_ACCOUNTS = {INGRESS_SERVICE: INGRESS}
 
 
 def _free(wanted: int) -> int:

@@ -1,25 +1,24 @@
 """The demo in containers: docker-compose.yml on this machine's Docker, the same steps at its gateway.
 
 What the pods' demo shows from inside is seen from outside here: visitors knock at the published port, and
-an outsider is a container without a sidecar.  A step that needs a client inside the mesh is left out.
+an outsider is a container without a sidecar.
 """
 
 from __future__ import annotations
 
 import argparse
+import signal
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from controlplane.base.errors import MiniIstiodError
 from controlplane.lab import cluster, pushes
 from controlplane.lab.containers import Containers, in_default
-from controlplane.lab.demo_pods import attentive, choose
+from controlplane.lab.demo_pods import attentive, choose, signals
 from controlplane.lab.hops import INGRESS, OUTSIDER
 from controlplane.lab.screen import Screen
 from controlplane.lab.shop import SAMPLE
-from controlplane.lab.steps import STEPS, Step, Visit, failures
+from controlplane.lab.steps import Step, Visit, failures
 
 
 def run(options: argparse.Namespace, command: tuple[str, ...], file: Path) -> int:
@@ -28,38 +27,37 @@ def run(options: argparse.Namespace, command: tuple[str, ...], file: Path) -> in
     return attentive(screen, lambda: _walk(options, command, file, screen))
 
 
-def adapted(steps: Sequence[Step]) -> tuple[Step, ...]:
-    """The steps that containers can play, with their visitors at the gateway."""
-    found = (replace(step, visits=tuple(filter(None, map(_visit, step.visits)))) for step in steps)
-    return tuple(step for step in found if step.visits)
+def adapted(step: Step) -> Step:
+    """The step with its visitors where containers have them: who visits the shop does so at the gateway."""
+    return replace(step, visits=tuple(map(_visit, step.visits)))
 
 
-def _visit(visit: Visit) -> Visit | None:
-    if visit.client == OUTSIDER:
+def _visit(visit: Visit) -> Visit:
+    if visit.client == OUTSIDER or visit.asks != "productpage":
         return visit
-    if visit.asks != "productpage":
-        return None  # a client inside the mesh that asks for another service
     return replace(visit, client=OUTSIDER, asks=INGRESS)
 
 
 def _walk(
     options: argparse.Namespace, command: tuple[str, ...], file: Path, screen: Screen
 ) -> tuple[str, ...]:
-    steps = adapted(choose(options.steps))
-    if not steps:
-        raise MiniIstiodError("none of these steps can be played in containers")
+    steps = tuple(map(adapted, choose(options.steps)))
     started = time.monotonic()
-    with Containers(command, file) as shop:
-        screen.heading("opening the bookstore (the first time, images are built)")
+    shop = Containers(command, file)
+    problems: list[str] = []
+    try:
+        screen.heading("opening the bookstore (for the first time this builds images: minutes)")
         shop.up()
         screen.line(f"at http://127.0.0.1:{shop.port}/ after {time.monotonic() - started:.1f} s")
-        problems: list[str] = []
         for number, step in enumerate(steps, 1):
             screen.heading(f"{number}/{len(steps)} {step.name}: {step.tells}")
             problems += _play(shop, step, options.requests, screen)
-        screen.heading(f"{len(steps)} of {len(STEPS)} steps in {time.monotonic() - started:.0f} s")
+        screen.heading(f"{len(steps)} steps in {time.monotonic() - started:.0f} s")
         if options.keep:
             _keep(shop, screen)
+    finally:
+        with signals(signal.SIG_IGN):  # a second Ctrl-C must not leave half of it behind
+            shop.close()
     return tuple(problems)
 
 

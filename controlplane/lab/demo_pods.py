@@ -62,7 +62,7 @@ def attentive(screen: Screen, walk: Callable[[], tuple[str, ...]]) -> int:
     Exit status: 0 no problems, 1 some, 130 interrupted.
     """
     try:
-        with _signals(_interrupt):
+        with signals(_interrupt):
             problems = walk()
     except KeyboardInterrupt:
         screen.verdict("demo: FAIL: interrupted")
@@ -113,7 +113,7 @@ def _in_lab(options: argparse.Namespace, steps: Sequence[Step], screen: Screen) 
         passed = not problems
         return tuple(problems)
     finally:
-        with _signals(signal.SIG_IGN):  # a second Ctrl-C must not leave half of it behind
+        with signals(signal.SIG_IGN):  # a second Ctrl-C must not leave half of it behind
             lab.close(keep_files=not passed)
             logs = None if passed else reach.save(lab.directory, os.environ)
         if logs is not None:
@@ -189,7 +189,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
-def _signals(handler: Handler) -> Iterator[None]:
+def signals(handler: Handler) -> Iterator[None]:
+    """Within the block, what asks a program to end is handled so."""
     # Only the main thread may set handlers; elsewhere (tests) signals are somebody else's business.
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from controlplane.base.clock import Clock
+from controlplane.base.errors import EnvironmentUnfit
 from controlplane.ca import plugged
 from controlplane.ca.authority import Authority, Lifetimes
 from controlplane.ca.keep import DirectoryKeeper, Keeper, MemoryKeeper, publish, write_bundle
@@ -97,7 +98,10 @@ def _keeper(settings: Settings) -> Keeper:
 def _publish(settings: Settings, bundle: TrustBundle) -> None:
     if settings.data_dir is not None:
         write_bundle(settings.data_dir, bundle)
-    publish(settings.publish_root_cert, bundle)
+    try:
+        publish(settings.publish_root_cert, bundle)
+    except EnvironmentUnfit as error:
+        raise EnvironmentUnfit(f"--publish-root-cert: {error}") from error
 
 
 def supply_certificates(trust: Trust, views: GraphViews, xds: XdsServer, clock: Clock) -> Certificates:

@@ -87,3 +87,22 @@ def test_the_kept_root_can_be_plugged_in_and_changed_from_there(data: Path) -> N
         (folder / name).write_bytes((new / name).read_bytes())
     assert trust.reload.reload()
     assert trust.authority.root == own.pem
+
+
+def test_proxies_find_the_roots_where_they_were_asked_for(data: Path) -> None:
+    shown = data.parent / "roots" / "ca.pem"
+    with pytest.raises(EnvironmentUnfit, match=r"--publish-root-cert: .*/roots/ca.pem: cannot be written"):
+        started(data, "--publish-root-cert", str(shown))
+    shown.parent.mkdir()
+    trust = started(data, "--publish-root-cert", str(shown))
+    assert shown.read_bytes() == trust.authority.root == (data / "root-cert.pem").read_bytes()
+    assert trust.rotation is not None
+    trust.rotation.start()
+    assert shown.read_bytes() == (data / "root-cert.pem").read_bytes() != trust.authority.root
+
+
+def test_so_they_do_when_the_root_is_an_operators(data: Path) -> None:
+    cacerts, own = operators(data)
+    shown = data.parent / "ca.pem"
+    started(data, "--root-ca-dir", str(cacerts), "--publish-root-cert", str(shown))
+    assert shown.read_bytes() == own.pem

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from controlplane.base.errors import EnvironmentUnfit
-from controlplane.ca.keep import DirectoryKeeper, replace, write_bundle
+from controlplane.ca.keep import DirectoryKeeper, MemoryKeeper, private_folder, replace, write_bundle
 from controlplane.ca.signer import pem, self_signed
 from controlplane.ca.stages import Roots, advanced, begun
 from controlplane.model.certificate import TrustBundle
@@ -39,6 +39,34 @@ def test_every_stage_comes_back_as_it_was(tmp_path: Path) -> None:
         assert found.signer.key.private_numbers() == kept.signer.key.private_numbers()  # type: ignore[union-attr]
         shown = (tmp_path / "root-cert.pem").read_bytes()
         assert shown == b"".join(map(pem, kept.trusted))
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_proxies_see_a_copy_of_what_is_trusted_at_every_stage(tmp_path: Path, in_memory: bool) -> None:
+    (tmp_path / "roots").mkdir()
+    copy = tmp_path / "roots/root-cert.pem"
+    keeper = MemoryKeeper(copy) if in_memory else DirectoryKeeper(tmp_path / "data", copy)
+    kept = keeper.create(roots())
+    for stage in ("trust", "sign", "drop", "idle"):
+        kept = begun(kept, self_signed(NOW, 1e8), NOW) if stage == "trust" else advanced(kept, NOW)
+        keeper.save(kept)
+        assert copy.read_bytes() == b"".join(map(pem, kept.trusted))
+    assert mode(copy) == 0o644
+    # Nothing else may get to where others look.
+    assert [path.name for path in copy.parent.iterdir()] == ["root-cert.pem"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root works in another user's folder")
+def test_what_root_makes_in_another_users_folder_is_theirs(tmp_path: Path) -> None:
+    os.chown(tmp_path, 65532, 65533)
+    replace(tmp_path / "file", b"x", 0o600)
+    private_folder(tmp_path / "folder")
+    replace(tmp_path / "folder/file", b"x", 0o644)
+    for path in (tmp_path / "file", tmp_path / "folder", tmp_path / "folder/file"):
+        assert (path.stat().st_uid, path.stat().st_gid) == (65532, 65533)
+    replace(tmp_path / "file", b"y", 0o400, (1337, 1338))
+    given = (tmp_path / "file").stat()
+    assert (given.st_uid, given.st_gid, mode(tmp_path / "file")) == (1337, 1338, 0o400)
 
 
 def test_keys_are_for_their_owner_only_and_roots_for_all(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from e2e.compose.shell import CHECKOUT, Impossible
 
 # EX_UNAVAILABLE of sysexits.h
 UNAVAILABLE = 69
+# Parts that need a daemon, or Compose, and then the whole.
+TESTS = (CHECKOUT / "tests" / "docker", Path(__file__).parent)
 
 
 def main(arguments: list[str]) -> int:
@@ -47,7 +49,7 @@ def main(arguments: list[str]) -> int:
 def _pytest(arguments: list[str]) -> int:
     # The command is in an environment that may not have been activated.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    command = [sys.executable, "-m", "pytest", "--tb=short", str(Path(__file__).parent), *arguments]
+    command = [sys.executable, "-m", "pytest", "--tb=short", *map(str, TESTS), *arguments]
     return subprocess.run(command, cwd=CHECKOUT, env={**os.environ, "PATH": path}).returncode
 
 

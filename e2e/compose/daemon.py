@@ -31,10 +31,17 @@ _OURS = re.compile(r"DOCKER|docker0|\bbr-[0-9a-f]{12}\b")
 
 def answering() -> str:
     """The version of the daemon that the `docker` command reaches, "" when none answers."""
+    version, _ = _asked()
+    return version
+
+
+def _asked() -> tuple[str, str]:
+    """(version, "") of the daemon, or ("", why there is none)."""
     try:
-        return run("docker", "version", "--format", "{{.Server.Version}}", timeout=20).strip()
-    except CommandFailed:
-        return ""
+        return run("docker", "version", "--format", "{{.Server.Version}}", timeout=20).strip(), ""
+    except (CommandFailed, FileNotFoundError) as error:
+        said = getattr(error, "output", "").strip().splitlines()
+        return "", said[-1] if said else "it takes too long"
 
 
 @contextmanager
@@ -45,9 +52,12 @@ def docker_daemon() -> Iterator[str]:
     """
     if shutil.which("docker") is None:
         raise Impossible("docker is not installed; on Debian: apt-get install docker.io")
-    if version := answering():
+    version, why_not = _asked()
+    if version:
         yield f"Docker {version}, which was running"
         return
+    if os.geteuid() != 0:
+        raise Impossible(f"no Docker daemon answers ({why_not}), and only root can start one")
     with _own_daemon() as host:
         before = os.environ.get("DOCKER_HOST")
         os.environ["DOCKER_HOST"] = host
@@ -62,8 +72,6 @@ def docker_daemon() -> Iterator[str]:
 
 @contextmanager
 def _own_daemon() -> Iterator[str]:
-    if os.geteuid() != 0:
-        raise Impossible("no Docker daemon answers, and only root can start one")
     if shutil.which("dockerd") is None:
         raise Impossible("no Docker daemon answers, and dockerd is not installed; on Debian: docker.io")
     with ExitStack() as stack:

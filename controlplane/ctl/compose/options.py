@@ -13,6 +13,7 @@ from typing import Any
 from controlplane.base.errors import MiniIstiodError
 from controlplane.ctl.compose.document import Value
 from controlplane.ctl.compose.emit import Inline, Output
+from controlplane.ctl.compose.service import Service, replicas
 
 IMAGE = "mini-istiod"
 ENVOY_IMAGE = "envoyproxy/envoy:v1.40.0"
@@ -34,11 +35,19 @@ class Options:
     scale: Mapping[str, int] = field(default_factory=dict)
 
 
-def amended(kept: Options, given: Mapping[str, Any]) -> Options:
-    """The options kept in a file, with the flags that were given in their place; scales one by one."""
+def amended(kept: Options, given: Mapping[str, Any], project: Mapping[str, Service]) -> Options:
+    """The options kept in a file, with the flags that were given in their place; scales one by one.
+
+    A scale that the service of the project says itself need not be kept.
+    """
     known = {name: one for name, one in given.items() if one is not None}
     scale = {**kept.scale, **known.pop("scale", {})}
-    return replace(kept, **known, scale=dict(sorted(scale.items())))
+    needed = {
+        name: count
+        for name, count in sorted(scale.items())
+        if name not in project or count != replicas(project[name])
+    }
+    return replace(kept, **known, scale=needed)
 
 
 def recorded(options: Options) -> dict[str, Output]:

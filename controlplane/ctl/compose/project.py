@@ -15,7 +15,7 @@ from controlplane.ctl.compose import emit, options, overlay
 from controlplane.ctl.compose.document import Document, Entry, Value, entries, entry, parse, value
 from controlplane.ctl.compose.emit import Inline, Output
 from controlplane.ctl.compose.extends import Read, resolved
-from controlplane.ctl.compose.plan import Plan, plan, record
+from controlplane.ctl.compose.plan import Plan, Services, plan
 from controlplane.ctl.compose.splice import Edit, applied, behind, inside, line_behind, step
 from controlplane.ctl.compose.unravel import unravelled
 from controlplane.ctl.compose.weave import MARK, woven
@@ -32,11 +32,12 @@ def meshed(text: str, name: str, given: Mapping[str, Any], read: Read) -> tuple[
     """
     shape, bare = _unshaped(text)
     document = parse(bare, name)
-    wish = options.amended(options.read(_record(document)), given)
     before = document if _record(document) is None else parse(unravelled(document), name)
-    found = plan(resolved(project(before), read), wish)
+    services = resolved(project(before), read)
+    wish = options.amended(options.read(_record(document)), given, services)
+    found = plan(services, wish)
     _check_volumes(before, found)
-    return shape.of(_completed(woven(before, found.services), found, wish)), found.notes
+    return shape.of(_completed(woven(before, found.services), found, wish)), list(found.notes)
 
 
 def plain(text: str, name: str) -> str:
@@ -122,10 +123,10 @@ def _completed(document: Document, found: Plan, wish: options.Options) -> str:
     wide = step(place.node)
     written: dict[str, Output] = {
         "services": Inline(list(found.added)),
-        "volumes": Inline(found.volumes),
+        "volumes": Inline(list(found.volumes)),
         **({"sections": Inline(["volumes"])} if volumes is None else {}),
         **options.recorded(wish),
-        **record(wish),
+        **found.templates,
     }
     edits = [_services(document, place.node, found.added), *_volumes(document, volumes, found.volumes, wide)]
     if document.root.flow_style:
@@ -137,7 +138,7 @@ def _completed(document: Document, found: Plan, wish: options.Options) -> str:
     return applied(document.text, edits)
 
 
-def _services(document: Document, node: MappingNode, added: Mapping[str, Output]) -> Edit:
+def _services(document: Document, node: MappingNode, added: Services) -> Edit:
     if node.flow_style:
         return inside(node, added)
     column = node.value[0][0].start_mark.column
@@ -146,7 +147,7 @@ def _services(document: Document, node: MappingNode, added: Mapping[str, Output]
     return Edit(at, at, text)
 
 
-def _volumes(document: Document, place: Entry | None, names: list[str], wide: int) -> list[Edit]:
+def _volumes(document: Document, place: Entry | None, names: Sequence[str], wide: int) -> list[Edit]:
     new: dict[str, Output] = dict.fromkeys(names)
     if place is None and document.root.flow_style:
         return [inside(document.root, {"volumes": new})]

@@ -26,25 +26,28 @@ WHOLE = f"{KEPT}value"
 _ROUNDS = 6
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Change:
-    """What is done to the text of one service."""
+    """What is done to the text of one service: keys of its user renamed, others added."""
 
-    renamed: set[str] = field(default_factory=set)
-    added: dict[str, Value] = field(default_factory=dict)
+    renamed: frozenset[str] = frozenset()
+    added: Mapping[str, Value] = field(default_factory=dict)
 
 
 def woven(document: Document, wanted: Mapping[str, Mapping[str, Value]]) -> Document:
     """The document with its services as wanted; MiniIstiodError when the text cannot be made to say that."""
-    changes = {name: _Change() for name in wanted}
+    changes: dict[str, _Change] = {}
     found = document
     for _ in range(_ROUNDS):
-        if not _settled(document, found, wanted, changes):
+        wrong = [name for name, goal in wanted.items() if not same(effective(found, name), dict(goal))]
+        if not wrong:
             return found
+        for name in wrong:
+            before = changes.get(name, _Change())
+            changes[name] = _more(before, services(document)[name], effective(found, name), wanted[name])
         found = _written(document, changes)
-    name = next(name for name in wanted if not _same_service(found, name, wanted[name]))
     raise MiniIstiodError(
-        f"{document.name}: services.{name}: its anchors and merge keys cannot be followed; write its keys out"
+        f"{document.name}: services.{wrong[0]}: its anchors and merge keys cannot be followed; write them out"
     )
 
 
@@ -62,38 +65,22 @@ def effective(document: Document, name: str) -> dict[str, Value]:
     return {key: found for key, found in given.items() if key != MARK and not key.startswith(KEPT)}
 
 
-def _same_service(document: Document, name: str, wanted: Mapping[str, Value]) -> bool:
-    return same(effective(document, name), dict(wanted))
-
-
-def _settled(
-    document: Document,
-    found: Document,
-    wanted: Mapping[str, Mapping[str, Value]],
-    changes: Mapping[str, _Change],
-) -> bool:
-    """Note what is still to be changed; whether there was anything."""
-    more = False
-    for name, goal in wanted.items():
-        if _same_service(found, name, goal):
-            continue
-        more = True
-        change = changes[name]
-        place = services(document)[name]
-        own = set() if place.aliased else {one.key for one in entries(place.node)}
-        now = effective(found, name)
-        for key in now.keys() - goal.keys():
-            # What comes by a merge key goes with the merge key.
-            change.renamed.add(key if key in own and key not in change.renamed else "<<")
-            change.added.pop(key, None)
-        for key, given in goal.items():
-            if key not in now or not same(now[key], given):
-                change.added[key] = given
-                if key in own:
-                    change.renamed.add(key)
-        # In the order of the service, whichever round it was.
-        change.added = {key: change.added[key] for key in goal if key in change.added}
-    return more
+def _more(change: _Change, place: Entry, now: Mapping[str, Value], goal: Mapping[str, Value]) -> _Change:
+    """The change of a service that says `now` and shall say `goal`."""
+    own = set() if place.aliased else {one.key for one in entries(place.node)}
+    renamed = set(change.renamed)
+    added = dict(change.added)
+    for key in now.keys() - goal.keys():
+        # What comes by a merge key goes with the merge key.
+        renamed.add(key if key in own and key not in renamed else "<<")
+        added.pop(key, None)
+    for key, given in goal.items():
+        if key not in now or not same(now[key], given):
+            added[key] = given
+            if key in own:
+                renamed.add(key)
+    # In the order of the service, whichever round it was.
+    return _Change(frozenset(renamed), {key: added[key] for key in goal if key in added})
 
 
 def _written(document: Document, changes: Mapping[str, _Change]) -> Document:

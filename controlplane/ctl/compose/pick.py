@@ -1,0 +1,71 @@
+"""Who gets a sidecar, who cannot have one, and what their users should know."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from controlplane.base.errors import MiniIstiodError
+from controlplane.ctl.compose.options import Options
+from controlplane.ctl.compose.service import INJECT, PROXY, Service, joins, labels
+
+
+def picked(project: Mapping[str, Service], options: Options) -> tuple[dict[str, Service], list[str]]:
+    """The services that get a sidecar, and why others that were asked for do not.
+
+    MiniIstiodError when a flag names a service that is not there, or when none is left.
+    """
+    _check_names(project, options)
+    found: dict[str, Service] = {}
+    notes = []
+    for name, service in project.items():
+        why = unfit(service)
+        asked = (not options.only or name in options.only) and name not in options.exclude
+        if asked and not why and not _declined(service):
+            found[name] = service
+        elif why and asked:
+            notes.append(f"services.{name}.{why}")
+        if name not in found and options.scale.get(name, 1) > 1:
+            raise MiniIstiodError(f"--scale: {name} is not in the mesh; use `docker-compose up --scale`")
+    if not found:
+        raise MiniIstiodError("; ".join(["no service is left to mesh", *notes]))
+    return found, notes
+
+
+def _check_names(project: Mapping[str, Service], options: Options) -> None:
+    flags = (("--only", options.only), ("--exclude", options.exclude), ("--scale", tuple(options.scale)))
+    for flag, names in flags:
+        for name in names:
+            if name not in project:
+                raise MiniIstiodError(f"{flag}: there is no service {name!r}; there are {', '.join(project)}")
+
+
+def unfit(service: Service) -> str:
+    """Why a service cannot have a sidecar, beginning with the key that says so, or ""."""
+    mode = service.get("network_mode")
+    if PROXY in labels(service):
+        return f"labels: it is a proxy itself ({PROXY}); left as it is"
+    if not isinstance(mode, str) or mode == "default":
+        return ""
+    if joins(service):
+        return f"network_mode: {mode}: it shares the network of another, and its sidecar if there is one"
+    return f"network_mode: {mode}: without a network of its own it is left out of the mesh"
+
+
+def _declined(service: Service) -> bool:
+    found = labels(service)
+    return any(found.get(key, "").lower() == "false" for key in INJECT)
+
+
+def remarks(name: str, service: Service) -> Iterator[str]:
+    """What is meshed, and works otherwise than its user may think."""
+    user = service.get("user")
+    if isinstance(user, str) and re.match(r"1337(:|$)", user):
+        yield f"services.{name}.user: 1337 is Envoy's user: what this service sends passes by its sidecar"
+    for link in service.get("links") or []:
+        target, _, alias = str(link).partition(":")
+        if alias and alias != target:
+            yield (
+                f"services.{name}.links: {alias!r} is known to this service alone, and routes for {target} "
+                f"do not apply to it; make it an alias in the networks of {target}"
+            )

@@ -18,6 +18,7 @@ class Inbox:
         self.rows: dict[tuple[str, str], Any] = {}
         self.batches: list[list[Change]] = []
         self.problems: dict[str, tuple[Problem, ...]] = {}
+        self.outages: list[str] = []
         self.synced_with: list[tuple[str, str]] | None = None
 
     async def apply(self, changes: Sequence[Change]) -> None:
@@ -33,6 +34,8 @@ class Inbox:
     def report(self, where: str, problems: Sequence[Problem]) -> None:
         assert where.startswith(f"{self.source}:")
         self.problems[where] = tuple(problems)
+        if where == "docker:api":
+            self.outages.extend(one.message for one in problems)
 
     def synced(self, source: str) -> None:
         assert (source, self.synced_with) == (self.source, None)

@@ -249,7 +249,7 @@ class Follower:
 
     def _kill(self, known: _Known, event: Event) -> bool:
         """Note a kill; whether it tells something new."""
-        if event.at <= max(known.started, known.killed) or not known.rule.ends(event.detail):
+        if event.at <= known.killed or not known.rule.ends(event.detail):
             return False
         known.killed = event.at
         return True

@@ -197,6 +197,7 @@ def test_a_signal_that_stops_makes_a_container_stopping_at_once(
     scene.answer()
     assert scene.seen()["reviews"].stopping == stopping
     scene.engine.die(id)
+    assert not scene.settle()["reviews"].stopping
     scene.engine.start(id)
     assert not scene.settle()["reviews"].stopping
 
@@ -265,6 +266,22 @@ def test_old_news_does_not_undo_an_answer() -> None:
     scene.hear()
     assert scene.seen()["reviews"].health == "healthy"
     assert scene.seen()["reviews"].state == "running"
+
+
+def test_an_event_that_an_answer_knew_of_or_that_was_heard_asks_for_nothing() -> None:
+    scene = Scene()
+    id = scene.engine.run("reviews")
+    scene.engine.now += 5.0
+    scene.list()
+    scene.answer()
+    scene.hear()
+    assert scene.answer() == []
+    scene.engine.rename(id, "ratings")
+    scene.hear()
+    assert scene.answer() == [id]
+    scene.heard -= 1
+    scene.hear()
+    assert scene.answer() == []
 
 
 def test_a_network_told_of_while_a_container_starts_is_not_asked_about() -> None:

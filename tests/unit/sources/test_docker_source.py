@@ -13,6 +13,7 @@ from controlplane.base.clock import FakeClock
 from controlplane.base.parse import address
 from controlplane.sources.docker import source as module
 from controlplane.sources.docker.source import DockerSource, Pace
+from controlplane.sources.docker.told import Told
 from tests.support.engine import BEGIN, Engine, Played, id_of
 from tests.support.inbox import Inbox
 
@@ -243,6 +244,10 @@ async def _outage(world: World) -> None:
     assert inbox.outage == ""
     assert inbox.endpoints("reviews") == [("172.18.0.4", True, False)]
     assert inbox.endpoints("ratings") == []
+    # The next one is another one.
+    engine.leave("cannot be reached (Connection refused)")
+    await world.pass_(3.0)
+    assert inbox.outage.partition(";")[2] != told.message.partition(";")[2]
 
 
 def test_an_outage_of_docker_empties_nothing_and_on_its_return_the_difference_is_delivered() -> None:
@@ -279,7 +284,7 @@ async def _blink(world: World) -> None:
     await world.pass_(0.01)
     world.engine.down = ""
     await world.pass_(1.0)
-    assert world.inbox.outage == ""
+    assert world.inbox.outages == []
     world.engine.restart(id_of("reviews"))
     await world.pass_()
     assert world.inbox.endpoints("reviews") == [("172.18.0.3", True, False)]
@@ -287,6 +292,85 @@ async def _blink(world: World) -> None:
 
 def test_a_stream_that_breaks_and_is_there_again_is_no_problem() -> None:
     _blink()
+
+
+@follow
+async def _ends(world: World) -> None:
+    engine = world.engine
+    await world.pass_()
+    for _ in range(100):
+        engine.end_streams()
+        await world.pass_(0.1)
+    assert engine.asked.count("/_ping") <= 20
+
+
+def test_streams_that_end_too_early_are_not_opened_again_and_again() -> None:
+    _ends()
+
+
+@follow
+async def _wanted(world: World) -> None:
+    engine = world.engine
+    engine.run("reviews")
+    await world.pass_()
+    engine.stuck.add(id_of("reviews"))
+    engine.rename(id_of("reviews"), "ratings")
+    await world.pass_()
+    engine.leave("cannot be reached (Connection refused)")
+    await world.pass_(2.0)
+    asked = len(engine.asked)
+    await world.pass_(20.0)
+    assert set(engine.asked[asked:]) == {"/_ping"}
+    assert world.inbox.problems["docker:containers"] == ()
+
+
+def test_while_docker_is_away_no_container_is_asked_about() -> None:
+    _wanted()
+
+
+def test_a_stop_that_is_under_way_at_the_start_is_known_with_the_first_delivery() -> None:
+    @follow
+    async def test(world: World) -> None:
+        # What the source begins with is what is there when the loop has its turn.
+        world.engine.signal(world.engine.run("reviews"), 15)
+        world.clock._now += 20.0
+        await world.pass_()
+        assert world.inbox.endpoints("reviews") == [("172.18.0.2", False, True)]
+        assert len(world.inbox.batches) == 1
+
+    test()
+
+
+@follow
+async def _pace(world: World) -> None:
+    engine = world.engine
+    id = engine.run("reviews", health="healthy")
+    await world.pass_()
+    batches, asked = len(world.inbox.batches), len(engine.asked)
+    for turn in range(100):
+        engine.health(id, "unhealthy" if turn % 3 == 0 else "healthy")
+        await world.pass_(0.001)
+    engine.health(id, "healthy")
+    await world.pass_()
+    assert 2 <= len(world.inbox.batches) - batches <= 12
+    assert len(engine.asked) - asked <= 12
+    assert world.inbox.endpoints("reviews") == [("172.18.0.2", True, False)]
+
+
+def test_between_two_deliveries_is_a_moment() -> None:
+    _pace()
+
+
+def test_the_same_objects_are_no_change() -> None:
+    told = Told(itertools.count(1))
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "reviews", "namespace": "default"}}
+    (change,) = told.difference([pod], 5.0)
+    assert (change.kind, change.key, change.id, change.at) == ("Pod", ("default", "reviews"), 1, 5.0)
+    assert told.difference([dict(pod)], 6.0) == []
+    (change,) = told.difference([], 7.0)
+    assert (change.raw, change.place) == (None, "docker:reviews")
+    with pytest.raises(ValueError, match="metadata"):
+        told.difference([{"apiVersion": "v1", "kind": "Pod"}], 8.0)
 
 
 @follow

@@ -63,11 +63,15 @@ class Workload:
 
 
 class _Group(NamedTuple):
-    """The owner of a network and who joins it; `proxy` is its name where the owner is one, else ""."""
+    """The owner of a network and who joins it; `proxy` is its name where the owner is one, else "".
+
+    `alone`: nobody ever joined; False where somebody is there who does not count.
+    """
 
     owner: Container
     joined: tuple[Container, ...]
     proxy: str
+    alone: bool
 
     @property
     def sidecar(self) -> bool:
@@ -123,7 +127,7 @@ def _groups(containers: Sequence[Container], place: Place, problems: list[Proble
             taken[proxy] = owner
         kept, lost = without_stranded(owner, joined.get(owner.id, ()), place.namespace)
         problems += lost
-        yield _Group(owner, kept, proxy or "")
+        yield _Group(owner, kept, proxy or "", alone=not lost)
 
 
 def _by_reach(groups: Iterable[_Group], place: Place) -> tuple[str, ...]:
@@ -151,7 +155,7 @@ def _workload(
         problems.append(mistakes.unreachable(owner, place.namespace))
     said = labels.said((*apps, owner) if group.sidecar else apps, place.namespace)
     problems += said.problems
-    if group.sidecar and not apps and owner.running:
+    if group.sidecar and not apps and owner.running and group.alone:
         problems.append(mistakes.without_application(owner, place.namespace, group.proxy))
     main = apps[0] if apps else owner
     service = names.service_of(main) if apps else group.proxy

@@ -100,7 +100,14 @@ def _anchors(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("script", "picture"), [("draw.py", "data-flow"), ("draw_mutual_tls.py", "mutual-tls")]
+    ("script", "picture"),
+    [
+        ("draw.py", "data-flow"),
+        ("draw_canary.py", "canary"),
+        ("draw_compose.py", "compose"),
+        ("draw_mutual_tls.py", "mutual-tls"),
+        ("draw_sidecar.py", "sidecar"),
+    ],
 )
 def test_pictures_are_those_of_their_script(
     script: str, picture: str, monkeypatch: pytest.MonkeyPatch

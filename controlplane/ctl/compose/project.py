@@ -16,10 +16,15 @@ from controlplane.ctl.compose.document import Document, Entry, Value, entries, e
 from controlplane.ctl.compose.emit import Inline, Output
 from controlplane.ctl.compose.extends import Read, resolved
 from controlplane.ctl.compose.plan import Plan, Services, plan
+from controlplane.ctl.compose.seal import SEAL, broken, seal
 from controlplane.ctl.compose.splice import Edit, applied, behind, inside, line_behind, step
 from controlplane.ctl.compose.unravel import unravelled
 from controlplane.ctl.compose.weave import MARK, woven
 
+_LOST = (
+    "what this command writes was changed by hand, and is written anew: change your own keys and "
+    f"{MARK}.KEY instead, and look at --diff before"
+)
 _BYTE_ORDER = "\ufeff"
 """What some editors of Windows write before everything else."""
 _REMARK = "# Written by `mini-istioctl compose mesh`; `--remove` takes it out again."
@@ -36,8 +41,9 @@ def meshed(text: str, name: str, given: Mapping[str, Any], read: Read) -> tuple[
     services = resolved(project(before), read)
     wish = options.amended(options.read(_record(document)), given, services)
     found = plan(services, wish)
+    lost = [_LOST] if broken(document, _record(document)) else []
     _check_volumes(before, found)
-    return shape.of(_completed(woven(before, found.services), found, wish)), list(found.notes)
+    return shape.of(_completed(woven(before, found.services), found, wish)), [*lost, *found.notes]
 
 
 def plain(text: str, name: str) -> str:
@@ -124,6 +130,7 @@ def _completed(document: Document, found: Plan, wish: options.Options) -> str:
     written: dict[str, Output] = {
         "services": Inline(list(found.added)),
         "volumes": Inline(list(found.volumes)),
+        SEAL: seal(document, found.added),
         **({"sections": Inline(["volumes"])} if volumes is None else {}),
         **options.recorded(wish),
         **found.templates,

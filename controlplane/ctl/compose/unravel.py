@@ -71,13 +71,14 @@ def _with_blank(document: Document, edit: Edit) -> Edit:
 
 def _service(document: Document, place: Entry, stop: int) -> list[Edit]:
     """One service of the user as it was."""
-    mark = entry(place.node, MARK)
-    if place.aliased or mark is None or not isinstance(place.node, MappingNode):
+    if place.aliased or not isinstance(place.node, MappingNode):
         return []
+    mark = entry(place.node, MARK)
     whole = entry(place.node, WHOLE)
     if whole is not None:
         return [_alias(document, place, whole, stop)]
-    listed = value(document, mark.node)
+    # Keys may have been copied without it.
+    listed = None if mark is None else value(document, mark.node)
     added = {str(one) for one in listed} if isinstance(listed, list) else set()
     found = without(document, place.node, {MARK, *added}, stop)
     own = {one.key for one in entries(place.node)} - added

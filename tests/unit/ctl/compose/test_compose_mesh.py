@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from test_compose_cases import load, mesh
+from test_compose_cases import FILES, load, mesh
 
 from controlplane.base.errors import MiniIstiodError
 from controlplane.ctl.compose import project
@@ -242,6 +242,33 @@ def test_a_service_that_changed_is_meshed_anew() -> None:
     again = load(mesh("flow.yml", changed)[0])["services"]
     assert again["web"]["environment"] == {"A": "c"}
     assert again["web-envoy"]["ports"] == ["8081:80"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("SIGUSR1", "SIGTERM", True),
+        ("mini-istiod.proxy: web", "mini-istiod.proxy: site", True),
+        ("web-envoy: {condition: service_healthy}", "web-envoy: {condition: service_started}", True),
+        ("image: example/web", "image: example/web:2", False),
+        ("x-mini-istiod.ports: ['8080:80']", "x-mini-istiod.ports: ['8081:80']", False),
+        ("    image: example/web\n", "    image: example/web\n  more:\n    image: example/more\n", False),
+    ],
+)
+def test_what_was_changed_by_hand_is_not_lost_without_a_word(before: str, after: str, told: bool) -> None:
+    out, _ = mesh("flow.yml", one("ports: ['8080:80']"))
+    assert out.count(before) == 1
+    again, remarks = mesh("flow.yml", out.replace(before, after))
+    assert (again == out) == told
+    assert [line.partition(",")[0] for line in remarks] == [
+        "what this command writes was changed by hand"
+    ] * told
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_nobody_changed_is_not_said_to_be(name: str) -> None:
+    out, told = mesh(name)
+    assert mesh(name, out)[1] == told
 
 
 def test_a_service_that_is_added_to_a_meshed_file_gets_a_sidecar() -> None:

@@ -1,0 +1,47 @@
+"""Whether somebody has changed what this command wrote.
+
+It would be written anew, and the change be lost without a word: so the file has a digest of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from controlplane.ctl.compose import emit
+from controlplane.ctl.compose.document import Document, Value, entries, entry, value
+from controlplane.ctl.compose.emit import Output
+from controlplane.ctl.compose.weave import MARK, services
+
+SEAL = "seal"
+
+
+def seal(document: Document, added: Mapping[str, Output]) -> str:
+    """A digest of the new services, and of what is new in those of the user."""
+    said = emit.flow({"added": dict(sorted(added.items())), "within": _within(document, added)})
+    return hashlib.sha256(said.encode()).hexdigest()[:12]
+
+
+def broken(document: Document, record: Value) -> bool:
+    """Whether a meshed file says something else than what was written."""
+    if not isinstance(record, dict) or SEAL not in record:
+        return False
+    listed = record.get("services")
+    names = {str(one) for one in listed} if isinstance(listed, list) else set()
+    places = services(document)
+    added = {name: value(document, place.node) for name, place in places.items() if name in names}
+    return seal(document, added) != record[SEAL]
+
+
+def _within(document: Document, added: Mapping[str, Output]) -> dict[str, Output]:
+    """What is new in the services of the user."""
+    found: dict[str, Output] = {}
+    for name, place in sorted(services(document).items()):
+        mark = None if name in added or place.aliased else entry(place.node, MARK)
+        listed = None if mark is None else value(document, mark.node)
+        if isinstance(listed, list):
+            new = set(map(str, listed))
+            found[name] = {
+                one.key: value(document, one.node) for one in entries(place.node) if one.key in new
+            }
+    return found

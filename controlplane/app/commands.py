@@ -104,7 +104,7 @@ _COMMANDS: dict[str, tuple[str, Fill]] = {
     "provision": ("bootstraps and tokens for all proxies of a project", _of("app.provision_command")),
     "token": ("create, revoke and list the tokens of service accounts", _of("app.token_command")),
     "ca": ("who signs, and the change of root, of a running control plane", _of("app.ca_command")),
-    "demo": ("a bookstore behind real Envoys follows a canary (needs root)", _of("lab.demo")),
+    "demo": ("a bookstore behind real Envoys follows a canary", _of("lab.demo")),
     "bench": ("measure pushes: scenarios, sweeps, servers side by side", _of("lab.bench")),
     "relay": ("stand between proxies and a control plane, and inject faults", _of("lab.relay_command")),
 }

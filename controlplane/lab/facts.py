@@ -56,17 +56,18 @@ def look(env: Mapping[str, str]) -> Facts:
         platform.system(),
         os.geteuid() == 0,
         missing=_missing(env),
-        no_subuids=_no_subuids(env),
-        switches=_switches(Path("/proc")),
+        no_subuids=no_subuids(env),
+        switches=switches(Path("/proc")),
     )
 
 
 def attempt(way: Way) -> Refusal | None:
     """Make a pod this way and take it away again; None when that went well."""
     command = inside(way, _TRIAL)
-    result = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PATIENCE
-    )
+    try:
+        result = _ask(command)
+    except subprocess.TimeoutExpired:
+        return Refusal("pods", f"a trial did not end within {_PATIENCE:.0f} s")
     if result.returncode == 0:
         return None
     # The last line that the launcher or the trial wrote: "namespace: STAGE: reason", or a reason.
@@ -99,7 +100,16 @@ def _runs(words: list[str], path: str) -> bool:
     program = shutil.which(words[0], path=path)
     if program is None:
         return False
-    return subprocess.run([program, *words[1:]], capture_output=True, timeout=_PATIENCE).returncode == 0
+    try:
+        return _ask([program, *words[1:]]).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def _ask(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PATIENCE
+    )
 
 
 def _daemon_problem(path: str) -> str:
@@ -108,7 +118,7 @@ def _daemon_problem(path: str) -> str:
         return "docker is not installed"
     ask = [docker, "version", "--format", "{{.Server.Version}}"]
     try:
-        result = subprocess.run(ask, capture_output=True, text=True, timeout=_PATIENCE)
+        result = _ask(ask)
     except subprocess.TimeoutExpired:
         return f"the Docker daemon does not answer within {_PATIENCE:.0f} s"
     if result.returncode == 0 and result.stdout.strip():
@@ -127,7 +137,7 @@ def _missing(env: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def _no_subuids(env: Mapping[str, str]) -> str:
+def no_subuids(env: Mapping[str, str]) -> str:
     absent = [
         name for name in ("newuidmap", "newgidmap") if shutil.which(name, path=env.get("PATH", "")) is None
     ]
@@ -145,7 +155,7 @@ def _no_subuids(env: Mapping[str, str]) -> str:
     return ""
 
 
-def _switches(proc: Path) -> Switches:
+def switches(proc: Path) -> Switches:
     kernel = proc / "sys/kernel"
     return Switches(
         most=_number(proc / "sys/user/max_user_namespaces"),

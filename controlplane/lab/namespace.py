@@ -15,6 +15,7 @@ import contextlib
 import errno
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import sys
@@ -88,14 +89,17 @@ def _enter(mode: str) -> None:
 
 def _enter_with_subordinates(new: int, uid: int, gid: int) -> None:
     # The maps are written from outside, by programs that may: so somebody has to stay there.
+    commands = [
+        _map_command("newuidmap", Path("/etc/subuid"), uid, uid),
+        _map_command("newgidmap", Path("/etc/subgid"), uid, gid),
+    ]
     ready, go = os.pipe()
-    outside = os.getpid()
     child = os.fork()
     if child == 0:
         os.close(go)
-        if not os.read(ready, 1):
-            os._exit(1)  # nothing to map: the kernel refused
-        os._exit(0 if all(_map_by_program(outside, uid, gid)) else 1)
+        # Nothing to read: the kernel refused, and there is nothing to map.
+        mapped = bool(os.read(ready, 1)) and all(subprocess.call(words) == 0 for words in commands)
+        os._exit(0 if mapped else 1)
     os.close(ready)
     try:
         _unshare(new)
@@ -107,14 +111,18 @@ def _enter_with_subordinates(new: int, uid: int, gid: int) -> None:
         raise Refused("map", OSError(errno.EPERM, "newuidmap or newgidmap failed"))
 
 
-def _map_by_program(pid: int, uid: int, gid: int) -> list[bool]:
-    name = pwd.getpwuid(uid).pw_name
-    results = []
-    for program, file, own in (("newuidmap", "subuid", uid), ("newgidmap", "subgid", gid)):
-        first = subordinate(Path("/etc", file).read_text(encoding="utf-8"), name, uid)
-        words = (str(number) for row in id_map(own, first) for number in row)
-        results.append(subprocess.run([program, str(pid), *words]).returncode == 0)
-    return results
+def _map_command(program: str, file: Path, uid: int, own: int) -> list[str]:
+    """What maps the ids of this process: root to `own`, those of pods to what `file` gives to `uid`."""
+    found = shutil.which(program)
+    if found is None:
+        raise Refused("map", OSError(errno.ENOENT, f"{program} is not installed"))
+    try:
+        first = subordinate(file.read_text(encoding="utf-8"), pwd.getpwuid(uid).pw_name, uid)
+    except (OSError, KeyError) as error:
+        raise Refused("map", OSError(errno.ENOENT, f"{file} cannot be used: {error}")) from error
+    if first is None:
+        raise Refused("map", OSError(errno.EPERM, f"{file} gives nothing to this user"))
+    return [found, str(os.getpid()), *(str(number) for row in id_map(own, first) for number in row)]
 
 
 def _unshare(flags: int) -> None:

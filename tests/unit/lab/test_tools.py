@@ -86,3 +86,14 @@ def test_reachable_looks_at_the_way_too() -> None:
         assert tools.reachable(binary)
         Path(folder).chmod(0o700)
         assert not tools.reachable(binary)
+
+
+def test_packages_are_asked_for_only_where_they_are_missing_and_of_use(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tools, "_SYSTEM", "")
+    nowhere, here = {"PATH": ""}, {"PATH": str(tmp_path)}
+    program(tmp_path / "iptables-restore")
+    assert tools.needed_packages(nowhere, "Linux") == ("iptables",)
+    assert tools.needed_packages(here, "Linux") == ()
+    assert tools.needed_packages(nowhere, "Darwin") == ()

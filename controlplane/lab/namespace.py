@@ -33,7 +33,7 @@ OUTSIDE = "MINI_ISTIOD_NAMESPACE_OF"
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _WANTED = (SEPARATE.proxy, SEPARATE.app)
-_OURS = ("mini-istiod", "netns", "xtables.lock")
+_OF_LABS = ("mini-istiod", "netns", "xtables.lock")
 
 
 class Refused(Exception):
@@ -143,8 +143,8 @@ def _furnish() -> None:
         raise Refused("mount", error) from error
     for entry in sorted(Path(f"/proc/self/fd/{before}").iterdir()):
         # Some systems have their programs there, or a user's disk.  What may not be brought along is
-        # not ours to read.
-        if entry.name not in _OURS:
+        # not ours to read; what labs have there belongs to labs outside.
+        if not entry.name.startswith(_OF_LABS):
             with contextlib.suppress(OSError):
                 _bring(entry, Path("/run", entry.name))
     os.close(before)

@@ -20,6 +20,7 @@ from typing import Any
 
 from e2e.compose.images import build_command
 from e2e.compose.shell import CHECKOUT, CommandFailed, Impossible, run
+from e2e.compose.stages import stage
 
 # Tags of our own: those without one may be in use on this machine.
 IMAGE = os.environ.get("E2E_IMAGE", "mini-istiod:e2e")
@@ -202,6 +203,7 @@ def standing(project: Project) -> Iterator[Project]:
         yield project
     finally:
         containers = project.containers()
-        project.down()
-        left = project.leftovers(containers)
+        with stage(f"{project.name.split('-')[-1]}: down --volumes, nothing left"):
+            project.down()
+            left = project.leftovers(containers)
         assert not left, f"`down --volumes` of {project.name} left {left}"

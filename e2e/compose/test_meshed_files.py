@@ -116,7 +116,3 @@ def test_a_library_is_a_mesh(shop: Project, tmp_path: Path, environment: dict[st
         assert endpoints(project, "books", port=7000, seen_by="catalog") == {
             f"{address}:7000" for address in addresses(project, "books-v1-envoy", "books-v2-envoy")
         }
-        with stage("library: down --volumes"):
-            containers = project.containers()
-            project.down()
-        assert project.leftovers(containers) == []

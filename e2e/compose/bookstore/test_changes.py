@@ -10,7 +10,7 @@ import pytest
 
 from e2e.compose.edits import route_reviews
 from e2e.compose.insight import addresses, endpoints, now, problems, sees
-from e2e.compose.load import Load, versions
+from e2e.compose.load import Load, ask, hop, versions
 from e2e.compose.project import IMAGE, Project, wait_until
 from e2e.compose.shell import run
 from e2e.compose.stages import stage
@@ -75,16 +75,37 @@ def test_a_container_comes_back_with_another_address(bookstore: Project, ingress
     assert load.failed == []
 
 
+def test_a_sidecar_alone_is_started_anew(bookstore: Project, ingress_port: int) -> None:
+    """Its application keeps a network namespace that is gone: said, with what helps."""
+    run("docker", "kill", bookstore.container("details-envoy"))
+    run("docker", "start", bookstore.container("details-envoy"))
+    with stage("a sidecar started anew: said"):
+        wait_until(lambda: _complaints(bookstore, "network_mode"), 30, lambda: now(bookstore, "details"))
+    assert ["details" in text for text in _complaints(bookstore, "network_mode")] == [True]
+    assert not endpoints(bookstore, "details")
+    with stage("a sidecar started anew: its application recreated"):
+        # The rules of redirection were in the namespace that is gone.
+        bookstore.compose("up", "--detach", "--force-recreate", "--no-deps", "details-init", "details")
+        wait_until(lambda: not ask(ingress_port).error, 30, lambda: ask(ingress_port).error)
+    # By certificate, so the rules are there again.
+    assert hop(ask(ingress_port), "details")["caller"].endswith("/sa/productpage")
+    assert not _complaints(bookstore, "network_mode")
+
+
+def _complaints(project: Project, of: str) -> list[str]:
+    return [problem for problem in problems(project) if of in problem]
+
+
 def test_docker_is_away_for_a_while(bookstore: Project, load: Load) -> None:
     everybody = tuple(f"reviews-v{n}-envoy" for n in (1, 2, 3))
     bookstore.compose("stop", "mini-istiod-docker")
     try:
         with stage("Docker away: said"):
-            wait_until(lambda: any("docker" in p for p in problems(bookstore)), 30, lambda: "no Problem")
+            wait_until(lambda: _complaints(bookstore, "docker.sock"), 30, lambda: "no Problem")
         time.sleep(3.0)
         assert sees(bookstore, "reviews", *everybody), now(bookstore, "reviews")
     finally:
         bookstore.compose("start", "mini-istiod-docker")
     with stage("Docker back: the Problem is gone"):
-        wait_until(lambda: not any("docker" in p for p in problems(bookstore)), 60, lambda: "still a Problem")
+        wait_until(lambda: not _complaints(bookstore, "docker.sock"), 60, lambda: now(bookstore, "reviews"))
     assert sees(bookstore, "reviews", *everybody)

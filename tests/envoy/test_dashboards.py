@@ -5,12 +5,15 @@ Grafana itself is not there: what it would send is what is sent here, with its v
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
+from controlplane.envoy.names import PROMETHEUS_PORT
+from controlplane.lab.fetch import Target, fetch
 from controlplane.lab.shop import Shop
 from controlplane.lab.steps import STEPS, Step
 from controlplane.lab.waiting import wait_until
@@ -141,6 +144,17 @@ def test_the_numbers_are_those_of_the_traffic(watched: tuple[Shop, Prometheus]) 
     assert set(denied) == {"details"}
     doors = total('envoy_listener_no_filter_chain_match{envoy_listener_address=~".+_15006"}', "app")
     assert doors["productpage"] > 0, "nobody was turned away: who is outside speaks plaintext"
+
+
+def test_both_say_what_their_numbers_are_written_in(watched: tuple[Shop, Prometheus]) -> None:
+    """Prometheus 3 takes nothing whose Content-Type it does not know; the one that runs here is lenient."""
+    shop, _ = watched
+    sidecar = Target(shop.pod("reviews-v1").netns, "127.0.0.1", PROMETHEUS_PORT)
+    for target, path in ((sidecar, "/stats/prometheus"), (shop.plane.monitoring, "/metrics")):
+        headers = {name.lower(): value for name, value in fetch(target, path).headers.items()}
+        kind, _, parameters = headers["content-type"].partition(";")
+        assert kind == "text/plain", headers
+        assert "version=" not in parameters or re.search(r"version=(0\.0\.4|1\.0\.0)", parameters), headers
 
 
 def test_a_sidecar_that_is_lost_stays_listed(watched: tuple[Shop, Prometheus]) -> None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterator
 
 from controlplane.model.checks import is_dns_label
-from controlplane.model.hosts import host_fault
+from controlplane.model.hosts import DOMAIN, host_fault
 from controlplane.sources.docker.container import Container
 
 PROJECT = "com.docker.compose.project"
@@ -53,6 +53,14 @@ def object_name(text: str) -> str:
 def is_host(name: str) -> bool:
     """Whether clients can dial it: a DNS name, in which Docker allows underscores too."""
     return host_fault(name, wildcard=False) is None
+
+
+def short_name(host: str, namespace: str) -> str:
+    """A host without what a cluster would add to it: some give containers the names that they have there."""
+    for suffix in (f".{namespace}.svc.{DOMAIN}", f".{namespace}.svc", f".{namespace}"):
+        if host.endswith(suffix):
+            return host.removesuffix(suffix)
+    return host
 
 
 def is_service_name(name: str) -> bool:

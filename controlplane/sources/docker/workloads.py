@@ -165,6 +165,7 @@ def _workload(
         if group.sidecar and not hosts:
             hosts = (service.lower(),)
         hosts = tuple(_usable(main, hosts, place, problems))
+    hosts = tuple(sorted({names.short_name(host, place.namespace) for host in hosts}))
     ports = served_ports(owner, apps, said, proxy=bool(group.proxy))
     if not ports and hosts and apps and main.running:
         problems.append(

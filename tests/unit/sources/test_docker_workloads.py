@@ -166,6 +166,13 @@ class TestNames:
         )
         assert self.services(one) == {"web", "frontend", "www", "shop.example.com"}
 
+    def test_what_a_cluster_would_call_it_is_the_same_name(self) -> None:
+        spelled = ["web.default", "web.default.svc", "web.default.svc.cluster.local", "api.prod"]
+        assert self.services(container("web", "172.18.0.2", ports=(80,), aliases=spelled)) == {
+            "web",
+            "api.prod",
+        }
+
     def test_without_compose_the_containers_name_is(self) -> None:
         assert self.services(replace(container("web", "172.18.0.2", ports=(80,)), labels=(), name="db")) == {
             "db",

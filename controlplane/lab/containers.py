@@ -34,7 +34,7 @@ PORT = 8080
 """Where the gateway is published, if nobody else is there."""
 
 _TRAFFIC = Path(__file__).parent / "traffic.py"
-_PLANE, _APP_IMAGE, _APP_PORT = "mini-istiod", "bookstore", 9080
+_PLANE, _APP_PORT = "mini-istiod", 9080
 _READY = 120.0  # seconds from the last container's start to the first answer
 # Asked inside the control plane's container, where its monitoring address is the loopback.
 _ASK = "import sys, urllib.request as web; print(web.urlopen(sys.argv[1], timeout=5).read().decode())"
@@ -113,7 +113,9 @@ class Containers:
     def _outside(self) -> list[str]:
         # A container of the same network without a sidecar; the program comes as an argument.
         network = f"{self.project}_default"
-        words = ("docker", "run", "--rm", "--network", network, "--entrypoint", "python3", _APP_IMAGE)
+        client = self._run("ps", "-q", CLIENT).strip()
+        image = _call(["docker", "inspect", "--format", "{{.Config.Image}}", client]).strip()
+        words = ("docker", "run", "--rm", "--network", network, "--entrypoint", "python3", image)
         return [*words, "-c", _TRAFFIC.read_text(encoding="utf-8")]
 
     def _inside(self) -> list[str]:

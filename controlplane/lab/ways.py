@@ -169,7 +169,8 @@ def _sentence(refusal: Refusal, facts: Facts) -> str:
         )
     if refusal.stage == "map":
         return f"no users can be had ({refusal.text}): look at /etc/subuid and /etc/subgid"
-    if switches.filtered:
+    # Runtimes of containers also cover parts of /proc; then the kernel lets nobody mount another.
+    if switches.filtered or refusal.stage == "mount":
         return (
             f"the container around this process allows no user namespace ({refusal.stage}: {refusal.text});"
             " start it with --privileged, or run outside of it"

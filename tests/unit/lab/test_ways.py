@@ -109,6 +109,7 @@ def test_nothing_at_all_says_all_reasons() -> None:
             "sysctl kernel.apparmor_restrict_unprivileged_userns=0",
         ),
         (Switches(most=9, filtered=True), EPERM, "container around this process"),
+        (Switches(most=9), Refusal("mount", "EPERM: not permitted"), "container around this process"),
         (Switches(most=9), Refusal("map", "EPERM: newuidmap failed"), "look at /etc/subuid"),
         (Switches(most=9), EPERM, "sudo make run"),
         (Switches(most=0), Refusal("pods", "the kernel refuses the redirect rules: x"), "redirect rules: x"),

@@ -18,6 +18,8 @@ SERVICE = "com.docker.compose.service"
 ONE_OFF = "com.docker.compose.oneoff"
 
 _VERSION = re.compile(r"(?P<rest>.+)-(?P<version>v[0-9]+)")
+_REPLACED = re.compile(r"^[0-9a-f]{12}_")
+"""What Compose puts before the name of a container while it is being replaced."""
 _NOT_IN_A_NAME = re.compile(r"[^a-z0-9.-]+")
 _LONGEST = 253
 _LONGEST_LABEL = 63
@@ -74,17 +76,14 @@ def dns_names(container: Container, networks: Collection[str] | None, *, sidecar
     `networks`: those that count, None for all.  Of a sidecar neither its own Compose service nor its
     container's name is one: they are the sidecar's, not its application's.
     """
-    own = {container.name.lower(), (container.label(SERVICE) or "").lower()}
-    names = {name.lower() for name in _aliases(container, networks)}
+    chosen = _REPLACED.sub("", container.name)
+    found = {*_aliases(container, networks), chosen}
     if sidecar:
-        return tuple(sorted(names - own))
-    if not _is_one_off(container):
-        names.add(service_of(container).lower())
-    if _is_generated(container):
-        names.discard(container.name.lower())
-    else:
-        names.add(container.name.lower())
-    return tuple(sorted(names))
+        found -= {chosen, container.label(SERVICE)}
+    elif not _is_one_off(container):
+        found.add(service_of(container))
+    made_up = _made_up(container)
+    return tuple(sorted({name.lower() for name in found if made_up is None or not made_up.fullmatch(name)}))
 
 
 def _aliases(container: Container, networks: Collection[str] | None) -> Iterator[str]:
@@ -98,11 +97,10 @@ def _is_one_off(container: Container) -> bool:
     return container.label(ONE_OFF) == "True"
 
 
-def _is_generated(container: Container) -> bool:
-    """Whether Compose made up the container's name."""
+def _made_up(container: Container) -> re.Pattern[str] | None:
+    """What the names look like that Compose makes up for the containers of this service."""
     project, service = container.label(PROJECT), container.label(SERVICE)
     if not project or not service:
-        return False
-    # While it is replaced, the old container's id comes first.
+        return None
     stem = f"{re.escape(project)}[-_]{re.escape(service)}[-_]"
-    return re.fullmatch(rf"(?:[0-9a-f]+_)?{stem}(?:run[-_])?[0-9a-f]+", container.name) is not None
+    return re.compile(rf"(?:[0-9a-f]+_)?{stem}(?:run[-_])?[0-9a-f]+", re.IGNORECASE)

@@ -173,6 +173,19 @@ class TestNames:
             "api.prod",
         }
 
+    def test_a_chosen_name_stays_while_its_container_is_replaced(self) -> None:
+        assert self.services(container("web", "172.18.0.2", ports=(80,), name="0a1b2c3d4e5f_shop")) == {
+            "web",
+            "shop",
+        }
+
+    def test_a_replaced_sidecars_names_are_none_of_the_applications(self) -> None:
+        made_up = ["shop-web-envoy-1", "web-envoy"]
+        containers = meshed(
+            "web", "172.18.0.2", ports=(80,), aliases=made_up, envoy={"name": "0a1b2c3d4e5f_shop-web-envoy-1"}
+        )
+        assert set(kind(described(*containers), "Service")) == {"web"}
+
     def test_without_compose_the_containers_name_is(self) -> None:
         assert self.services(replace(container("web", "172.18.0.2", ports=(80,)), labels=(), name="db")) == {
             "db",

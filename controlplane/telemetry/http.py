@@ -5,8 +5,8 @@ that JSON can hold, an iterator of such items, or a `Response`.  Long lists are 
 a turn of the event loop between them, because the same loop reads the proxies' ACKs.
 
 Debug paths show the whole configuration: they answer this machine, and others as far as a judge allows
-(see `visitors`).  Everything else, as readiness and metrics, is open.  What changes something is a POST, which only
-this machine may send, whatever else is allowed, and no web page that is open on it.
+(see `visitors`).  Everything else, as readiness and metrics, is open.  What changes something is a POST,
+which only this machine may send, whatever else is allowed, and no web page that is open on it.
 """
 
 from __future__ import annotations

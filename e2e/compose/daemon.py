@@ -82,7 +82,14 @@ def _own_daemon() -> Iterator[str]:
         )
         CACHE.mkdir(parents=True, exist_ok=True)
         log = stack.enter_context((CACHE / "dockerd.log").open("w+"))
-        process = subprocess.Popen(_command(state), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            # An interrupt from the terminal is for the tests, which then tidy up and need the daemon.
+            _command(state),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
         stack.callback(_stop, process)
         host = f"unix://{state}/docker.sock"
         _wait_until_it_answers(process, host)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from controlplane.base.errors import EnvironmentUnfit
 from controlplane.lab import tools
 from e2e.compose.shell import CACHE, CHECKOUT, CommandFailed, Impossible, run
 
@@ -62,8 +63,17 @@ def see_to_base_images(say: Callable[[str], None]) -> None:
         elif kind == "stand-in":
             say(f"{name}: the stand-in of an earlier run ({refusal})")
         else:
-            build()
+            _built(name, build)
             say(f"{name}: a stand-in built in {time.monotonic() - started:.0f} s ({refusal})")
+
+
+def _built(name: str, build: Callable[[], None]) -> None:
+    try:
+        CACHE.mkdir(parents=True, exist_ok=True)
+        build()
+    except (CommandFailed, EnvironmentUnfit) as error:
+        last = str(error).rstrip().splitlines()[-1]
+        raise Impossible(f"{name} can neither be pulled nor built: {last}") from error
 
 
 def _kind(name: str) -> str:
@@ -119,15 +129,10 @@ def _bootstrap(target: Path) -> None:
         raise Impossible("no base image can be pulled, and only root can make one with debootstrap")
     if shutil.which("debootstrap") is None:
         raise Impossible("no base image can be pulled, and debootstrap is not installed")
-    target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         tree, tar = Path(folder, "root"), Path(folder, "root.tar")
         options = ("--variant=minbase", "--include=ca-certificates")
-        try:
-            run("debootstrap", *options, _SUITE, str(tree), _mirror(), timeout=900)
-        except CommandFailed as error:
-            last = error.output.rstrip().splitlines()[-1:]
-            raise Impossible(f"no base image can be pulled, and debootstrap fails: {last}") from None
+        run("debootstrap", *options, _SUITE, str(tree), _mirror(), timeout=900)
         left_out = [f"--exclude={path}" for path in _LEFT_OUT]
         run("tar", "--directory", str(tree), *left_out, "--create", "--file", str(tar), ".", timeout=300)
         tar.replace(target)

@@ -42,8 +42,11 @@ class StopRule:
     patience: float = GRACE + MARGIN
 
     def ends(self, signal: str) -> bool:
-        """Whether a kill event with this signal says that the container stops; one without says so."""
-        return not signal or signal_number(signal) in self.signals
+        """Whether a kill event with this signal says that the container stops.
+
+        One without a signal does not: Podman never says which it was.
+        """
+        return signal_number(signal) in self.signals
 
 
 DEFAULT = StopRule()

@@ -115,7 +115,9 @@ def claim(place: Place) -> Site:
 def require_root() -> None:
     """EnvironmentUnfit unless this process is root, of the machine or of a user namespace."""
     if os.geteuid() != 0:
-        raise EnvironmentUnfit("the lab makes network namespaces and redirect rules: run it as root")
+        raise EnvironmentUnfit(
+            "the lab makes network namespaces and redirect rules: run it as root, or in a user namespace (docs/lab.md)"
+        )
 
 
 def sweep(place: Place) -> tuple[int, ...]:

@@ -64,8 +64,7 @@ def redirect_rules(users: Users) -> str:
 def marked(bootstrap: Mapping[str, Any], users: Users) -> dict[str, Any]:
     """A bootstrap with which Envoy marks every socket that it opens to others; unchanged without a mark.
 
-    Clusters with a source address of their own inherit the mark: Envoy takes the options of the whole
-    process for every cluster that names none.
+    What it hands to the application is let pass by its source address, as it is in every pod.
     """
     if users.mark is None:
         return dict(bootstrap)

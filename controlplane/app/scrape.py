@@ -10,7 +10,7 @@ The format: https://prometheus.io/docs/prometheus/latest/http_sd/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from controlplane.envoy.names import PROMETHEUS_PORT
@@ -52,19 +52,22 @@ class Scraped(NamedTuple):
         return {"targets": [f"{host}:{self.port}"], "labels": labels}
 
 
-def scraped(found: Mapping[Key, Pod], connected: Iterable[Proxy]) -> list[Scraped]:
-    """Every sidecar that can be asked, sorted by namespace and pod."""
-    out = {
-        key: _of_pod(key, pod)
-        for key, pod in found.items()
-        if _SIDECAR in pod.meta.labels and pod.pod_ips and _runs(pod)
-    }
-    for proxy in connected:
-        key = Key(proxy.namespace, proxy.name)
-        one = _of_proxy(key, proxy, found.get(key))
+def scraped(found: Mapping[Key, Pod], connected: Iterable[Proxy]) -> Iterator[Scraped]:
+    """Every sidecar that can be asked, by namespace and pod.
+
+    One after the other, as somebody takes them: of Pods there may be many, and `found` may change meanwhile.
+    """
+    proxies = {Key(proxy.namespace, proxy.name): proxy for proxy in connected}
+    for key in sorted({*found, *proxies}):
+        pod, proxy = found.get(key), proxies.get(key)
+        if proxy is not None:
+            one = _of_proxy(key, proxy, pod)
+        elif pod is not None and _SIDECAR in pod.meta.labels and pod.pod_ips and _runs(pod):
+            one = _of_pod(key, pod)
+        else:
+            continue
         if one.address not in _UNSPECIFIED:
-            out[key] = one
-    return sorted(out.values())
+            yield one
 
 
 def scrape_route(graph: Graph, connected: Callable[[], Iterable[Proxy]], unready: Callable[[], str]) -> Route:
@@ -74,7 +77,7 @@ def scrape_route(graph: Graph, connected: Callable[[], Iterable[Proxy]], unready
         reason = unready()
         if reason:
             return Response(503, body=f"{reason}\n".encode())
-        return [one.as_json() for one in scraped(graph.rows(pods).values, connected())]
+        return (one.as_json() for one in scraped(graph.rows(pods).values, connected()))
 
     return Route(PATH, "the sidecars, for Prometheus' HTTP service discovery", listed)
 

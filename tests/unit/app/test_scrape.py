@@ -97,6 +97,15 @@ def test_it_is_called_what_istio_calls_it(labels: dict[str, str], app: str, vers
     assert (one.namespace, one.pod, one.app, one.version) == ("shop", "web-1", app, version)
 
 
+def test_pods_may_come_and_go_while_the_list_is_read() -> None:
+    found = dict([pod("a", "10.0.0.1"), pod("b", "10.0.0.2"), pod("c", "10.0.0.3")])
+    listed = scraped(found, ())
+    assert next(listed).pod == "a"
+    del found[Key("shop", "b")]
+    found.update([pod("d", "10.0.0.4")])
+    assert [one.pod for one in listed] == ["c"]
+
+
 def test_without_a_label_it_is_called_what_its_workload_is() -> None:
     found = dict([pod("edge-5c4-x9", "10.0.0.5", labels={})])
     (one,) = scraped(found, (proxy("edge-5c4-x9", kind="router", WORKLOAD_NAME="edge"),))
@@ -110,7 +119,9 @@ def test_the_answer_is_what_prometheus_reads() -> None:
     route = scrape_route(graph, list, lambda: "")
     assert (route.path, route.act) == (PATH, None)
     labels = {"namespace": "shop", "pod": "web-1", "app": "web", "version": "v2"}
-    assert json.loads(json.dumps(route.handler({}))) == [{"targets": ["10.0.0.1:15090"], "labels": labels}]
+    assert json.loads(json.dumps(list(route.handler({})))) == [
+        {"targets": ["10.0.0.1:15090"], "labels": labels}
+    ]
 
 
 def test_a_control_plane_that_does_not_know_yet_says_so_instead_of_nothing() -> None:

@@ -51,9 +51,16 @@ _PROBE = (
     "[[ ! -e /dev/shm/ready ]] || sleep 9; "
     "exec 3<>/dev/tcp/127.0.0.1/15021 && "
     r"printf 'GET /healthz/ready HTTP/1.1\r\nHost: envoy\r\nConnection: close\r\n\r\n' >&3 && "
-    "read -r -t 3 status <&3 && [[ $$status == *' 200 '* ]] && : > /dev/shm/ready"
+    "read -r -t 3 status <&3 && [[ $$status == *' 200 '* ]] && "
+    """{ [[ $$(</etc/mini-istiod/envoy.json) != *'"sidecar~'* ]] || exec 4<>/dev/tcp/127.0.0.2/1; } && """
+    ": > /dev/shm/ready"
 )
-"""The image has no curl, but it has bash.  Until Envoy is ready it is asked every second, then every ten."""
+"""The image has no curl, but it has bash.  Until Envoy is ready it is asked every second, then every ten.
+
+A sidecar is not healthy without redirection, either: rules go with a namespace, and when the sidecar alone is
+restarted its workload would be open to everybody, in plaintext, while all looks well.  Where there are rules, a
+connection of Envoy's to 127.0.0.2 is led to Envoy; without them nothing answers there.
+"""
 
 
 def envoy_template(image: str) -> dict[str, Output]:

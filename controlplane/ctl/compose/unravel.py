@@ -9,7 +9,7 @@ from ruamel.yaml.nodes import MappingNode, Node
 from controlplane.base.errors import MiniIstiodError
 from controlplane.ctl.compose.document import Document, Entry, entries, entry, value
 from controlplane.ctl.compose.splice import Edit, applied, region_end, without
-from controlplane.ctl.compose.weave import KEPT, MARK, WHOLE
+from controlplane.ctl.compose.weave import KEPT, MARK, WHOLE, alias_at
 
 
 def unravelled(document: Document) -> str:
@@ -76,7 +76,7 @@ def _service(document: Document, place: Entry, stop: int) -> list[Edit]:
     mark = entry(place.node, MARK)
     whole = entry(place.node, WHOLE)
     if whole is not None:
-        return [_alias(document, place, whole, stop)]
+        return [_alias(document, place, whole)]
     # Keys may have been copied without it.
     listed = None if mark is None else value(document, mark.node)
     added = {str(one) for one in listed} if isinstance(listed, list) else set()
@@ -99,11 +99,11 @@ def _renamed(document: Document, node: Node, key: str) -> Edit:
     return Edit(node.start_mark.index, node.end_mark.index, spelled.replace(KEPT, "", 1))
 
 
-def _alias(document: Document, place: Entry, whole: Entry, stop: int) -> Edit:
+def _alias(document: Document, place: Entry, whole: Entry) -> Edit:
     """A service that was an alias as a whole."""
     text = document.text
-    rest = text[whole.key_node.end_mark.index :].lstrip(": ")
-    star = rest.split()[0]
-    start = place.key_node.end_mark.index
-    end = text.index(star, whole.key_node.end_mark.index) + len(star)
-    return Edit(start, end, f": {star}")
+    star = text.index("*", whole.key_node.end_mark.index)
+    alias = alias_at(text, star)
+    if isinstance(place.node, MappingNode) and place.node.flow_style:
+        return Edit(place.node.start_mark.index, place.node.end_mark.index, alias)
+    return Edit(text.index(":", place.key_node.end_mark.index) + 1, star + len(alias), f" {alias}")

@@ -8,6 +8,7 @@ key, may bring along what was just taken away, and then those services are chang
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -24,6 +25,7 @@ KEPT = f"{MARK}."
 WHOLE = f"{KEPT}value"
 """Where a service was an alias as a whole."""
 _ROUNDS = 6
+_ALIAS = re.compile(r"\*[^\s,\[\]{}]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,10 @@ def _written(document: Document, changes: Mapping[str, _Change]) -> Document:
         change = changes.get(name)
         if change is None or not (change.renamed or change.added):
             continue
-        edits += _whole(document, place, change) if place.aliased else _service(document, place, change)
+        if place.aliased:
+            edits.append(_whole(document, place, change))
+        else:
+            edits += _service(document, place, change)
     return parse(applied(document.text, edits), document.name)
 
 
@@ -115,16 +120,22 @@ def _chunk(change: _Change) -> dict[str, Output]:
     return found
 
 
-def _whole(document: Document, place: Entry, change: _Change) -> list[Edit]:
+def _whole(document: Document, place: Entry, change: _Change) -> Edit:
     """A service that is an alias becomes a mapping with everything in it."""
     start = place.key_node.end_mark.index
-    line, _, _ = document.text[start:].partition("\n")
-    alias = line[line.index("*") :].split()[0].rstrip(",}")
-    star = start + line.index("*")
-    column = place.key_node.start_mark.column
-    chunk = emit.block(_chunk(change), column + 2, 2)
-    text = f"\n{chunk}{' ' * (column + 2)}{WHOLE}: {alias}"
-    before = star
-    while document.text[before - 1] == " ":
-        before -= 1
-    return [Edit(before, star + len(alias), text)]
+    star = document.text.index("*", start)
+    alias = alias_at(document.text, star)
+    section = entry(document.root, "services")
+    if section is not None and isinstance(section.node, MappingNode) and section.node.flow_style:
+        return Edit(star, star + len(alias), f'{{{emit.flow(_chunk(change))[1:-1]}, "{WHOLE}": {alias}}}')
+    column = place.key_node.start_mark.column + 2
+    colon = document.text.index(":", start) + 1
+    text = f"\n{emit.block(_chunk(change), column, 2)}{' ' * column}{WHOLE}: {alias}"
+    return Edit(colon, star + len(alias), text)
+
+
+def alias_at(text: str, star: int) -> str:
+    """The alias that begins at this index, with its star."""
+    found = _ALIAS.match(text, star)
+    assert found is not None
+    return found[0]

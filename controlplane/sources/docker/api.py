@@ -122,18 +122,28 @@ class HttpDocker:
     async def events(self, since: float, until: float) -> AsyncGenerator[Sequence[Mapping[str, Any]], None]:
         query = {"since": f"{since:.6f}", "until": f"{until:.6f}", "filters": FILTERS}
         within = max(0.0, until - self._clock.wall() - self._ahead) + OVERTIME
-        async with self._asked(f"{self._version}/events", query, within) as answer:
+        deadline = asyncio.get_running_loop().time() + within
+        async with _failing(ANSWER_WITHIN):
+            answer = await self._get(f"{self._version}/events", query)
+        try:
             if answer.status != 200:
                 raise DockerFailed(f"answers {answer.status} where its events are asked for")
             yield ()
             rest = b""
-            async for chunk in answer.content.iter_any():
-                *lines, rest = (rest + chunk).split(b"\n")
-                if len(rest) > MOST_BYTES >> 4:
-                    raise DockerFailed("tells of an event without end")
-                found = [_event(line) for line in lines if line.strip(b"\x1e \r")]
+            while True:
+                # Not one deadline around all: it would strike who takes the events, wherever that is then.
+                async with _failing(within, deadline):
+                    chunk = await answer.content.readany()
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    found = [_event(line) for line in lines if line.strip(b"\x1e \r")]
                 if found:
                     yield found
+                if not chunk:
+                    return
+                if len(rest) > MOST_BYTES >> 4:
+                    raise DockerFailed("tells of an event without end")
+        finally:
+            answer.close()
 
     async def close(self) -> None:
         if self._session is not None:
@@ -158,17 +168,26 @@ class HttpDocker:
     async def _asked(
         self, path: str, query: Mapping[str, str], within: float
     ) -> AsyncIterator[aiohttp.ClientResponse]:
+        async with _failing(within), await self._get(path, query) as answer:
+            yield answer
+
+    async def _get(self, path: str, query: Mapping[str, str]) -> aiohttp.ClientResponse:
         if self._session is None:
             self._session = _session(self.address)
         host = "docker" if self.address.path else str(self.address)
-        try:
-            async with asyncio.timeout(within):
-                async with self._session.get(f"http://{host}{path}", params=query) as answer:
-                    yield answer
-        except TimeoutError:
-            raise DockerFailed(f"did not answer within {within:g} s") from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise DockerFailed(_why(error)) from None
+        return await self._session.get(f"http://{host}{path}", params=query)
+
+
+@asynccontextmanager
+async def _failing(within: float, deadline: float | None = None) -> AsyncIterator[None]:
+    """So many seconds, or until a time of the loop's; whatever fails meanwhile is a DockerFailed."""
+    try:
+        async with asyncio.timeout(within) if deadline is None else asyncio.timeout_at(deadline):
+            yield
+    except TimeoutError:
+        raise DockerFailed(f"did not answer within {within:g} s") from None
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise DockerFailed(_why(error)) from None
 
 
 def spoken(offered: str) -> str:

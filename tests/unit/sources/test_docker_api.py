@@ -61,6 +61,13 @@ class Daemon:
 
         self.answers[path] = answer
 
+    async def stays_silent(self, request: web.Request) -> web.StreamResponse:
+        """An answer that begins, and does not go on."""
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await self.over.wait()
+        return response
+
     def streams(self, path: str, parts: Sequence[bytes], *, breaks: bool = False) -> None:
         async def answer(request: web.Request) -> web.StreamResponse:
             response = web.StreamResponse()
@@ -205,18 +212,29 @@ def test_silence_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "OVERTIME", 0.05)
 
     async def test(daemon: Daemon, docker: HttpDocker) -> None:
-        async def silent(request: web.Request) -> web.StreamResponse:
-            response = web.StreamResponse()
-            await response.prepare(request)
-            await daemon.over.wait()
-            return response
-
-        daemon.answers["/containers/json"] = daemon.answers["/events"] = silent
+        daemon.answers["/containers/json"] = daemon.answers["/events"] = daemon.stays_silent
         with pytest.raises(DockerFailed, match=r"^did not answer within 0.05 s$"):
             await docker.containers()
         with pytest.raises(DockerFailed, match=r"^did not answer within"):
             async with aclosing(docker.events(NOW - 60.0, NOW)) as stream:
                 assert await anext(stream) == ()
+                await anext(stream)
+
+    asking(tmp_path / "docker.sock", test)
+
+
+def test_a_deadline_that_passes_while_nobody_listens_strikes_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that slept: all that was due is due at once."""
+    monkeypatch.setattr(api, "OVERTIME", 0.05)
+
+    async def test(daemon: Daemon, docker: HttpDocker) -> None:
+        daemon.answers["/events"] = daemon.stays_silent
+        async with aclosing(docker.events(NOW, NOW)) as stream:
+            assert await anext(stream) == ()
+            await asyncio.sleep(0.1)
+            with pytest.raises(DockerFailed, match=r"^did not answer within"):
                 await anext(stream)
 
     asking(tmp_path / "docker.sock", test)

@@ -57,9 +57,9 @@ _PROBE = (
 )
 """The image has no curl, but it has bash.  Until Envoy is ready it is asked every second, then every ten.
 
-A sidecar is not healthy without redirection, either: rules go with a namespace, and when the sidecar alone is
-restarted its workload would be open to everybody, in plaintext, while all looks well.  Where there are rules, a
-connection of Envoy's to 127.0.0.2 is led to Envoy; without them nothing answers there.
+A sidecar is not healthy without redirection, either: rules go with a namespace, and when the sidecar alone
+is restarted its workload would be open to everybody, in plaintext, while all looks well.  Where there are
+rules, a connection of Envoy's to 127.0.0.2 is led to Envoy; without them nothing answers there.
 """
 
 

@@ -19,11 +19,11 @@ from controlplane.ctl.compose.plan import Plan, Services, plan
 from controlplane.ctl.compose.seal import SEAL, broken, seal
 from controlplane.ctl.compose.splice import Edit, applied, behind, inside, line_behind, step
 from controlplane.ctl.compose.unravel import unravelled
-from controlplane.ctl.compose.weave import MARK, woven
+from controlplane.ctl.compose.weave import KEPT, MARK, woven
 
 _LOST = (
     "what this command writes was changed by hand, and is written anew: change your own keys and "
-    f"{MARK}.KEY instead, and look at --diff before"
+    f"{KEPT}KEY instead, and look at --diff before"
 )
 _BYTE_ORDER = "\ufeff"
 """What some editors of Windows write before everything else."""

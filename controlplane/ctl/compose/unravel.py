@@ -9,7 +9,7 @@ from ruamel.yaml.nodes import MappingNode, Node
 from controlplane.base.errors import MiniIstiodError
 from controlplane.ctl.compose.document import Document, Entry, entries, entry, value
 from controlplane.ctl.compose.splice import Edit, applied, region_end, without
-from controlplane.ctl.compose.weave import KEPT, MARK, WHOLE, alias_at
+from controlplane.ctl.compose.weave import KEPT, MARK, MERGED, WHOLE, alias_at
 
 
 def unravelled(document: Document) -> str:
@@ -86,6 +86,7 @@ def _service(document: Document, place: Entry, stop: int) -> list[Edit]:
         if not one.key.startswith(KEPT):
             continue
         key = one.key.removeprefix(KEPT)
+        key = "<<" if key == MERGED else key
         if key in own:
             raise MiniIstiodError(
                 f"{document.name}: services.{place.key}.{key}: stands beside {one.key}; keep one of them"
@@ -96,7 +97,7 @@ def _service(document: Document, place: Entry, stop: int) -> list[Edit]:
 
 def _renamed(document: Document, node: Node, key: str) -> Edit:
     spelled = document.text[node.start_mark.index : node.end_mark.index]
-    return Edit(node.start_mark.index, node.end_mark.index, spelled.replace(KEPT, "", 1))
+    return Edit(node.start_mark.index, node.end_mark.index, spelled.replace(node.value, key, 1))
 
 
 def _alias(document: Document, place: Entry, whole: Entry) -> Edit:

@@ -1,6 +1,6 @@
 """The text of a meshed project: the user's, changed only where a service must say something else.
 
-A key that has to go is renamed in its place to `x-mini-istiod.KEY`, which Compose ignores; what comes instead
+A key that has to go is renamed in its place to `x-mini-istiod-KEY`, which Compose ignores; what comes instead
 stands at the beginning of the service, and its names are listed in `x-mini-istiod`.  Whether that makes each
 service what it shall be is not assumed: the new text is read again.  An anchor that others use, or a merge
 key, may bring along what was just taken away, and then those services are changed, too.
@@ -21,7 +21,9 @@ from controlplane.ctl.compose.emit import Inline, Output
 from controlplane.ctl.compose.splice import Edit, applied, inside
 
 MARK = "x-mini-istiod"
-KEPT = f"{MARK}."
+KEPT = f"{MARK}-"
+MERGED = "merge"
+"""What "<<" is called then: path languages of Compose take it, and a dot, for something else."""
 WHOLE = f"{KEPT}value"
 """Where a service was an alias as a whole."""
 _ROUNDS = 6
@@ -106,7 +108,13 @@ def _service(document: Document, place: Entry, change: _Change) -> list[Edit]:
             node = one.key_node
             spelled = document.text[node.start_mark.index : node.end_mark.index]
             quote = spelled[0] if spelled[0] in "'\"" else ""
-            edits.append(Edit(node.start_mark.index, node.end_mark.index, f"{quote}{KEPT}{one.key}{quote}"))
+            edits.append(
+                Edit(
+                    node.start_mark.index,
+                    node.end_mark.index,
+                    f"{quote}{KEPT}{MERGED if one.key == '<<' else one.key}{quote}",
+                )
+            )
     if isinstance(place.node, MappingNode) and keys:
         edits.append(inside(place.node, _chunk(change)))
     return edits

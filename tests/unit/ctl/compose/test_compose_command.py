@@ -52,7 +52,7 @@ def test_a_difference_writes_nothing(folder: Path, capsys: pytest.CaptureFixture
     assert lines[:2] == ["--- docker-compose.yml", "+++ docker-compose.yml (meshed)"]
     # Of the user's lines one has gone: its key has another name now.
     assert [line for line in lines if line.startswith("-")][1:] == ["-    ports: ['8080:80']"]
-    assert "+    x-mini-istiod.ports: ['8080:80']" in lines
+    assert "+    x-mini-istiod-ports: ['8080:80']" in lines
     assert not (folder / "mesh.yml").exists()
 
 

@@ -38,7 +38,7 @@ def test_a_service_becomes_three() -> None:
         "network_mode": "service:web-envoy",
         "depends_on": {"web-envoy": ENVOY, "web-init": DONE},
         "image": "example/web",
-        "x-mini-istiod.ports": ["8080:80"],
+        "x-mini-istiod-ports": ["8080:80"],
     }
     init = found["web-init"]
     assert (init["image"], init["command"], init["network_mode"]) == (
@@ -75,7 +75,7 @@ def test_what_belongs_to_the_owner_of_the_network_moves_to_it() -> None:
         "expose",
         "ports",
     ):
-        assert envoy[key] == before[f"x-mini-istiod.{key}"]
+        assert envoy[key] == before[f"x-mini-istiod-{key}"]
         assert key not in before
     assert envoy["networks"]["default"]["aliases"] == ["edge_proxy", "edge"], (
         "containers are found by their name"
@@ -206,7 +206,7 @@ def test_what_extends_is_written_out() -> None:
     first, second, outside = (found[name] for name in ("first", "second", "outside"))
     assert first["environment"] == {"A": "1", "B": "3", "C": "4"}
     assert found["first-envoy"]["ports"] == ["8000:8000", "8001:8000"]
-    assert first["x-mini-istiod.extends"] == "base"
+    assert first["x-mini-istiod-extends"] == "base"
     assert first["depends_on"]["store"] == {"condition": "service_started"}
     assert second["labels"] == {"tier": "second"}
     assert set(found["second-envoy"]["networks"]) == {"default", "extra"}
@@ -237,7 +237,7 @@ def test_an_anchor_that_others_use_does_not_bring_back_what_moved() -> None:
 def test_a_service_that_changed_is_meshed_anew() -> None:
     out, _ = mesh("flow.yml", one("ports: ['8080:80']\nenvironment: {A: b}"))
     changed = out.replace("{A: b}", "{A: c}").replace(
-        "x-mini-istiod.ports: ['8080:80']", "x-mini-istiod.ports: ['8081:80']"
+        "x-mini-istiod-ports: ['8080:80']", "x-mini-istiod-ports: ['8081:80']"
     )
     again = load(mesh("flow.yml", changed)[0])["services"]
     assert again["web"]["environment"] == {"A": "c"}
@@ -251,7 +251,7 @@ def test_a_service_that_changed_is_meshed_anew() -> None:
         ("mini-istiod.proxy: web", "mini-istiod.proxy: site", True),
         ("web-envoy: {condition: service_healthy}", "web-envoy: {condition: service_started}", True),
         ("image: example/web", "image: example/web:2", False),
-        ("x-mini-istiod.ports: ['8080:80']", "x-mini-istiod.ports: ['8081:80']", False),
+        ("x-mini-istiod-ports: ['8080:80']", "x-mini-istiod-ports: ['8081:80']", False),
         ("    image: example/web\n", "    image: example/web\n  more:\n    image: example/more\n", False),
     ],
 )
@@ -389,6 +389,6 @@ def test_a_plain_file_has_nothing_to_remove() -> None:
 
 def test_a_key_beside_the_one_that_moved_is_refused() -> None:
     out, _ = mesh("flow.yml", one("ports: ['8080:80']"))
-    twice = out.replace("    x-mini-istiod.ports", "    ports: ['1:1']\n    x-mini-istiod.ports")
-    with pytest.raises(MiniIstiodError, match=r"services\.web\.ports: stands beside x-mini-istiod\.ports"):
+    twice = out.replace("    x-mini-istiod-ports", "    ports: ['1:1']\n    x-mini-istiod-ports")
+    with pytest.raises(MiniIstiodError, match=r"services\.web\.ports: stands beside x-mini-istiod-ports"):
         mesh("flow.yml", twice)

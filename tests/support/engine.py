@@ -74,7 +74,8 @@ def stamp(moment: float) -> str:
 class Engine:
     """The daemon.  `now` is its clock; `log` all events ever, oldest first; `asked` the paths asked for.
 
-    `down` is why it does not answer, "" when it does; `stuck` are containers that it does not answer about.
+    `down` is why it does not answer, "" when it does; `stuck` are containers that it does not answer about,
+    as if it were `away` or not.
     """
 
     def __init__(self, now: float = BEGIN) -> None:
@@ -84,6 +85,7 @@ class Engine:
         self.asked: list[str] = []
         self.down = ""
         self.stuck: set[str] = set()
+        self.away = False
         self._addresses = 1
         self._news = asyncio.Condition()
         self._streams: list[asyncio.Queue[Sequence[Mapping[str, Any]] | None]] = []
@@ -180,7 +182,7 @@ class Engine:
     async def inspect(self, container: str) -> Mapping[str, Any] | None:
         self._answer(f"/containers/{container}/json")
         if container in self.stuck:
-            raise DockerFailed("did not answer within 10 s")
+            raise DockerFailed("did not answer within 10 s", away=self.away)
         return copy.deepcopy(self.containers.get(container))
 
     async def events(self, since: float, until: float) -> AsyncGenerator[Sequence[Mapping[str, Any]], None]:

@@ -44,12 +44,22 @@ OVERTIME = 10.0
 MOST_BYTES = 64 << 20
 """Of one answer; of one event, a sixteenth."""
 
+_AWAY = frozenset((502, 503, 504))
+"""What a filter in front of Docker answers for one that is not there."""
+
 SAME_CLOCK = 2.0
 """Seconds of difference to Docker's clock that say nothing: its Date has whole seconds."""
 
 
 class DockerFailed(MiniIstiodError):
-    """Docker gave no usable answer; the message says why, goes on from "Docker …" and names no content."""
+    """Docker gave no usable answer; the message says why, goes on from "Docker …" and names no content.
+
+    `away`: to no question at all, as far as can be seen.
+    """
+
+    def __init__(self, reason: str, *, away: bool = False) -> None:
+        super().__init__(reason)
+        self.away = away
 
 
 class Daemon(NamedTuple):
@@ -156,7 +166,8 @@ class HttpDocker:
             if answer.status == 404:
                 return None
             if answer.status != 200:
-                raise DockerFailed(f"answers {answer.status} to GET {path}")
+                away = answer.status in _AWAY
+                raise DockerFailed(f"answers {answer.status} to GET {path}", away=away)
             body = bytearray()
             async for chunk in answer.content.iter_any():
                 body += chunk
@@ -187,7 +198,7 @@ async def _failing(within: float, deadline: float | None = None) -> AsyncIterato
     except TimeoutError:
         raise DockerFailed(f"did not answer within {within:g} s") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise DockerFailed(_why(error)) from None
+        raise DockerFailed(_why(error), away=not isinstance(error, ValueError)) from None
 
 
 def spoken(offered: str) -> str:

@@ -43,8 +43,9 @@ class Picture(NamedTuple):
 
 @dataclass(slots=True)
 class _Known:
-    """One container: its last good answer, what was wrong with the last one, and what events add."""
+    """One container that counts: its last good answer, what was wrong with the last, and what events add."""
 
+    name: str
     container: Container | None = None
     unreadable: Problem | None = None
     silent: str = ""
@@ -101,8 +102,8 @@ class Follower:
             if id != self.own and not counts(found[id].labels, self.project):
                 self._strangers.add(id)
                 continue
-            known = self._known.get(id)
-            if known is None or known.container is None or not found[id].shows(known.container):
+            known = self._known.setdefault(id, _Known(found[id].name))
+            if known.container is None or not found[id].shows(known.container):
                 news += id not in self.wanted
                 self._want(id, None)
         return news
@@ -128,18 +129,18 @@ class Follower:
 
     def _hear(self, id: str, event: Event) -> None:
         known = self._known.get(id)
-        if known is None:
+        if known is None or known.container is None:
             if event.action == "kill":
                 self._early.setdefault(id, []).append(event)
             self._want(id, event.at)
             return
-        if event.action in ATTACHING and known.container is not None and not known.container.running:
+        if event.action in ATTACHING and not known.container.running:
             return  # It is being started; Docker answers when it is, and tells then.
         if event.action == "kill" and self._kill(known, event):
             self._change(event.at)
         if event.at <= known.asked - SAME_TIME:
             return  # What was answered since knows of it.
-        if known.container is not None and event.at > max(known.asked, known.started):
+        if event.at > max(known.asked, known.started):
             told = _told(known.container, event)
             if told != known.container:
                 known.container = told
@@ -158,7 +159,7 @@ class Follower:
             self._strangers.add(id)
             self._forget(id)
             return
-        known = self._known.setdefault(id, _Known())
+        known = self._known.setdefault(id, _Known(id[:12]))
         before = (known.container, known.unreadable, known.silent, known.stops_until())
         known.asked, known.silent = asked, ""
         if isinstance(container, Problem):
@@ -172,9 +173,12 @@ class Follower:
             self._change(cause)
 
     def failed(self, id: str, reason: str) -> None:
-        """Docker gave no usable answer about a container: what is known of it stays."""
-        known = self._known.setdefault(id, _Known())
-        if known.silent != reason:
+        """Docker gave no usable answer about a container: what is known of it stays.
+
+        Whether one counts that is known by events alone, only its answer will tell.
+        """
+        known = self._known.get(id)
+        if known is not None and known.silent != reason:
             known.silent = reason
             self._change(None)
 
@@ -193,7 +197,7 @@ class Follower:
                 stops = one.running and now < known.stops_until()
                 chosen.append(replace(one, stopping=stops) if stops != one.stopping else one)
         chosen.sort(key=lambda one: (one.name, one.id))
-        problems = [self._problem(id, known) for id, known in sorted(self._known.items())]
+        problems = [_problem(self._known[id]) for id in sorted(self._known)]
         return Picture(tuple(chosen), networks, tuple(one for one in problems if one is not None), cause)
 
     def due(self, now: float) -> float | None:
@@ -237,16 +241,6 @@ class Follower:
             return None
         return frozenset(one.network for one in own.networks)
 
-    def _problem(self, id: str, known: _Known) -> Problem | None:
-        if known.unreadable is not None:
-            return known.unreadable
-        if not known.silent:
-            return None
-        name = known.container.name if known.container is not None else id[:12]
-        message = f"Docker {known.silent} when asked about this container; what was known of it stays in use"
-        remedy = f"try docker inspect {name}"
-        return Problem("error", KIND, "", name, f"docker:{name}", None, "", message, remedy)
-
     def _kill(self, known: _Known, event: Event) -> bool:
         """Note a kill; whether it tells something new."""
         if event.at <= known.killed or not known.rule.ends(event.detail):
@@ -266,6 +260,17 @@ class Follower:
         self._moved = True
         if cause is not None:
             self._cause = cause if self._cause is None else min(cause, self._cause)
+
+
+def _problem(known: _Known) -> Problem | None:
+    if known.unreadable is not None:
+        return known.unreadable
+    if not known.silent:
+        return None
+    name = known.name if known.container is None else known.container.name
+    message = f"Docker {known.silent} when asked about this container; what was known of it stays in use"
+    remedy = f"try docker inspect {name}"
+    return Problem("error", KIND, "", name, f"docker:{name}", None, "", message, remedy)
 
 
 def _told(container: Container, event: Event) -> Container:

@@ -208,8 +208,8 @@ class DockerSource:
             found = await self._docker.inspect(id)
         except DockerFailed as error:
             self._follower.wanted.setdefault(id, cause)
-            # Once may be the end of Docker, which is told otherwise.
-            if failures and self._connected.is_set():
+            # Once may be the beginning of the end of Docker, which is told otherwise.
+            if failures and not error.away and self._connected.is_set():
                 self._follower.failed(id, str(error))
             return failures + 1
         finally:

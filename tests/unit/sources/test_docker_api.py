@@ -173,8 +173,9 @@ def test_what_is_no_answer_fails_in_words_without_its_content(
 ) -> None:
     async def test(daemon: Daemon, docker: HttpDocker) -> None:
         daemon.says(path, text, status)
-        with pytest.raises(DockerFailed, match=rf"^{reason}$"):
+        with pytest.raises(DockerFailed, match=rf"^{reason}$") as failed:
             await _ask(docker, path)
+        assert not failed.value.away
 
     asking(tmp_path / "docker.sock", test)
 
@@ -190,6 +191,20 @@ async def _ask(docker: HttpDocker, path: str) -> None:
         await docker.containers()
     else:
         await docker.inspect("x")
+
+
+def test_who_is_away_is_told_from_who_does_not_like_the_question(tmp_path: Path) -> None:
+    async def test(daemon: Daemon, docker: HttpDocker) -> None:
+        for status, away in ((500, False), (403, False), (502, True), (503, True)):
+            daemon.says("/containers/x/json", "", status)
+            with pytest.raises(DockerFailed) as failed:
+                await docker.inspect("x")
+            assert failed.value.away == away
+
+    asking(tmp_path / "docker.sock", test)
+    with pytest.raises(DockerFailed) as failed:
+        asyncio.run(_nobody(tmp_path / "none.sock"))
+    assert failed.value.away
 
 
 def test_too_much_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,3 +283,11 @@ def test_nobody_there(tmp_path: Path) -> None:
     ]
     assert told[0] == "cannot be reached (No such file or directory)"
     assert told[1:] == ["cannot be reached (Connection refused)"] * 2
+
+
+async def _nobody(socket: Path) -> None:
+    docker = HttpDocker(address(f"unix:{socket}"))
+    try:
+        await docker.inspect("x")
+    finally:
+        await docker.close()

@@ -325,6 +325,8 @@ def test_an_answer_that_cannot_be_used_leaves_what_was_known() -> None:
     (problem,) = scene.picture.problems
     assert (problem.level, problem.name, problem.file) == ("error", "reviews", "docker:reviews")
     scene.follower.failed(id, "did not answer within 10 s")
+    # Of a container that may be anybody's there is nothing to tell.
+    scene.follower.failed(id_of("stranger"), "did not answer within 10 s")
     scene.follower.answered(id, scene.engine.containers[id], scene.engine.now)
     assert scene.seen()["reviews"] == known
     assert scene.picture.problems == ()

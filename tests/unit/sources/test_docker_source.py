@@ -402,7 +402,7 @@ async def _stuck(world: World) -> None:
     assert inbox.synced_with is not None
     assert inbox.endpoints("reviews") == [("172.18.0.2", True, False)]
     (problem,) = inbox.problems["docker:containers"]
-    assert problem.name == id_of("ratings")[:12]
+    assert (problem.name, problem.file) == ("ratings", "docker:ratings")
     engine.stuck.clear()
     await world.pass_(PACE.longest_retry)
     assert inbox.endpoints("ratings") == [("172.18.0.3", True, False)]
@@ -416,6 +416,21 @@ async def _stuck(world: World) -> None:
     assert inbox.endpoints("ratings") == [("172.18.0.3", True, False)]
     (problem,) = inbox.problems["docker:containers"]
     assert problem.file == "docker:ratings"
+
+
+@follow
+async def _leaving(world: World) -> None:
+    world.engine.run("reviews")
+    await world.pass_()
+    world.engine.away = True
+    world.engine.stuck.add(id_of("reviews"))
+    world.engine.rename(id_of("reviews"), "ratings")
+    await world.pass_(10.0)
+    assert world.inbox.problems["docker:containers"] == ()
+
+
+def test_a_docker_that_goes_is_not_the_containers_problem() -> None:
+    _leaving()
 
 
 def test_a_container_that_docker_is_silent_about_holds_up_the_start_only_for_a_while() -> None:

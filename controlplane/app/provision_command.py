@@ -135,6 +135,7 @@ def run(args: argparse.Namespace) -> int:
     trust = Trust(seen_at, root=root, token=f"{seen_at.rstrip('/')}/{TOKEN}", name=args.tls_name)
     plane = ControlPlane(str(args.xds_address), trust=trust)
     # Before the tokens: one that is issued and cannot be kept would stay in the list of those that hold.
+    _check_owner(args.owner)
     folders = [_folder(args.out / one.name) for one in proxies]
     issued = _tokens(args.data_dir, proxies, args.ttl)
     for one, folder, (token, expires) in zip(proxies, folders, issued, strict=True):
@@ -152,6 +153,19 @@ def _check(proxies: list[Wanted]) -> None:
         raise MiniIstiodError(f"--proxy: {twice[0]!r} is there twice; each proxy has a name of its own")
     for one in proxies:
         proxy_files.checked(one.node, f"--proxy {one.name}")
+
+
+def _check_owner(owner: tuple[int, int]) -> None:
+    user, group = _mine()
+    if user != 0 and owner != (user, group):
+        raise EnvironmentUnfit(
+            f"--owner: user {user} cannot give a token to user {owner[0]}: run as root with CAP_CHOWN, "
+            f"or with --owner {user}:{group} if Envoy runs as that"
+        )
+
+
+def _mine() -> tuple[int, int]:
+    return os.geteuid(), os.getegid()
 
 
 def _folder(path: Path) -> Path:
@@ -178,14 +192,13 @@ def _tokens(data_dir: Path, proxies: list[Wanted], lifetime: float) -> list[tupl
 def _write(folder: Path, proxy: Wanted, plane: ControlPlane, secret: tuple[str, tuple[int, int]]) -> None:
     """The files of one proxy; `secret` is its token, and the user and group that may read it."""
     token, owner = secret
-    mine = (os.geteuid(), os.getegid())
-    if owner != mine and os.geteuid() != 0:
-        raise EnvironmentUnfit(
-            f"--owner: user {mine[0]} cannot give a token to user {owner[0]}: run as root with CAP_CHOWN, "
-            f"or with --owner {mine[0]}:{mine[1]} if Envoy runs as that"
-        )
-    # The token first: a proxy that waits for the bootstrap finds it.
-    replace(folder / TOKEN, f"{token}\n".encode(), 0o400, None if owner == mine else owner)
+    given = None if owner == _mine() else owner
+    try:
+        # The token first: a proxy that waits for the bootstrap finds it.
+        replace(folder / TOKEN, f"{token}\n".encode(), 0o400, given)
+    except EnvironmentUnfit as error:
+        what = f" (to give it to user {owner[0]} takes the capability CHOWN)" if given else ""
+        raise EnvironmentUnfit(f"{error}{what}") from error
     try:
         proxy_files.write(folder, proxy.node, plane, Ports())
     except OSError as error:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -211,3 +214,26 @@ def test_who_is_not_root_is_told_what_it_takes(tmp_path: Path, capsys: pytest.Ca
     said = capsys.readouterr().err
     assert "--owner: user 65532 cannot give a token to user 1337: run as root with CAP_CHOWN" in said
     assert "--owner 65532:65533" in said
+    assert {path.name for path in tmp_path.iterdir()} == {"before"}
+
+
+@ROOT
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv")
+def test_root_without_the_capability_is_told_which(tmp_path: Path) -> None:
+    words = [
+        "--data-dir",
+        f"{tmp_path}/data",
+        "--out",
+        f"{tmp_path}/out",
+        "--seen-at",
+        "/x",
+        "--proxy",
+        REVIEWS,
+    ]
+    words += ["--xds-address", "m:1", "--root-file", "/x"]
+    command = ["setpriv", "--bounding-set=-chown", sys.executable, "-m", "controlplane", "provision", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    said = "cannot be written: Operation not permitted (to give it to user 1337 takes the capability CHOWN)"
+    assert said in done.stderr
+    assert not list((tmp_path / "out/reviews-v1").iterdir())

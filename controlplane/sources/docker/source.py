@@ -235,8 +235,9 @@ class DockerSource:
             if not self._synced:
                 self._synced = True
                 sink.synced(self.name)
-            took = self._clock.monotonic() - begin
-            await self._clock.sleep(max(self._pace.gap, SHARE * took))
+            if picture is not None:
+                took = self._clock.monotonic() - begin
+                await self._clock.sleep(max(self._pace.gap, SHARE * took))
 
     async def _wait(self) -> None:
         """Return when something moved, or when time alone makes a difference."""

@@ -361,6 +361,30 @@ def test_between_two_deliveries_is_a_moment() -> None:
     _pace()
 
 
+@follow
+async def _asked_for(world: World) -> None:
+    engine, inbox = world.engine, world.inbox
+    id = engine.run("reviews", health="healthy")
+    await world.pass_()
+    inspect = engine.inspect
+
+    async def slowly(container: str) -> Any:
+        await world.clock.sleep(0.002)
+        return await inspect(container)
+
+    world.source._docker.inspect = slowly  # type: ignore[method-assign]
+    engine.pause(id)
+    await world.pass_(1.0)
+    assert inbox.endpoints("reviews") == [("172.18.0.2", False, False)]
+    engine.unpause(id)
+    await world.pass_(0.003)
+    assert inbox.endpoints("reviews") == [("172.18.0.2", True, False)]
+
+
+def test_an_answer_is_delivered_when_it_comes() -> None:
+    _asked_for()
+
+
 def test_the_same_objects_are_no_change() -> None:
     told = Told(itertools.count(1))
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "reviews", "namespace": "default"}}

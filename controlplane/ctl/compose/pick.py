@@ -62,10 +62,3 @@ def remarks(name: str, service: Service) -> Iterator[str]:
     user = service.get("user")
     if isinstance(user, str) and re.match(r"1337(:|$)", user):
         yield f"services.{name}.user: 1337 is Envoy's user: what this service sends passes by its sidecar"
-    for link in service.get("links") or []:
-        target, _, alias = str(link).partition(":")
-        if alias and alias != target:
-            yield (
-                f"services.{name}.links: {alias!r} is known to this service alone, and routes for {target} "
-                f"do not apply to it; make it an alias in the networks of {target}"
-            )

@@ -9,11 +9,13 @@ from typing import NamedTuple
 from controlplane.base.errors import MiniIstiodError
 from controlplane.ctl.compose import plane, sidecar
 from controlplane.ctl.compose.document import Value
-from controlplane.ctl.compose.emit import Alias, Anchored, Output
+from controlplane.ctl.compose.emit import Alias, Anchored, Inline, Output
+from controlplane.ctl.compose.links import Links
 from controlplane.ctl.compose.options import Options
 from controlplane.ctl.compose.pairs import another
 from controlplane.ctl.compose.pick import picked, remarks
 from controlplane.ctl.compose.plane import Around, Proxy
+from controlplane.ctl.compose.seal import mark
 from controlplane.ctl.compose.service import (
     Service,
     account,
@@ -25,6 +27,7 @@ from controlplane.ctl.compose.service import (
     replicas,
     version,
 )
+from controlplane.ctl.compose.weave import MARK, SIDECAR
 
 _ENVOY = "mini-istiod-envoy"
 _INIT = "mini-istiod-init"
@@ -38,7 +41,7 @@ Services = Mapping[str, Mapping[str, Output]]
 class Plan:
     """`services` are the user's as they shall be, `added` the new ones, `notes` what the user should know.
 
-    `templates` is what the new ones point to.
+    `templates` is what the new ones point to, `marks` a digest of the sidecar of each service.
     """
 
     services: Mapping[str, dict[str, Value]]
@@ -46,6 +49,7 @@ class Plan:
     volumes: Sequence[str]
     notes: Sequence[str]
     templates: Mapping[str, Output]
+    marks: Mapping[str, str]
 
 
 class _Pair(NamedTuple):
@@ -61,12 +65,13 @@ def plan(project: Mapping[str, Service], options: Options) -> Plan:
     meshed, notes = picked(project, options)
     shared = Alias(_ENVOY, sidecar.envoy_template(options.envoy_image))
     init = Alias(_INIT, sidecar.init_template(options.image))
+    links = Links(project, meshed)
     services = {
-        name: sidecar.joined(name, linked(service, meshed)) if name in meshed else beside(service, meshed)
-        for name, service in project.items()
+        name: sidecar.joined(name, links.led(name)) if name in meshed else beside(links.led(name), meshed)
+        for name in project
     }
     pairs = [
-        _pair(name, linked(service, meshed), number, (shared, init))
+        _pair(name, links.called(name), number, (shared, init))
         for name, service in meshed.items()
         for number in range(1, options.scale.get(name, replicas(service)) + 1)
     ]
@@ -76,12 +81,18 @@ def plan(project: Mapping[str, Service], options: Options) -> Plan:
     added |= _mesh_wide(options, proxies, Around(_networks(meshed), _profiles(meshed)), shared)
     _check_taken(project, added)
     notes += [note for name, service in meshed.items() for note in remarks(name, service)]
+    notes += links.notes
     notes += [note for one in pairs for note in one.notes]
     return Plan(
         services=services,
         added=added,
         volumes=[*plane.VOLUMES, *(sidecar.volume(one.service) for one in proxies)],
         notes=[*notes, *_crowd(proxies)],
+        marks={
+            name: mark(added[owner])
+            for name, service in services.items()
+            if (owner := joins(service)) in added
+        },
         templates={"envoy": Anchored(_ENVOY, shared.value), "init": Anchored(_INIT, init.value)},
     )
 
@@ -95,7 +106,8 @@ def _pair(name: str, service: Service, number: int, templates: tuple[Alias, Alia
         sidecar.init(twin): sidecar.rules(twin, copy, init),
     }
     if number > 1:
-        services[twin] = sidecar.joined(twin, copy)
+        kept = Inline({SIDECAR: mark(services[sidecar.owner(twin)])})
+        services[twin] = {MARK: kept, **sidecar.joined(twin, copy)}
     return _Pair(Proxy(twin, pod(twin), account(twin, copy), _labels(twin, copy)), services, notes)
 
 
@@ -145,7 +157,7 @@ def _check_pods(proxies: Iterable[Proxy]) -> None:
 
 def beside(service: Service, meshed: Mapping[str, Service]) -> dict[str, Value]:
     """A service without a sidecar: what it points to may have moved."""
-    found = dict(linked(service, meshed))
+    found = dict(service)
     other = joins(service)
     if other in meshed:
         found["network_mode"] = f"service:{sidecar.owner(other)}"
@@ -154,23 +166,6 @@ def beside(service: Service, meshed: Mapping[str, Service]) -> dict[str, Value]:
             sidecar.init(other): {"condition": "service_completed_successfully"},
         }
         found["depends_on"] = needs | sidecar.waits(service.get("depends_on"))
-    return found
-
-
-def linked(service: Service, meshed: Mapping[str, Service]) -> dict[str, Value]:
-    """The service with links to the sidecars of what it links to, and waiting for that as links make it."""
-    found = dict(service)
-    links = service.get("links")
-    if not isinstance(links, list):
-        return found
-    moved: list[Value] = []
-    needs: dict[str, Value] = {}
-    for link in map(str, links):
-        target, _, alias = link.partition(":")
-        needs[target] = {"condition": "service_started"}
-        moved.append(f"{sidecar.owner(target)}:{alias or target}" if target in meshed else link)
-    found["links"] = moved
-    found["depends_on"] = needs | sidecar.waits(service.get("depends_on"))
     return found
 
 

@@ -43,7 +43,10 @@ def meshed(text: str, name: str, given: Mapping[str, Any], read: Read) -> tuple[
     found = plan(services, wish)
     lost = [_LOST] if broken(document, _record(document)) else []
     _check_volumes(before, found)
-    return shape.of(_completed(woven(before, found.services), found, wish)), [*lost, *found.notes]
+    return shape.of(_completed(woven(before, found.services, found.marks), found, wish)), [
+        *lost,
+        *found.notes,
+    ]
 
 
 def plain(text: str, name: str) -> str:

@@ -9,9 +9,9 @@ import hashlib
 from collections.abc import Mapping
 
 from controlplane.ctl.compose import emit
-from controlplane.ctl.compose.document import Document, Value, entries, entry, value
+from controlplane.ctl.compose.document import Document, Value, entries, value
 from controlplane.ctl.compose.emit import Output
-from controlplane.ctl.compose.weave import MARK, services
+from controlplane.ctl.compose.weave import adds, services
 
 SEAL = "seal"
 
@@ -20,6 +20,14 @@ def seal(document: Document, added: Mapping[str, Output]) -> str:
     """A digest of the new services, and of what is new in those of the user."""
     said = emit.flow({"added": dict(sorted(added.items())), "within": _within(document, added)})
     return hashlib.sha256(said.encode()).hexdigest()[:12]
+
+
+def mark(sidecar: Output) -> str:
+    """A digest of a sidecar, kept in the service that joins its network.
+
+    Where one is recreated the other has to be, and docker-compose 1.29 does so only to what has changed.
+    """
+    return hashlib.sha256(emit.flow(sidecar).encode()).hexdigest()[:8]
 
 
 def broken(document: Document, record: Value) -> bool:
@@ -37,10 +45,10 @@ def _within(document: Document, added: Mapping[str, Output]) -> dict[str, Output
     """What is new in the services of the user."""
     found: dict[str, Output] = {}
     for name, place in sorted(services(document).items()):
-        mark = None if name in added or place.aliased else entry(place.node, MARK)
-        listed = None if mark is None else value(document, mark.node)
-        if isinstance(listed, list):
-            new = set(map(str, listed))
+        if name in added or place.aliased:
+            continue
+        new = adds(document, place.node)
+        if new:
             found[name] = {
                 one.key: value(document, one.node) for one in entries(place.node) if one.key in new
             }

@@ -9,7 +9,7 @@ from ruamel.yaml.nodes import MappingNode, Node
 from controlplane.base.errors import MiniIstiodError
 from controlplane.ctl.compose.document import Document, Entry, entries, entry, value
 from controlplane.ctl.compose.splice import Edit, applied, region_end, without
-from controlplane.ctl.compose.weave import KEPT, MARK, MERGED, WHOLE, alias_at
+from controlplane.ctl.compose.weave import KEPT, MARK, MERGED, WHOLE, adds, alias_at
 
 
 def unravelled(document: Document) -> str:
@@ -73,13 +73,10 @@ def _service(document: Document, place: Entry, stop: int) -> list[Edit]:
     """One service of the user as it was."""
     if place.aliased or not isinstance(place.node, MappingNode):
         return []
-    mark = entry(place.node, MARK)
     whole = entry(place.node, WHOLE)
     if whole is not None:
         return [_alias(document, place, whole)]
-    # Keys may have been copied without it.
-    listed = None if mark is None else value(document, mark.node)
-    added = {str(one) for one in listed} if isinstance(listed, list) else set()
+    added = adds(document, place.node)
     found = without(document, place.node, {MARK, *added}, stop)
     own = {one.key for one in entries(place.node)} - added
     for one in entries(place.node):

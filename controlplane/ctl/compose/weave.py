@@ -1,7 +1,7 @@
 """The text of a meshed project: the user's, changed only where a service must say something else.
 
 A key that has to go is renamed in its place to `x-mini-istiod-KEY`, which Compose ignores; what comes instead
-stands at the beginning of the service, and its names are listed in `x-mini-istiod`.  Whether that makes each
+stands at the beginning of the service, and its names are kept in `x-mini-istiod`.  Whether that makes each
 service what it shall be is not assumed: the new text is read again.  An anchor that others use, or a merge
 key, may bring along what was just taken away, and then those services are changed, too.
 """
@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ruamel.yaml.nodes import MappingNode
+from ruamel.yaml.nodes import MappingNode, Node
 
 from controlplane.base.errors import MiniIstiodError
 from controlplane.ctl.compose import emit
@@ -26,6 +26,8 @@ MERGED = "merge"
 """What "<<" is called then: path languages of Compose take it, and a dot, for something else."""
 WHOLE = f"{KEPT}value"
 """Where a service was an alias as a whole."""
+ADDS = "adds"
+SIDECAR = "sidecar"
 _ROUNDS = 6
 _ALIAS = re.compile(r"\*[^\s,\[\]{}]+")
 
@@ -34,12 +36,18 @@ _ALIAS = re.compile(r"\*[^\s,\[\]{}]+")
 class _Change:
     """What is done to the text of one service: keys of its user renamed, others added."""
 
+    mark: str = ""
     renamed: frozenset[str] = frozenset()
     added: Mapping[str, Value] = field(default_factory=dict)
 
 
-def woven(document: Document, wanted: Mapping[str, Mapping[str, Value]]) -> Document:
-    """The document with its services as wanted; MiniIstiodError when the text cannot be made to say that."""
+def woven(
+    document: Document, wanted: Mapping[str, Mapping[str, Value]], marks: Mapping[str, str]
+) -> Document:
+    """The document with its services as wanted; MiniIstiodError when the text cannot be made to say that.
+
+    `marks` are what else is kept in a service, by its name: the digest of its sidecar.
+    """
     changes: dict[str, _Change] = {}
     found = document
     for _ in range(_ROUNDS):
@@ -47,12 +55,20 @@ def woven(document: Document, wanted: Mapping[str, Mapping[str, Value]]) -> Docu
         if not wrong:
             return found
         for name in wrong:
-            before = changes.get(name, _Change())
+            before = changes.get(name, _Change(marks.get(name, "")))
             changes[name] = _more(before, services(document)[name], effective(found, name), wanted[name])
         found = _written(document, changes)
     raise MiniIstiodError(
         f"{document.name}: services.{wrong[0]}: its anchors and merge keys cannot be followed; write them out"
     )
+
+
+def adds(document: Document, service: Node) -> set[str]:
+    """The keys of a service that were added to it."""
+    mark = entry(service, MARK)
+    kept = None if mark is None else value(document, mark.node)
+    listed = kept.get(ADDS) if isinstance(kept, dict) else None
+    return {str(one) for one in listed} if isinstance(listed, list) else set()
 
 
 def services(document: Document) -> dict[str, Entry]:
@@ -84,7 +100,7 @@ def _more(change: _Change, place: Entry, now: Mapping[str, Value], goal: Mapping
             if key in own:
                 renamed.add(key)
     # In the order of the service, whichever round it was.
-    return _Change(frozenset(renamed), {key: added[key] for key in goal if key in added})
+    return _Change(change.mark, frozenset(renamed), {key: added[key] for key in goal if key in added})
 
 
 def _written(document: Document, changes: Mapping[str, _Change]) -> Document:
@@ -121,7 +137,8 @@ def _service(document: Document, place: Entry, change: _Change) -> list[Edit]:
 
 
 def _chunk(change: _Change) -> dict[str, Output]:
-    found: dict[str, Output] = {MARK: Inline(list(change.added)), **change.added}
+    kept: dict[str, Output] = {SIDECAR: change.mark} if change.mark else {}
+    found: dict[str, Output] = {MARK: Inline({**kept, ADDS: list(change.added)}), **change.added}
     needs = change.added.get("depends_on")
     if isinstance(needs, dict):
         found["depends_on"] = {name: Inline(detail) for name, detail in needs.items()}

@@ -33,8 +33,9 @@ def one(body: str) -> str:
 
 def test_a_service_becomes_three() -> None:
     found = meshed(one("ports: ['8080:80']"))
+    digest = found["web"]["x-mini-istiod"]["sidecar"]
     assert found["web"] == {
-        "x-mini-istiod": ["network_mode", "depends_on"],
+        "x-mini-istiod": {"sidecar": digest, "adds": ["network_mode", "depends_on"]},
         "network_mode": "service:web-envoy",
         "depends_on": {"web-envoy": ENVOY, "web-init": DONE},
         "image": "example/web",
@@ -88,16 +89,57 @@ def test_what_belongs_to_the_owner_of_the_network_moves_to_it() -> None:
     assert (before["cap_add"], before["ulimits"]) == (["NET_BIND_SERVICE"], {"nofile": 4096})
 
 
-def test_links_lead_to_sidecars_and_are_waited_for() -> None:
+def test_links_become_aliases_where_they_can_and_are_waited_for() -> None:
     found = load(mesh("hosts.yml")[0])["services"]
-    assert found["edge_proxy-envoy"]["links"] == ["order_api-envoy:order_api", "plain:database"]
+    # It is not in the mesh, so nobody gives it an alias.
+    assert found["edge_proxy-envoy"]["links"] == ["plain:database"]
     assert found["edge_proxy-envoy"]["external_links"] == ["elsewhere:other"]
     started = {"condition": "service_started"}
     assert found["edge_proxy"]["depends_on"] == {
         "edge_proxy-envoy": ENVOY, "edge_proxy-init": DONE, "order_api": started, "plain": started,
     }  # fmt: skip
     # It has no sidecar, but what it links to has.
-    assert found["plain"]["links"] == ["order_api-envoy:order_api"]
+    assert "links" not in found["plain"]
+    assert found["plain"]["depends_on"] == {"order_api": started}
+
+
+def test_a_name_that_a_link_has_for_a_service_is_an_alias() -> None:
+    text = """services:
+  a: {image: a, links: ["c:data", "d"], networks: [x]}
+  b: {image: b, links: ["c:data", "d:other", "d:c"], networks: [x]}
+  c: {image: c, networks: {x: {aliases: [see]}}}
+  d: {image: d}
+  e: {image: e, links: ["d:other"], labels: {mini-istiod.inject: "false"}}
+  f: {image: f, links: ["g:gee"], labels: {mini-istiod.inject: "false"}}
+  g: {image: g, labels: {mini-istiod.inject: "false"}}
+"""
+    found = meshed(text)
+    assert found["c-envoy"]["networks"] == {"x": {"aliases": ["c", "see", "data"]}}
+    assert found["d-envoy"]["networks"] == {"default": {"aliases": ["d", "other"]}}
+    assert "links" not in found["a-envoy"] and "links" not in found["e"]
+    # Another service has that name.
+    assert found["b-envoy"]["links"] == ["d-envoy:c"]
+    assert [note.partition(" is known")[0] for note in notes(text)] == ["services.b.links: 'c'"]
+    # Nothing of these is in the mesh.
+    assert found["f"] == {"image": "f", "links": ["g:gee"], "labels": {"mini-istiod.inject": "false"}}
+
+
+def test_a_service_changes_with_its_sidecar_so_that_compose_recreates_both() -> None:
+    def digests(**flags: Any) -> dict[str, str]:
+        found = load(mesh("versions.yml", **flags)[0])["services"]
+        return {
+            name: service["x-mini-istiod"]["sidecar"]
+            for name, service in found.items()
+            if "x-mini-istiod" in service
+        }
+
+    before = digests()
+    assert before.keys() == {"page", "reviews-v1", "reviews-v2"}
+    assert len(set(before.values())) == 3
+    more = digests(scale={"reviews-v2": 2})
+    assert before.items() <= more.items() and len(set(more.values())) == 4
+    other = digests(envoy_image="other")
+    assert all(before[name] != other[name] for name in before)
 
 
 def test_who_shared_a_network_shares_that_of_the_sidecar() -> None:
@@ -121,8 +163,8 @@ def test_what_does_not_work_as_before_is_told() -> None:
         "services.beside.network_mode: service:order_api",
         "services.monitor.network_mode: host",
         "services.batch.network_mode: none",
-        "services.edge_proxy.links: 'database' is known to this service alone",
         "services.order_api.user: 1337 is Envoy's user",
+        "services.edge_proxy.links: 'database' is known to this service alone",
     )
     assert len(told) == len(starts)
     for line, start in zip(told, starts, strict=True):

@@ -1,0 +1,82 @@
+"""`links` of services: where they lead in a mesh.
+
+Docker finds services by name without them.  A link waits for its service, and may call it by another name,
+which only its owner knows.  In a mesh such a name is an alias of the service, so that the control plane knows
+it, too; and no link is left: docker-compose 1.29 recreates who has one whenever anything before it changes,
+and with a sidecar its service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from controlplane.ctl.compose import sidecar
+from controlplane.ctl.compose.document import Value
+from controlplane.ctl.compose.service import Service, listed, named
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """All links of a project, some services of which are meshed."""
+
+    project: Mapping[str, Service]
+    meshed: Mapping[str, Service]
+
+    def led(self, name: str) -> dict[str, Value]:
+        """A service with the links that must stay, and waiting for the others, too."""
+        found = dict(self.project[name])
+        links = [_parts(link) for link in listed(found.get("links"))]
+        if not any(one in self.meshed for one in (name, *(target for target, _ in links))):
+            return found
+        kept: list[Value] = [
+            f"{sidecar.owner(target) if target in self.meshed else target}:{alias}"
+            for target, alias in links
+            if not self._found_by_dns(target, alias)
+        ]
+        found.pop("links", None)
+        if kept:
+            found["links"] = kept
+        if links:
+            needs: dict[str, Value] = {target: {"condition": "service_started"} for target, _ in links}
+            found["depends_on"] = needs | sidecar.waits(found.get("depends_on"))
+        return found
+
+    def called(self, name: str) -> dict[str, Value]:
+        """The same with the names that others' links have for it as aliases in its networks."""
+        service = self.led(name)
+        mine = sorted({alias for target, alias in self._all() if target == name and alias != name})
+        mine = [alias for alias in mine if self._found_by_dns(name, alias)]
+        if not mine:
+            return service
+        networks: dict[str, Value] = {}
+        for network, detail in (named(service.get("networks")) or {"default": None}).items():
+            given = dict(detail) if isinstance(detail, dict) else {}
+            before = listed(given.get("aliases"))
+            networks[network] = {**given, "aliases": [*before, *(one for one in mine if one not in before)]}
+        return {**service, "networks": networks}
+
+    @property
+    def notes(self) -> list[str]:
+        """Names that stay known to one service alone."""
+        return [
+            f"services.{name}.links: {alias!r} is known to this service alone, and routes for {target} "
+            f"do not apply to it; make it an alias in the networks of {target}"
+            for name, service in self.project.items()
+            for target, alias in map(_parts, listed(service.get("links")))
+            if self.meshed.keys() & {name, target} and not self._found_by_dns(target, alias)
+        ]
+
+    def _all(self) -> set[tuple[str, str]]:
+        return {_parts(link) for service in self.project.values() for link in listed(service.get("links"))}
+
+    def _found_by_dns(self, target: str, alias: str) -> bool:
+        """Whether a name leads to a service without a link: its own, or one that can be made its alias."""
+        meant = {other for other, name in self._all() if name == alias}
+        return alias == target or (target in self.meshed and meant == {target} and alias not in self.project)
+
+
+def _parts(link: Value) -> tuple[str, str]:
+    """(service, alias) of a link."""
+    target, _, alias = str(link).partition(":")
+    return target, alias or target

@@ -125,3 +125,31 @@ def test_the_rules_are_read_without_a_problem(file: Path) -> None:
         parsed = BY_NAME[raw["kind"]].parse(raw)
         assert parsed.value is not None
         assert parsed.problems == ()
+
+
+@pytest.mark.parametrize("project", [MESHED, PLAIN], ids=["meshed", "plain"])
+def test_an_image_is_built_by_one_service_which_comes_first(project: dict[str, Any]) -> None:
+    # Several would export one tag at the same time; and an older Compose pulls what nobody has built yet.
+    using: dict[str, list[str]] = {}
+    for name, service in project["services"].items():
+        using.setdefault(service["image"], []).append(name)
+    builders = [name for name, service in project["services"].items() if "build" in service]
+    assert sorted(project["services"][name]["image"] for name in builders) == sorted(
+        image for image in using if image in ("mini-istiod", "bookstore")
+    )
+    waits_for = {name: set(project["services"][name].get("depends_on", ())) for name in project["services"]}
+    for name in builders:
+        others = [other for other in using[project["services"][name]["image"]] if other != name]
+        earlier = [other for other in others if stands_before(other, name, project)]
+        assert [other for other in earlier if name not in reached(other, waits_for)] == []
+
+
+def stands_before(other: str, name: str, project: dict[str, Any]) -> bool:
+    order = list(project["services"])
+    return order.index(other) < order.index(name)
+
+
+def reached(name: str, waits_for: dict[str, set[str]]) -> set[str]:
+    """All that a service waits for, at whatever distance."""
+    found = set(waits_for[name])
+    return found.union(*(reached(one, waits_for) for one in waits_for[name]))

@@ -137,16 +137,13 @@ def test_an_image_is_built_by_one_service_which_comes_first(project: dict[str, A
     assert sorted(project["services"][name]["image"] for name in builders) == sorted(
         image for image in using if image in ("mini-istiod", "bookstore")
     )
-    waits_for = {name: set(project["services"][name].get("depends_on", ())) for name in project["services"]}
-    for name in builders:
-        others = [other for other in using[project["services"][name]["image"]] if other != name]
-        earlier = [other for other in others if stands_before(other, name, project)]
-        assert [other for other in earlier if name not in reached(other, waits_for)] == []
-
-
-def stands_before(other: str, name: str, project: dict[str, Any]) -> bool:
     order = list(project["services"])
-    return order.index(other) < order.index(name)
+    waits_for = {name: set(project["services"][name].get("depends_on", ())) for name in order}
+    for name in builders:
+        others = set(using[project["services"][name]["image"]]) - {name}
+        assert others & reached(name, waits_for) == set()
+        earlier = {other for other in others if order.index(other) < order.index(name)}
+        assert {other for other in earlier if name not in reached(other, waits_for)} == set()
 
 
 def reached(name: str, waits_for: dict[str, set[str]]) -> set[str]:

@@ -3,7 +3,7 @@
 Docker finds services by name without them.  A link waits for its service, and may call it by another name,
 which only its owner knows.  In a mesh such a name is an alias of the service, so that the control plane knows
 it, too; and no link is left: docker-compose 1.29 recreates who has one whenever anything before it changes,
-and with a sidecar its service.
+and a sidecar that is recreated alone has lost its service.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class Links:
         return found
 
     def called(self, name: str) -> dict[str, Value]:
-        """The same with the names that others' links have for it as aliases in its networks."""
+        """The same, and the names that others' links have for it are aliases in its networks."""
         service = self.led(name)
-        mine = sorted({alias for target, alias in self._all() if target == name and alias != name})
-        mine = [alias for alias in mine if self._found_by_dns(name, alias)]
+        names = {alias for target, alias in self._all() if target == name and alias != name}
+        mine = [alias for alias in sorted(names) if self._found_by_dns(name, alias)]
         if not mine:
             return service
         networks: dict[str, Value] = {}
@@ -58,22 +58,30 @@ class Links:
 
     @property
     def notes(self) -> list[str]:
-        """Names that stay known to one service alone."""
+        """Names that cannot be aliases."""
         return [
-            f"services.{name}.links: {alias!r} is known to this service alone, and routes for {target} "
-            f"do not apply to it; make it an alias in the networks of {target}"
+            f"services.{name}.links: {alias!r} has other meanings, too, so it stays a link, for which "
+            f"docker-compose 1.29 recreates the sidecar without {name} at times; give it a name of its own"
             for name, service in self.project.items()
             for target, alias in map(_parts, listed(service.get("links")))
             if self.meshed.keys() & {name, target} and not self._found_by_dns(target, alias)
         ]
 
     def _all(self) -> set[tuple[str, str]]:
-        return {_parts(link) for service in self.project.values() for link in listed(service.get("links"))}
+        """Links that concern the mesh: (service, alias)."""
+        return {
+            (target, alias)
+            for name, service in self.project.items()
+            for target, alias in map(_parts, listed(service.get("links")))
+            if name in self.meshed or target in self.meshed
+        }
 
     def _found_by_dns(self, target: str, alias: str) -> bool:
         """Whether a name leads to a service without a link: its own, or one that can be made its alias."""
         meant = {other for other, name in self._all() if name == alias}
-        return alias == target or (target in self.meshed and meant == {target} and alias not in self.project)
+        service = self.project.get(target)
+        named_there = service is not None and "network_mode" not in service
+        return alias == target or (named_there and meant == {target} and alias not in self.project)
 
 
 def _parts(link: Value) -> tuple[str, str]:

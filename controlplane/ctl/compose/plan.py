@@ -67,7 +67,7 @@ def plan(project: Mapping[str, Service], options: Options) -> Plan:
     init = Alias(_INIT, sidecar.init_template(options.image))
     links = Links(project, meshed)
     services = {
-        name: sidecar.joined(name, links.led(name)) if name in meshed else beside(links.led(name), meshed)
+        name: sidecar.joined(name, links.led(name)) if name in meshed else beside(links.called(name), meshed)
         for name in project
     }
     pairs = [

@@ -91,8 +91,8 @@ def test_what_belongs_to_the_owner_of_the_network_moves_to_it() -> None:
 
 def test_links_become_aliases_where_they_can_and_are_waited_for() -> None:
     found = load(mesh("hosts.yml")[0])["services"]
-    # It is not in the mesh, so nobody gives it an alias.
-    assert found["edge_proxy-envoy"]["links"] == ["plain:database"]
+    assert "links" not in found["edge_proxy-envoy"]
+    assert found["plain"]["networks"] == {"default": {"aliases": ["database"]}}
     assert found["edge_proxy-envoy"]["external_links"] == ["elsewhere:other"]
     started = {"condition": "service_started"}
     assert found["edge_proxy"]["depends_on"] == {
@@ -119,7 +119,7 @@ def test_a_name_that_a_link_has_for_a_service_is_an_alias() -> None:
     assert "links" not in found["a-envoy"] and "links" not in found["e"]
     # Another service has that name.
     assert found["b-envoy"]["links"] == ["d-envoy:c"]
-    assert [note.partition(" is known")[0] for note in notes(text)] == ["services.b.links: 'c'"]
+    assert [note.partition(" has other")[0] for note in notes(text)] == ["services.b.links: 'c'"]
     # Nothing of these is in the mesh.
     assert found["f"] == {"image": "f", "links": ["g:gee"], "labels": {"mini-istiod.inject": "false"}}
 
@@ -164,7 +164,6 @@ def test_what_does_not_work_as_before_is_told() -> None:
         "services.monitor.network_mode: host",
         "services.batch.network_mode: none",
         "services.order_api.user: 1337 is Envoy's user",
-        "services.edge_proxy.links: 'database' is known to this service alone",
     )
     assert len(told) == len(starts)
     for line, start in zip(told, starts, strict=True):

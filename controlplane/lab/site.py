@@ -116,7 +116,8 @@ def require_root() -> None:
     """EnvironmentUnfit unless this process is root, of the machine or of a user namespace."""
     if os.geteuid() != 0:
         raise EnvironmentUnfit(
-            "the lab makes network namespaces and redirect rules: run it as root, or in a user namespace (docs/lab.md)"
+            "the lab makes network namespaces and redirect rules:"
+            " run it as root, or in a user namespace (docs/lab.md)"
         )
 
 

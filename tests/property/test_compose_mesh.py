@@ -14,7 +14,7 @@ import yaml
 
 from controlplane.ctl.compose import project
 
-SEEDS = range(12)
+SEEDS = range(8)
 NAMES = ("web", "api", "db_1", "job-v2", "Edge.x")
 JOINED = {"networks", "ports", "expose", "hostname", "scale", "extends"}
 

@@ -26,7 +26,9 @@ PYTHON = "python:3.11-slim"
 ENVOY = f"envoyproxy/envoy:v{tools.ENVOY_VERSION}"
 # That of docker-compose.yml.
 PROMETHEUS = "prom/prometheus:v3.5.0"
-LABEL = "mini-istiod.stand-in"
+# Containers have the labels of their image.  This one is none that the control plane would read.
+LABEL = "org.opencontainers.image.vendor"
+MADE_HERE = "mini-istiod e2e"
 
 _SUITE = "bookworm"
 _MIRROR = "http://deb.debian.org/debian"
@@ -82,7 +84,7 @@ def _kind(name: str) -> str:
         label = run("docker", "image", "inspect", "--format", f'{{{{index .Config.Labels "{LABEL}"}}}}', name)
     except CommandFailed:
         return ""
-    return "stand-in" if label.strip() not in ("", "<no value>") else "real"
+    return "stand-in" if label.strip() == MADE_HERE else "real"
 
 
 def _pull(name: str) -> str:
@@ -119,7 +121,7 @@ def _debian() -> None:
     rootfs = CACHE / f"{_SUITE}.tar"
     if not rootfs.is_file():
         _bootstrap(rootfs)
-    changes = ("--change", 'CMD ["bash"]', "--change", f"LABEL {LABEL}=debootstrap")
+    changes = ("--change", 'CMD ["bash"]', "--change", f'LABEL {LABEL}="{MADE_HERE}"')
     run("docker", "import", *changes, str(rootfs), DEBIAN, timeout=300)
 
 
@@ -199,7 +201,7 @@ def _prometheus() -> None:
 
 def _build(recipe: str, folder: str, name: str) -> None:
     shutil.copyfile(_RECIPES / f"{recipe}.Dockerfile", Path(folder, "Dockerfile"))
-    run(*build_command(name), "--label", f"{LABEL}={recipe}", folder, timeout=900)
+    run(*build_command(name), "--label", f"{LABEL}={MADE_HERE}", folder, timeout=900)
 
 
 def build_command(tag: str) -> tuple[str, ...]:

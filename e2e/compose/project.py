@@ -206,4 +206,7 @@ def standing(project: Project) -> Iterator[Project]:
         with stage(f"{project.name.split('-')[-1]}: down --volumes, nothing left"):
             project.down()
             left = project.leftovers(containers)
+            # A test that failed may have brought up more than the project's files name.
+            if volumes := run("docker", "volume", "ls", "--quiet", "--filter", project.mine).split():
+                run("docker", "volume", "rm", *volumes)
         assert not left, f"`down --volumes` of {project.name} left {left}"

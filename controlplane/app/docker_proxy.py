@@ -20,22 +20,15 @@ from aiohttp import web
 from controlplane.app.docker_filter import Question, answer, event, question
 from controlplane.base.errors import EnvironmentUnfit
 from controlplane.base.parse import Address
+from controlplane.sources.docker.api import ANSWER_WITHIN, Lines, TooLong, session, url, whole
 
 _log = logging.getLogger(__name__)
 
-_WITHIN = 10.0
-"""Seconds for an answer of Docker's that has an end."""
-_MOST_BYTES = 64 << 20
-"""Of one answer of Docker's; a sixteenth of one event."""
 _AT_ONCE = 64
 """Questions that are asked at the same time; more wait."""
 _PASSED_HEADERS = ("Api-Version", "Ostype", "Date")
 _FOR_ALL = 0o666
 """The control plane is another user; who has not its volume does not see the socket."""
-
-
-class _TooLong(Exception):
-    """Docker's answer has no end."""
 
 
 class DockerProxy:
@@ -53,7 +46,7 @@ class DockerProxy:
         application.router.add_route("*", "/{path:.*}", self._respond)
         # Else whoever hangs up in a silence would hold a stream of events until something happens.
         runner = web.AppRunner(application, access_log=None, handler_cancellation=True, shutdown_timeout=0.5)
-        async with _session(self._docker) as self._session:
+        async with session(self._docker, at_once=_AT_ONCE) as self._session:
             await runner.setup()
             try:
                 await web.SockSite(runner, listening).start()
@@ -69,9 +62,9 @@ class DockerProxy:
         try:
             if asked.kind == "events":
                 return await self._events(request, asked)
-            async with asyncio.timeout(_WITHIN), self._asked(asked) as found:
+            async with asyncio.timeout(ANSWER_WITHIN), self._asked(asked) as found:
                 response = await _answered(asked, found)
-        except (aiohttp.ClientError, OSError, ValueError, _TooLong) as error:
+        except (aiohttp.ClientError, OSError, ValueError, TooLong) as error:
             return self._failed(error)
         self._failed(None)
         return response
@@ -86,11 +79,13 @@ class DockerProxy:
             # From here on Docker going away is the end of the stream, as it is without a filter.
             await stream.prepare(request)
             try:
-                async for line in _lines(found.content):
-                    left = event(json.loads(line))
-                    if left is not None:
-                        await stream.write(json.dumps(left).encode() + b"\n")
-            except (aiohttp.ClientError, OSError, ValueError, _TooLong) as error:
+                lines = Lines()
+                async for piece in found.content.iter_any():
+                    for line in lines.of(piece):
+                        left = event(json.loads(line))
+                        if left is not None:
+                            await stream.write(json.dumps(left).encode() + b"\n")
+            except (aiohttp.ClientError, OSError, ValueError, TooLong) as error:
                 self._failed(error)
                 if request.transport is not None:
                     request.transport.abort()
@@ -98,8 +93,7 @@ class DockerProxy:
 
     @asynccontextmanager
     async def _asked(self, asked: Question) -> AsyncIterator[aiohttp.ClientResponse]:
-        host = "docker" if self._docker.path else str(self._docker)
-        async with self._session.get(f"http://{host}{asked.path}", params=asked.query) as found:
+        async with self._session.get(url(self._docker, asked.path), params=asked.query) as found:
             yield found
 
     def _failed(self, error: Exception | None) -> web.Response:
@@ -139,27 +133,9 @@ def _answers(path: Path) -> bool:
         return asking.connect_ex(str(path)) == 0
 
 
-def _session(docker: Address) -> aiohttp.ClientSession:
-    connector: aiohttp.BaseConnector
-    if docker.path:
-        connector = aiohttp.UnixConnector(docker.path, limit=_AT_ONCE)
-    else:
-        connector = aiohttp.TCPConnector(limit=_AT_ONCE)
-    return aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        # Events have no end; all else has one of its own.
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=_WITHIN),
-    )
-
-
 async def _answered(asked: Question, found: aiohttp.ClientResponse) -> web.Response:
     """Docker's whole answer, cut down; of one that tells of a failure, the message."""
-    body = bytearray()
-    async for piece in found.content.iter_any():
-        body += piece
-        if len(body) > _MOST_BYTES:
-            raise _TooLong(f"more than {_MOST_BYTES} bytes")
+    body = await whole(found)
     if asked.kind == "_ping" and found.status == 200:
         return web.Response(text="OK", headers=_headers(found))
     value = json.loads(body)
@@ -168,23 +144,11 @@ async def _answered(asked: Question, found: aiohttp.ClientResponse) -> web.Respo
     return web.json_response(answer(asked.kind, value), headers=_headers(found))
 
 
-async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """The lines of a stream, as they come, without blank ones."""
-    rest = b""
-    async for piece in content.iter_any():
-        *lines, rest = (rest + piece).split(b"\n")
-        if len(rest) > _MOST_BYTES >> 4:
-            raise _TooLong("an event without end")
-        for line in lines:
-            if text := line.strip(b"\x1e \r"):
-                yield text
-
-
 def _why(error: Exception) -> str:
     """In words that are equal for equal causes."""
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(cause, TimeoutError):
-        return f"nothing within {_WITHIN:g} s"
+        return f"nothing within {ANSWER_WITHIN:g} s"
     return (cause.strerror if isinstance(cause, OSError) else "") or str(cause) or type(cause).__name__
 
 

@@ -1,5 +1,7 @@
 """Asking Docker: four questions over HTTP, each bounded in time and size (aiohttp's door).
 
+The filter in front of Docker asks the same way: how to reach it and how much to read stands here for both.
+
 Only GETs, so a socket that is filtered to them is enough.  Three things that are not obvious:
 
 *Which version.*  A daemon refuses versions that are too new for it and, since Docker 29, those below 1.44;
@@ -60,6 +62,10 @@ class DockerFailed(MiniIstiodError):
     def __init__(self, reason: str, *, away: bool = False) -> None:
         super().__init__(reason)
         self.away = away
+
+
+class TooLong(Exception):
+    """More than Docker ever says at once; the message goes on from "answers with …"."""
 
 
 class Daemon(NamedTuple):
@@ -139,19 +145,16 @@ class HttpDocker:
             if answer.status != 200:
                 raise DockerFailed(f"answers {answer.status} where its events are asked for")
             yield ()
-            rest = b""
+            lines = Lines()
             while True:
                 # Not one deadline around all: it would strike who takes the events, wherever that is then.
                 async with _failing(within, deadline):
                     chunk = await answer.content.readany()
-                    *lines, rest = (rest + chunk).split(b"\n")
-                    found = [_event(line) for line in lines if line.strip(b"\x1e \r")]
+                    found = [_event(line) for line in lines.of(chunk)]
                 if found:
                     yield found
                 if not chunk:
                     return
-                if len(rest) > MOST_BYTES >> 4:
-                    raise DockerFailed("tells of an event without end")
         finally:
             answer.close()
 
@@ -168,12 +171,7 @@ class HttpDocker:
             if answer.status != 200:
                 away = answer.status in _AWAY
                 raise DockerFailed(f"answers {answer.status} to GET {path}", away=away)
-            body = bytearray()
-            async for chunk in answer.content.iter_any():
-                body += chunk
-                if len(body) > MOST_BYTES:
-                    raise DockerFailed(f"answers with more than {MOST_BYTES} bytes")
-            return json.loads(body)
+            return json.loads(await whole(answer))
 
     @asynccontextmanager
     async def _asked(
@@ -184,9 +182,8 @@ class HttpDocker:
 
     async def _get(self, path: str, query: Mapping[str, str]) -> aiohttp.ClientResponse:
         if self._session is None:
-            self._session = _session(self.address)
-        host = "docker" if self.address.path else str(self.address)
-        return await self._session.get(f"http://{host}{path}", params=query)
+            self._session = session(self.address)
+        return await self._session.get(url(self.address, path), params=query)
 
 
 @asynccontextmanager
@@ -197,6 +194,8 @@ async def _failing(within: float, deadline: float | None = None) -> AsyncIterato
             yield
     except TimeoutError:
         raise DockerFailed(f"did not answer within {within:g} s") from None
+    except TooLong as error:
+        raise DockerFailed(f"answers with {error}") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise DockerFailed(_why(error), away=not isinstance(error, ValueError)) from None
 
@@ -210,22 +209,54 @@ def spoken(offered: str) -> str:
     return f"/v{version[0]}.{version[1]}"
 
 
-def _session(address: Address) -> aiohttp.ClientSession:
+def session(address: Address, *, at_once: int = 0) -> aiohttp.ClientSession:
+    """Connections to Docker, so many `at_once` (0: any number); answers have no deadline, connecting has."""
     connector: aiohttp.BaseConnector
     if address.path:
-        connector = aiohttp.UnixConnector(address.path, limit=0)
+        connector = aiohttp.UnixConnector(address.path, limit=at_once)
     else:
-        connector = aiohttp.TCPConnector(limit=0, use_dns_cache=False)
+        connector = aiohttp.TCPConnector(limit=at_once, use_dns_cache=False)
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None),
+        # A stream of events has no end; all else is given one by who asks.
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=ANSWER_WITHIN),
         trust_env=False,
     )
 
 
+def url(address: Address, path: str) -> str:
+    """Where a question goes; over a Unix socket the host says nothing."""
+    return f"http://{'docker' if address.path else address}{path}"
+
+
+async def whole(answer: aiohttp.ClientResponse) -> bytes:
+    """The body of an answer that has an end; TooLong."""
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > MOST_BYTES:
+            raise TooLong(f"more than {MOST_BYTES} bytes")
+    return bytes(body)
+
+
+class Lines:
+    """The lines of a stream of events, which comes in pieces of any length."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def of(self, piece: bytes) -> list[bytes]:
+        """The lines that end in this piece, without blank ones; TooLong for one that does not end."""
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        if len(self._rest) > MOST_BYTES >> 4:
+            raise TooLong("an event without end")
+        # Since Docker 29 there may be a separator before each (RFC 7464).
+        return [bare for line in lines if (bare := line.strip(b"\x1e \r"))]
+
+
 def _event(line: bytes) -> Mapping[str, Any]:
-    found = json.loads(line.strip(b"\x1e \r"))
+    found = json.loads(line)
     return found if isinstance(found, dict) else {}
 
 

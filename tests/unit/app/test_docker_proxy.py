@@ -17,6 +17,7 @@ from aiohttp import web
 from controlplane.app.docker_proxy import DockerProxy, bound
 from controlplane.base.errors import EnvironmentUnfit
 from controlplane.base.parse import address
+from controlplane.sources.docker import api
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 START = {
@@ -131,6 +132,20 @@ def test_an_answer_that_is_no_json_is_a_bad_gateway(tmp_path: Path, body: str) -
     async def main() -> None:
         async with played(tmp_path / "docker", says(body)), filtered(tmp_path) as client:
             assert (await client.get("/containers/json")).status == 502
+
+    asyncio.run(main())
+
+
+def test_too_much_is_a_bad_gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "MOST_BYTES", 4096)
+
+    async def main() -> None:
+        async with played(tmp_path / "docker", says(json.dumps("x" * 5000))), filtered(tmp_path) as client:
+            found = await client.get("/containers/json")
+            assert found.status == 502
+            assert "more than 4096 bytes" in (await found.json())["message"]
+            with pytest.raises(aiohttp.ClientError):
+                await (await client.get("/events")).read()
 
     asyncio.run(main())
 

@@ -19,11 +19,11 @@ from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import pods
 from controlplane.model.kinds.pod import Pod
 from controlplane.model.proxy import Proxy
+from controlplane.model.tls_mode import said_mutual
 from controlplane.telemetry.http import Response, Route
 
 PATH = "/sd/prometheus"
 
-_SIDECAR = ("security.istio.io/tlsMode", "istio")
 _UNSPECIFIED = frozenset({"0.0.0.0", "::"})
 # Istio's rule for the canonical service and its revision: the first of these labels that is there.
 _APP = ("service.istio.io/canonical-name", "app.kubernetes.io/name", "app")
@@ -62,7 +62,7 @@ def scraped(found: Mapping[Key, Pod], connected: Iterable[Proxy]) -> Iterator[Sc
         pod, proxy = found.get(key), proxies.get(key)
         if proxy is not None:
             one = _of_proxy(key, proxy, pod)
-        elif pod is not None and _SIDECAR in pod.meta.labels and pod.pod_ips and _runs(pod):
+        elif pod is not None and said_mutual(pod.meta.labels) and pod.pod_ips and _runs(pod):
             one = _of_pod(key, pod)
         else:
             continue

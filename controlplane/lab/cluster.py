@@ -17,6 +17,7 @@ import yaml
 
 from controlplane.lab import fabric
 from controlplane.lab.pods import App, PodSpec
+from controlplane.model.tls_mode import MUTUAL, TLS_MODE
 
 Object = dict[str, Any]
 
@@ -27,7 +28,7 @@ _NOT_FOR_THE_MESH = ("Deployment",)
 _INJECTION, _INJECT = "istio-injection", "sidecar.istio.io/inject"
 _TEMPLATES = "inject.istio.io/templates"
 # What injection writes on a pod: connections to it may be mutual TLS.
-_CAPABLE = {"security.istio.io/tlsMode": "istio"}
+_CAPABLE = {TLS_MODE: MUTUAL}
 
 
 @dataclass(frozen=True, slots=True)

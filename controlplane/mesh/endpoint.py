@@ -33,16 +33,6 @@ class Endpoint:
     mutual: bool = False
 
 
-TLS_MODE = "security.istio.io/tlsMode"
-"""The label by which an injector says that a workload has a sidecar with a certificate."""
-
-
-def said_mutual(labels: Labels, default: bool = False) -> bool:
-    """Whether the labels say that mutual TLS is taken; `default` where they do not say."""
-    mode = next((value for name, value in labels if name == TLS_MODE), "")
-    return mode == "istio" if mode else default
-
-
 def distinct(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
     """Sorted by address and port, each once; where one is said to be ready and not ready, it is ready."""
     found: dict[tuple[str, int], Endpoint] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from controlplane.graph import Q, query
-from controlplane.mesh.endpoint import NOWHERE, Endpoint, said_mutual
+from controlplane.mesh.endpoint import NOWHERE, Endpoint
 from controlplane.mesh.selected_endpoints import from_workloads
 from controlplane.mesh.service import Port
 from controlplane.mesh.workload import node_locality, pod_facts
@@ -20,6 +20,7 @@ from controlplane.model.kinds.endpoints import (
 )
 from controlplane.model.kinds.service import Service as KubernetesService
 from controlplane.model.locality import Locality
+from controlplane.model.tls_mode import said_mutual
 
 
 def kubernetes_endpoints(q: Q, key: Key, port: Port) -> Iterator[Endpoint]:

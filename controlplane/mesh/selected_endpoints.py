@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.graph import Q
-from controlplane.mesh.endpoint import Endpoint, said_mutual
+from controlplane.mesh.endpoint import Endpoint
 from controlplane.mesh.service import Port
 from controlplane.mesh.workload import pod_facts, pod_state
 from controlplane.model.hosts import is_address
@@ -13,6 +13,7 @@ from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import pods, service_entries, workload_entries
 from controlplane.model.kinds.service_entry import ServiceEntry, WorkloadEntry, WorkloadEntrySpec
 from controlplane.model.locality import parse_locality
+from controlplane.model.tls_mode import said_mutual
 
 UNIX = "unix://"
 

@@ -18,13 +18,13 @@ from typing import NamedTuple
 
 from controlplane.model.keys import Labels, labels_of
 from controlplane.model.problem import Problem
+from controlplane.model.tls_mode import MUTUAL, TLS_MODE, said_mutual
 from controlplane.sources.docker import labels, mistakes, names
 from controlplane.sources.docker.container import PREFIX, Attachment, Container
 from controlplane.sources.docker.labels import ServedPort
 from controlplane.sources.docker.ports import served_ports
 from controlplane.sources.docker.stranded import without_stranded
 
-TLS_MODE = "security.istio.io/tlsMode"
 INIT = PREFIX + "init"
 """A label of helpers that end before the application starts."""
 
@@ -59,7 +59,7 @@ class Workload:
     @property
     def mutual(self) -> bool:
         """Whether it has a sidecar with a certificate."""
-        return (TLS_MODE, "istio") in self.labels
+        return said_mutual(self.labels)
 
 
 class _Group(NamedTuple):
@@ -211,7 +211,7 @@ def _labels(group: _Group, service: str, account: str, version: str | None) -> L
     elif names.default_version(service):
         found.setdefault("version", names.default_version(service))
     if group.sidecar:
-        found.setdefault(TLS_MODE, "istio")
+        found.setdefault(TLS_MODE, MUTUAL)
     return labels_of(found)
 
 

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 from controlplane.model.problem import Problem
 from controlplane.sources.docker.container import KIND, Container, read
 from controlplane.sources.docker.event import ATTACHING, Event
+from controlplane.sources.docker.names import PROJECT
 from controlplane.sources.docker.own import own_container
 from controlplane.sources.docker.stopping import DEFAULT, StopRule, started, stop_rule
-from controlplane.sources.docker.summary import PROJECT, counts, summarize
+from controlplane.sources.docker.summary import counts, summarize
 
 SAME_TIME = 2.0
 """Seconds before an answer was asked for in which an event may still be news: clocks are not that exact."""
@@ -94,9 +95,10 @@ class Follower:
         self._find_own(found.keys(), {id: one.labels for id, one in found.items()})
         for id in sorted(self._known.keys() - found.keys()):
             self._forget(id)
-        for gone in (self._strangers, self._early, self.wanted):
-            for id in [id for id in gone if id not in found]:
-                gone.discard(id) if isinstance(gone, set) else gone.pop(id)
+        self._strangers.intersection_update(found)
+        for noted in (self._early, self.wanted):
+            for id in noted.keys() - found.keys():
+                del noted[id]
         news = 0
         for id in sorted(found):
             if id != self.own and not counts(found[id].labels, self.project):
@@ -141,9 +143,9 @@ class Follower:
         if event.at <= known.asked - SAME_TIME:
             return  # What was answered since knows of it.
         if event.at > max(known.asked, known.started):
-            told = _told(known.container, event)
-            if told != known.container:
-                known.container = told
+            left = _after(known.container, event)
+            if left != known.container:
+                known.container = left
                 self._change(event.at)
         self._want(id, event.at)
 
@@ -273,7 +275,7 @@ def _problem(known: _Known) -> Problem | None:
     return Problem("error", KIND, "", name, f"docker:{name}", None, "", message, remedy)
 
 
-def _told(container: Container, event: Event) -> Container:
+def _after(container: Container, event: Event) -> Container:
     """The container as it is after an event that is bad news; as it was after any other."""
     if event.action == "die":
         return replace(container, state="exited")

@@ -80,7 +80,7 @@ def dns_names(container: Container, networks: Collection[str] | None, *, sidecar
     found = {*_aliases(container, networks), chosen}
     if sidecar:
         found -= {chosen, container.label(SERVICE)}
-    elif not _is_one_off(container):
+    elif not is_one_off(container.label(ONE_OFF)):
         found.add(service_of(container))
     made_up = _made_up(container)
     return tuple(sorted({name.lower() for name in found if made_up is None or not made_up.fullmatch(name)}))
@@ -92,9 +92,9 @@ def _aliases(container: Container, networks: Collection[str] | None) -> Iterator
             yield from attachment.aliases
 
 
-def _is_one_off(container: Container) -> bool:
-    """Whether it is a `docker-compose run`, which is nobody's server."""
-    return container.label(ONE_OFF) == "True"
+def is_one_off(label: str | None) -> bool:
+    """Whether the value of ONE_OFF says that it is a `docker-compose run`, which is nobody's server."""
+    return (label or "").lower() == "true"
 
 
 def _made_up(container: Container) -> re.Pattern[str] | None:

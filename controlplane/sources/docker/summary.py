@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-from controlplane.sources.docker.container import Container
+from controlplane.sources.docker.container import PREFIX, Container
+from controlplane.sources.docker.names import ONE_OFF, PROJECT, is_one_off
 
-PROJECT = "com.docker.compose.project"
-ONE_OFF = "com.docker.compose.oneoff"
-SERVICE = "mini-istiod.service"
+_SERVICE = PREFIX + "service"
 
 FIELDS = (
     "Id",
@@ -68,9 +67,9 @@ def counts(labels: Mapping[str, str], project: str) -> bool:
 
     What `compose run` starts is a visitor with the labels of a service, and nobody's endpoint.
     """
-    if SERVICE in labels:
+    if _SERVICE in labels:
         return True
-    if labels.get(ONE_OFF, "").lower() == "true":
+    if is_one_off(labels.get(ONE_OFF)):
         return False
     return not project or labels.get(PROJECT) == project
 

@@ -28,8 +28,24 @@ def orphan(container: Container, namespace: str) -> Problem:
         namespace,
         "network_mode",
         "it shares the network of a container that is not there (any more), so nobody reaches it",
-        f"recreate it: docker-compose up -d --force-recreate {service_of(container)}",
+        _recreate(container),
     )
+
+
+def stranded(container: Container, namespace: str, owner: Container) -> Problem:
+    """It joined a network of an owner that has another one now."""
+    return warning(
+        container,
+        namespace,
+        "network_mode",
+        f"{owner.name}, whose network it shares, was started anew since then: it keeps the old network, "
+        "where nobody reaches it",
+        _recreate(container),
+    )
+
+
+def _recreate(container: Container) -> str:
+    return f"recreate it: docker-compose up -d --force-recreate {service_of(container)}"
 
 
 def second_proxy(container: Container, namespace: str, proxy: str, other: Container) -> Problem:

@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from controlplane.model.problem import Problem
 from controlplane.sources.docker import mistakes
 from controlplane.sources.docker.container import Container
-from controlplane.sources.docker.names import service_of
 
 
 def without_stranded(
@@ -22,21 +21,9 @@ def without_stranded(
     """Those who share the network that the owner has now, and what is wrong with the others."""
     members = tuple(joined)
     lost = [one for one in members if _is_stranded(one, owner)]
-    return tuple(one for one in members if one not in lost), tuple(
-        _told(one, owner, namespace) for one in lost
-    )
+    kept = tuple(one for one in members if one not in lost)
+    return kept, tuple(mistakes.stranded(one, namespace, owner) for one in lost)
 
 
 def _is_stranded(one: Container, owner: Container) -> bool:
     return owner.running and one.running and 0 < one.started < owner.started
-
-
-def _told(container: Container, owner: Container, namespace: str) -> Problem:
-    return mistakes.warning(
-        container,
-        namespace,
-        "network_mode",
-        f"{owner.name}, whose network it shares, was started anew since then: it keeps the old network, "
-        "where nobody reaches it",
-        "docker-compose up -d --force-recreate " + service_of(container),
-    )

@@ -58,7 +58,7 @@ def test_one_that_started_before_has_lost_its_network() -> None:
     restarted = replace(ENVOY, started=102.0)
     assert ready(restarted, APP) == ["False"]
     assert warnings(restarted, APP) == [
-        ("shop_web_1", "network_mode", "docker-compose up -d --force-recreate web")
+        ("shop_web_1", "network_mode", "recreate it: docker-compose up -d --force-recreate web")
     ]
 
 

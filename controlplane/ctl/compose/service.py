@@ -12,13 +12,14 @@ from typing import TypeAlias
 from controlplane.ctl.compose.document import Value
 from controlplane.model.checks import is_dns_label
 from controlplane.sources.docker import names
+from controlplane.sources.docker.container import PREFIX
 
 Service: TypeAlias = Mapping[str, Value]
 
-INJECT = ("mini-istiod.inject", "sidecar.istio.io/inject")
-PROXY = "mini-istiod.proxy"
-ACCOUNT = "mini-istiod.account"
-VERSION = "mini-istiod.version"
+INJECT = (PREFIX + "inject", "sidecar.istio.io/inject")
+PROXY = PREFIX + "proxy"
+ACCOUNT = PREFIX + "account"
+VERSION = PREFIX + "version"
 
 
 def pairs_of(given: Value) -> dict[str, str]:
@@ -63,8 +64,8 @@ def version(name: str, service: Service) -> str:
 
 
 def pod(name: str) -> str:
-    """What the control plane calls a service's workload: a name that Kubernetes takes, too."""
-    return names.object_name(name).replace(".", "-")[:63].rstrip("-")
+    """What the control plane calls a service's workload."""
+    return names.pod_name(name)
 
 
 def replicas(service: Service) -> int:

@@ -18,6 +18,8 @@ from tests.support.cas import make_ca, plug, shaped
 from tests.support.plane import Served, serving
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.whole
+
 
 async def ca(served: Served, *args: str) -> int:
     """Run the command as somebody else would: in another thread."""

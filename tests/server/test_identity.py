@@ -20,6 +20,8 @@ from tests.support.raw import answer, raw, request, say, status
 from tests.support.trust import DELTA, ID, SPIFFE, Trusting, let_in, pass_over, run, told
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.whole
+
 DENIED, UNKNOWN = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED
 
 

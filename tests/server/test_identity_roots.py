@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 
 from controlplane.ca.signer import pem, self_signed
 from controlplane.envoy.types import LISTENER
@@ -16,6 +17,8 @@ from controlplane.model.caller import Door
 from tests.support.raw import answer, raw, request
 from tests.support.trust import DELTA, ID, Trusting, let_in, run, told
 from tests.support.waiting import until
+
+pytestmark = pytest.mark.whole
 
 UNREACHED = grpc.StatusCode.UNAVAILABLE
 

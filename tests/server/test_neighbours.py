@@ -20,6 +20,8 @@ from tests.support.files import MeshFiles
 from tests.support.plane import Served, client, serving_files
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.whole
+
 SERVICES = 400
 """Enough for a route configuration that does not fit into the window of a client that reads nothing."""
 WINDOW = 65535

@@ -26,7 +26,11 @@ def picked(project: Mapping[str, Service], options: Options) -> tuple[dict[str, 
         elif why and asked:
             notes.append(f"services.{name}.{why}")
         if name not in found and options.scale.get(name, 1) > 1:
-            raise MiniIstiodError(f"--scale: {name} is not in the mesh; use `docker-compose up --scale`")
+            # Who shares a sidecar's network is in the mesh, by another's hand; copies would be without one.
+            remedy = "scale what it is part of" if joins(service) else "use `docker-compose up --scale`"
+            raise MiniIstiodError(
+                f"--scale: {name} gets no sidecar here{f' ({why})' if why else ''}; {remedy}"
+            )
     if not found:
         raise MiniIstiodError("; ".join(["no service is left to mesh", *notes]))
     return found, notes

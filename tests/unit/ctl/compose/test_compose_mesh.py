@@ -414,13 +414,24 @@ def test_what_cannot_be_meshed_is_said(text: str, message: str) -> None:
         ({"only": ("b",)}, "--only: there is no service 'b'"),
         ({"exclude": ("b",)}, "--exclude: there is no service 'b'"),
         ({"scale": {"b": 2}}, "--scale: there is no service 'b'"),
-        ({"scale": {"a": 2}, "exclude": ("a",)}, "--scale: a is not in the mesh"),
+        (
+            {"scale": {"a": 2}, "exclude": ("a",)},
+            "--scale: a gets no sidecar here; use `docker-compose up --scale`",
+        ),
     ],
 )
 def test_flags_that_name_nobody_are_refused(flags: dict[str, Any], message: str) -> None:
     with pytest.raises(MiniIstiodError) as caught:
         project.meshed("services: {a: {image: a}, c: {image: c}}", "x.yml", flags, lambda path: {})
     assert message in str(caught.value)
+
+
+def test_copies_of_who_shares_a_network_would_be_without_a_sidecar() -> None:
+    text = "services: {a: {image: a}, b: {image: b, network_mode: 'service:a'}}"
+    with pytest.raises(
+        MiniIstiodError, match=r"--scale: b gets no sidecar here \(network_mode: service:a: .*; scale"
+    ):
+        project.meshed(text, "x.yml", {"scale": {"b": 2}}, lambda path: {})
 
 
 def test_a_plain_file_has_nothing_to_remove() -> None:

@@ -78,7 +78,7 @@ def _about_the_proxy(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="repeatable")
     parser.add_argument("--labels", default="", metavar="KEY=VALUE,…", help="several at once")
     parser.add_argument("--locality", default="", metavar="REGION/ZONE/SUBZONE")
-    port = parse.argument(_port)
+    port = parse.argument(parse.port)
     parser.add_argument("--admin-port", type=port, default=Ports().admin, metavar="PORT")
 
 
@@ -164,10 +164,3 @@ def _check_files(args: argparse.Namespace) -> None:
         raise MiniIstiodError("--cert-file: a certificate is shown over TLS; give --root-file")
     if Path(args.cert_file).parent != Path(args.key_file).parent:
         raise MiniIstiodError("--key-file: must be beside --cert-file, so that both are replaced at once")
-
-
-def _port(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdigit() else 0
-    if not 0 < number < 65536:
-        raise ValueError("a port is wanted, from 1 to 65535")
-    return number

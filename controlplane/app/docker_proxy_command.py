@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--docker",
         default="unix:/var/run/docker.sock",
-        type=parse.argument(_docker),
+        type=parse.argument(parse.dialled_address),
         metavar="ADDRESS",
         help="Docker's own: unix:/PATH or HOST:PORT (default unix:/var/run/docker.sock)",
     )
@@ -61,11 +61,4 @@ def _socket(text: str) -> Address:
     if not found.path:
         # A port would have no owner and no mode.
         raise ValueError("a Unix socket is wanted: unix:/PATH")
-    return found
-
-
-def _docker(text: str) -> Address:
-    found = parse.optional_address(text)
-    if found is None:
-        raise ValueError("unix:/PATH or HOST:PORT is wanted")
     return found

@@ -30,53 +30,41 @@ from controlplane.inject.iptables import (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of `iptables`."""
-    port, ports = parse.argument(_port), parse.argument(_ports)
-    user = parse.argument(_number)
-    networks = parse.argument(_networks)
     proxy = parser.add_argument_group("the proxy")
-    _flag(proxy, "-p", "--envoy-port", port, OUTBOUND_PORT, "where it takes what the workload sends")
-    _flag(proxy, "-z", "--inbound-capture-port", port, INBOUND_PORT, "where it takes what comes in")
-    _flag(proxy, "-u", "--proxy-uid", user, PROXY_UID, "the user that it runs as: what that sends passes")
-    _flag(proxy, "-g", "--proxy-gid", user, None, "the group; default: the same number")
+    taken, arriving = ("-p", "--envoy-port"), ("-z", "--inbound-capture-port")
+    _flag(proxy, taken, parse.port, OUTBOUND_PORT, "where it takes what the workload sends")
+    _flag(proxy, arriving, parse.port, INBOUND_PORT, "where it takes what comes in")
+    user, group = ("-u", "--proxy-uid"), ("-g", "--proxy-gid")
+    _flag(proxy, user, _number, PROXY_UID, "the user that it runs as: what that sends passes")
+    _flag(proxy, group, _number, None, "the group; default: the same number")
     proxy.add_argument(
         *("-m", "--istio-inbound-interception-mode"), choices=("REDIRECT",), default="REDIRECT"
     )
     coming = parser.add_argument_group("what comes in; ports with commas, * for all")
-    _flag(
-        coming, "-b", "--istio-inbound-ports", parse.argument(_ports_or_all), None, "redirected (default *)"
-    )
     own = ", ".join(map(str, OWN_PORTS))
-    _flag(coming, "-d", "--istio-local-exclude-ports", ports, (), f"not redirected, as {own} never are")
+    not_ours = ("-d", "--istio-local-exclude-ports")
+    _flag(coming, ("-b", "--istio-inbound-ports"), _ports_or_all, None, "redirected (default *)")
+    _flag(coming, not_ours, _ports, (), f"not redirected, as {own} never are")
     leaving = parser.add_argument_group("what is sent; networks with commas, * for all")
-    _flag(
-        leaving,
-        "-i",
-        "--istio-service-cidr",
-        parse.argument(_networks_or_all),
-        None,
-        "redirected (default *)",
-    )
-    _flag(leaving, "-x", "--istio-service-exclude-cidr", networks, (), "not redirected")
-    _flag(leaving, "-q", "--istio-outbound-ports", ports, (), "redirected beside -i")
-    _flag(leaving, "-o", "--istio-local-outbound-ports-exclude", ports, (), "not redirected")
-    names = parse.argument(_interfaces)
-    _flag(
-        parser, "-c", "--istio-exclude-interfaces", names, (), "interfaces whose traffic passes, with commas"
-    )
+    _flag(leaving, ("-i", "--istio-service-cidr"), _networks_or_all, None, "redirected (default *)")
+    _flag(leaving, ("-x", "--istio-service-exclude-cidr"), _networks, (), "not redirected")
+    _flag(leaving, ("-q", "--istio-outbound-ports"), _ports, (), "redirected beside -i")
+    _flag(leaving, ("-o", "--istio-local-outbound-ports-exclude"), _ports, (), "not redirected")
+    interfaces = ("-c", "--istio-exclude-interfaces")
+    _flag(parser, interfaces, _interfaces, (), "interfaces whose traffic passes, with commas")
     parser.add_argument("-n", "--dry-run", action="store_true", help="print the rules, and change nothing")
     parser.add_argument("--cleanup-only", action="store_true", help="take the rules away")
 
 
 def _flag(
     group: argparse._ActionsContainer,
-    short: str,
-    long: str,
+    names: tuple[str, str],
     read: Callable[[str], Any],
     default: Any,
     about: str,
 ) -> None:
     told = f" (default {default})" if isinstance(default, int) else ""
-    group.add_argument(short, long, type=read, default=default, metavar="VALUE", help=about + told)
+    group.add_argument(*names, type=parse.argument(read), default=default, metavar="VALUE", help=about + told)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -130,13 +118,6 @@ def interception_of(args: argparse.Namespace) -> Interception:
     )
 
 
-def _port(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0
-    if not 0 < number < 65536:
-        raise ValueError("a port is wanted, from 1 to 65535")
-    return number
-
-
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 9:
         raise ValueError("a number is wanted, such as 1337")
@@ -148,7 +129,7 @@ def _parts(text: str) -> list[str]:
 
 
 def _ports(text: str) -> tuple[int, ...]:
-    return tuple(map(_port, _parts(text)))
+    return tuple(map(parse.port, _parts(text)))
 
 
 def _ports_or_all(text: str) -> tuple[int, ...] | None:

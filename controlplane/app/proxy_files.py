@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from importlib import resources
 from pathlib import Path
 
+from controlplane import envoy
 from controlplane.base import parse
 from controlplane.base.errors import MiniIstiodError, ProtocolError
 from controlplane.envoy.bootstrap import ControlPlane, Node, Ports, bootstrap
@@ -18,6 +20,8 @@ from controlplane.envoy.bootstrap_trust import Json, secret_files
 from controlplane.model.proxy import parse_node
 
 BOOTSTRAP_FILE = "envoy.json"
+HEALTH_CHECK = "healthy.sh"
+"""The health check of an Envoy's container, for bash: the image has nothing else to ask with."""
 
 
 def checked(node: Node, where: str) -> Node:
@@ -43,10 +47,7 @@ def labels(given: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 def plane_address(text: str) -> parse.Address:
     """The address of a control plane: unix:/PATH or HOST:PORT; ValueError says what is missing."""
-    address = parse.address(text)
-    if not address.path and not (address.host and address.port):
-        raise ValueError("a host and a port are wanted")
-    return address
+    return parse.dialled_address(text)
 
 
 def account(text: str) -> tuple[str, str]:
@@ -77,7 +78,19 @@ def write(folder: Path, node: Node, plane: ControlPlane, ports: Ports) -> None:
     secrets = {} if plane.trust is None else secret_files(plane.trust)
     # The bootstrap comes last: a proxy that waits for it finds the rest.
     for name, content in (*secrets.items(), (BOOTSTRAP_FILE, bootstrap(node, plane, ports=ports))):
-        draft = folder / f".{name}.draft"
-        draft.write_text(text(content), encoding="utf-8")
-        draft.chmod(0o644)  # the proxy is another user
-        draft.replace(folder / name)
+        _put(folder, name, text(content))
+
+
+def write_health_check(folder: Path) -> None:
+    """Write the script by which Docker asks an Envoy how it is; it reads the bootstrap beside it.
+
+    Raises OSError.
+    """
+    _put(folder, HEALTH_CHECK, (resources.files(envoy) / HEALTH_CHECK).read_text(encoding="utf-8"))
+
+
+def _put(folder: Path, name: str, content: str) -> None:
+    draft = folder / f".{name}.draft"
+    draft.write_text(content, encoding="utf-8")
+    draft.chmod(0o644)  # the proxy is another user
+    draft.replace(folder / name)

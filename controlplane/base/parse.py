@@ -93,12 +93,19 @@ def addresses(text: str) -> tuple[Address, ...]:
     return tuple(found)
 
 
-def optional_address(text: str) -> Address | None:
-    """An address to connect to, or "" for none."""
-    found = address(text) if text else None
-    if found is not None and not found.path and not (found.host and found.port):
+def dialled_address(text: str) -> Address:
+    """An address to connect to."""
+    found = address(text)
+    if not found.path and not (found.host and found.port):
         raise ValueError("a host and a port are wanted")
     return found
+
+
+def port(text: str) -> int:
+    """A port to connect to or to listen on, not 0."""
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not 0 < int(text) < 65536:
+        raise ValueError("a port is wanted, from 1 to 65535")
+    return int(text)
 
 
 def tcp_address(text: str) -> Address:
@@ -212,11 +219,6 @@ def host_names(text: str) -> tuple[str, ...]:
     return found
 
 
-def optional_directory(text: str) -> Path | None:
-    """A directory that exists, or "" for none."""
-    return directory(text) if text else None
-
-
 def optional_file(text: str) -> Path | None:
     """A file that exists, or "" for none."""
     if text and not Path(text).is_file():
@@ -245,8 +247,7 @@ def optional_word(text: str) -> str:
 
 def files(text: str) -> tuple[Path, ...]:
     """Files that exist, between commas; "" is none."""
-    found = (optional_file(part.strip()) for part in text.split(","))
-    return tuple(path for path in found if path is not None)
+    return tuple(path for part in text.split(",") if (path := optional_file(part.strip())))
 
 
 def optional_path(text: str) -> Path | None:
@@ -277,6 +278,11 @@ def argument(read: Callable[[str], T]) -> Callable[[str], T]:
             raise argparse.ArgumentTypeError(f"{text!r} cannot be used: {error}") from error
 
     return parsed
+
+
+def optional(read: Callable[[str], T]) -> Callable[[str], T | None]:
+    """The same parser, with "" for none."""
+    return lambda text: read(text) if text else None
 
 
 def one_of(*choices: str) -> Callable[[str], str]:

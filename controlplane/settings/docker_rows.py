@@ -8,7 +8,7 @@ from controlplane.settings.option import Option
 DOCKER: tuple[Option, ...] = (
     Option(
         "docker",
-        parse.optional_address,
+        parse.optional(parse.dialled_address),
         "",
         'unix:/PATH or HOST:PORT; "" for none',
         "the Docker API whose containers become Services and workloads; it is only read",

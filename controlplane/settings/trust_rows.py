@@ -8,7 +8,7 @@ from controlplane.settings.option import BOOLEAN, DURATION, Option
 TRUST: tuple[Option, ...] = (
     Option(
         "root_ca_dir",
-        parse.optional_directory,
+        parse.optional(parse.directory),
         "",
         "an existing directory with ca-cert.pem, ca-key.pem, root-cert.pem and cert-chain.pem, or with "
         "tls.crt, tls.key and ca.crt",

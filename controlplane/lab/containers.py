@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,8 @@ from controlplane.base.errors import MiniIstiodError
 from controlplane.lab import cluster
 from controlplane.lab.fetch import Target, answers
 from controlplane.lab.hops import INGRESS, OUTSIDER
+from controlplane.lab.ports import free_port
+from controlplane.lab.programs import run
 from controlplane.lab.steps import Result, Visit
 from controlplane.lab.waiting import wait_until
 from controlplane.lab.watched import Watched
@@ -41,7 +42,7 @@ _ASK = "import sys, urllib.request as web; print(web.urlopen(sys.argv[1], timeou
 
 
 class ContainersError(MiniIstiodError):
-    """Compose or a container did not do what was asked of it; the message holds what it said last."""
+    """A container did not do what was asked of it; the message holds what it said last."""
 
 
 class Containers:
@@ -49,7 +50,7 @@ class Containers:
 
     def __init__(self, command: tuple[str, ...], file: Path) -> None:
         """`command` is `docker compose` or `docker-compose`, `file` the compose file, beside it ./mesh."""
-        self.port = int(os.environ.get("INGRESS_PORT", 0)) or _free(PORT)
+        self.port = int(os.environ.get("INGRESS_PORT", 0)) or free_port(PORT)
         self.project = os.environ.get("COMPOSE_PROJECT_NAME", PROJECT)
         # Below the checkout, because not every place of this machine can be mounted where Docker runs.
         runs = file.parent / "run"
@@ -114,7 +115,7 @@ class Containers:
         # A container of the same network without a sidecar; the program comes as an argument.
         network = f"{self.project}_default"
         client = self._run("ps", "-q", CLIENT).strip()
-        image = _call(["docker", "inspect", "--format", "{{.Config.Image}}", client]).strip()
+        image = run("docker", "inspect", "--format", "{{.Config.Image}}", client).strip()
         words = ("docker", "run", "--rm", "--network", network, "--entrypoint", "python3", image)
         return [*words, "-c", _TRAFFIC.read_text(encoding="utf-8")]
 
@@ -125,31 +126,16 @@ class Containers:
 
     def _traces(self) -> Any:
         # By docker itself: compose takes half a second to find out what it is asked about.
-        ask = ["docker", "exec", self._plane, "python", "-c", _ASK, "http://127.0.0.1:15014/debug/traces"]
-        text = _call(ask)
+        address = "http://127.0.0.1:15014/debug/traces"
+        text = run("docker", "exec", self._plane, "python", "-c", _ASK, address)
         try:
             return json.loads(text)
         except ValueError as error:
             raise ContainersError(f"the control plane's traces cannot be read: {text!r:.200}") from error
 
     def _run(self, *words: str) -> str:
-        return _call([*self._compose, *words], {"INGRESS_PORT": str(self.port)})
-
-
-def _call(command: list[str], env: Mapping[str, str] = {}) -> str:
-    # A session of its own: a Ctrl-C is for the demo, which then takes everything away in order.
-    result = subprocess.run(
-        command,
-        env={**os.environ, **env},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        start_new_session=True,
-    )
-    if result.returncode != 0:
-        said = "\n".join(result.stderr.strip().splitlines()[-15:])
-        raise ContainersError(f"{command[0]} ended with status {result.returncode}:\n{said}")
-    return result.stdout
+        # For the first time it builds images.
+        return run(*self._compose, *words, timeout=None, env={"INGRESS_PORT": str(self.port)})
 
 
 def in_default(found: cluster.Object) -> cluster.Object:
@@ -181,17 +167,3 @@ def _renamed(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _ACCOUNTS = {INGRESS_SERVICE: INGRESS}
-
-
-def _free(wanted: int) -> int:
-    """This port, or another one where somebody has it already."""
-    for port in (wanted, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            found: int = probe.getsockname()[1]
-            return found
-    raise ContainersError("no port is free on 127.0.0.1")

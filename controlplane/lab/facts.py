@@ -8,7 +8,7 @@ import pwd
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +34,7 @@ _MODES = {Way.SUBUIDS: namespace.SUBUIDS, Way.ONE_USER: namespace.ONE_USER}
 _TRIAL = (sys.executable, "-m", "controlplane.lab.trial")
 _PATIENCE = 60.0  # seconds for a trial, and for a daemon to answer
 _COMMANDS = (("docker", "compose"), ("docker-compose",))
+"""Compose as a plugin, and version 1 (as Debian has it), or what stands in for that."""
 
 
 def explore(wish: Wish) -> Go:
@@ -89,11 +90,16 @@ def find_compose(env: Mapping[str, str]) -> Compose:
     path = env.get("PATH", "")
     if not COMPOSE_FILE.is_file():
         return Compose(why=f"{COMPOSE_FILE} is not there: run from a checkout of the project")
-    found = next((words for words in _COMMANDS if _runs([*words, "version"], path)), None)
+    found = next(compose_commands(path), None)
     if found is None:
         return Compose(why="neither `docker compose` nor docker-compose is installed")
     problem = _daemon_problem(path)
     return Compose(why=problem) if problem else Compose(found)
+
+
+def compose_commands(path: str) -> Iterator[tuple[str, ...]]:
+    """The compose commands that are installed in the places of `path`, the newer first."""
+    yield from (words for words in _COMMANDS if _runs([*words, "version"], path))
 
 
 def _runs(words: list[str], path: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 from controlplane.base.errors import MiniIstiodError
 from controlplane.lab import users
 from controlplane.lab.fetch import Target, answers, fetch
+from controlplane.lab.ports import free_port
 from controlplane.lab.site import Command, Site
 from controlplane.lab.waiting import wait_until
 
@@ -100,7 +100,7 @@ def start_plane(site: Site, arguments: tuple[str, ...] = (), house: House | None
         folder.chmod(mode)
     os.chown(door, 0, users.present().proxy)
     if house is None:
-        monitoring, secure = Target(None, "127.0.0.1", _free_port()), ""
+        monitoring, secure = Target(None, "127.0.0.1", free_port()), ""
     else:
         monitoring = Target(house.namespace, "127.0.0.1", MONITORING_PORT)
         secure = f"{house.ip}:{SECURE_PORT}"
@@ -116,11 +116,3 @@ def start_plane(site: Site, arguments: tuple[str, ...] = (), house: House | None
     )
     command = Command("control-plane", argv, monitoring.namespace, log=log, env=dict(os.environ))
     return Plane(site.start(command), config, data, door / "xds.sock", monitoring, log, secure)
-
-
-def _free_port() -> int:
-    # Somebody else could take it before the control plane does; then that one says so and ends.
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -8,11 +8,11 @@ from collections.abc import Callable
 _POLL = 0.02  # seconds
 
 
-def wait_until(condition: Callable[[], bool], timeout: float) -> bool:
-    """Ask `condition` every 20 ms for at most `timeout` seconds; whether it became true."""
+def wait_until(condition: Callable[[], object], timeout: float, pause: float = _POLL) -> bool:
+    """Ask `condition` every `pause` seconds, for at most `timeout`; whether it came to hold."""
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() >= deadline:
             return False
-        time.sleep(_POLL)
+        time.sleep(pause)
     return True

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from e2e.compose.daemon import docker_daemon
 from e2e.compose.images import see_to_base_images
+from e2e.compose.machine import CHECKOUT, Impossible
 from e2e.compose.project import build_image, compose_version
-from e2e.compose.shell import CHECKOUT, Impossible
 
 # EX_UNAVAILABLE of sysexits.h
 UNAVAILABLE = 69

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from controlplane.lab.programs import ProgramFailed, run
 from e2e.compose.daemon import answering
 from e2e.compose.project import IMAGE, copy_of_the_checkout
-from e2e.compose.shell import CommandFailed, run
 from e2e.compose.stages import lines
 
 # A second run beside this one has other names.
@@ -24,7 +24,7 @@ def docker() -> str:
         pytest.skip("no Docker daemon answers; `make e2e-compose` starts one")
     try:
         run("docker", "image", "inspect", IMAGE)
-    except CommandFailed:
+    except ProgramFailed:
         pytest.skip(f"there is no image {IMAGE}; `make e2e-compose` builds it")
     return version
 

@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from e2e.compose.shell import CACHE, CommandFailed, Impossible, run
+from controlplane.lab.programs import ProgramFailed, run
+from e2e.compose.machine import CACHE, Impossible
 
 # A daemon beside others on the same machine begins in half a second; on a cold disk it takes longer.
 _START_SECONDS = 60.0
@@ -39,7 +40,7 @@ def _asked() -> tuple[str, str]:
     """(version, "") of the daemon, or ("", why there is none)."""
     try:
         return run("docker", "version", "--format", "{{.Server.Version}}", timeout=20).strip(), ""
-    except (CommandFailed, FileNotFoundError) as error:
+    except (ProgramFailed, FileNotFoundError) as error:
         said = getattr(error, "output", "").strip().splitlines()
         return "", said[-1] if said else "it takes too long"
 
@@ -118,7 +119,7 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], host: str) -> None:
         try:
             run("docker", "--host", host, "version", timeout=20)
             return
-        except CommandFailed:
+        except ProgramFailed:
             time.sleep(0.2)
     said = (CACHE / "dockerd.log").read_text(errors="replace").rstrip().splitlines()
     raise Impossible(f"dockerd does not start here: {said[-1] if said else 'it says nothing'}")

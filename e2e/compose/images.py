@@ -19,7 +19,8 @@ from pathlib import Path
 
 from controlplane.base.errors import EnvironmentUnfit
 from controlplane.lab import tools
-from e2e.compose.shell import CACHE, CHECKOUT, CommandFailed, Impossible, run
+from controlplane.lab.programs import ProgramFailed, run
+from e2e.compose.machine import CACHE, CHECKOUT, Impossible
 
 DEBIAN = "debian:bookworm-slim"
 PYTHON = "python:3.11-slim"
@@ -73,7 +74,7 @@ def _built(name: str, build: Callable[[], None]) -> None:
     try:
         CACHE.mkdir(parents=True, exist_ok=True)
         build()
-    except (CommandFailed, EnvironmentUnfit) as error:
+    except (ProgramFailed, EnvironmentUnfit) as error:
         last = str(error).rstrip().splitlines()[-1]
         raise Impossible(f"{name} can neither be pulled nor built: {last}") from error
 
@@ -82,7 +83,7 @@ def _kind(name: str) -> str:
     """ "real", "stand-in" or "" (not there)."""
     try:
         label = run("docker", "image", "inspect", "--format", f'{{{{index .Config.Labels "{LABEL}"}}}}', name)
-    except CommandFailed:
+    except ProgramFailed:
         return ""
     return "stand-in" if label.strip() == MADE_HERE else "real"
 
@@ -144,7 +145,7 @@ def _mirror() -> str:
     """Where this machine gets its own packages from, if that is a Debian mirror."""
     try:
         found = run("apt-get", "indextargets", "--format", "$(ORIGIN) $(COMPONENT) $(REPO_URI)")
-    except (CommandFailed, FileNotFoundError):
+    except (ProgramFailed, FileNotFoundError):
         return _MIRROR
     mirrors = [line.split()[2] for line in found.splitlines() if line.startswith("Debian main ")]
     return next((uri.rstrip("/") for uri in mirrors if uri.rstrip("/").endswith("/debian")), _MIRROR)
@@ -179,7 +180,7 @@ def _variable(name: str) -> str:
 def _pip_setting(name: str) -> str:
     try:
         return run(sys.executable, "-m", "pip", "config", "get", f"global.{name}").strip()
-    except (CommandFailed, FileNotFoundError):
+    except (ProgramFailed, FileNotFoundError):
         return ""
 
 

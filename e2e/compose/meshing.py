@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from controlplane.lab.programs import run
 from e2e.compose.project import IMAGE
-from e2e.compose.shell import run
 
 
 def mesh(file: Path, *options: str) -> str:

@@ -9,17 +9,20 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from controlplane.lab import waiting
+from controlplane.lab.facts import compose_commands
+from controlplane.lab.programs import ProgramFailed, run
 from e2e.compose.images import build_command
-from e2e.compose.shell import CHECKOUT, CommandFailed, Impossible, run
+from e2e.compose.machine import CHECKOUT, Impossible
 from e2e.compose.stages import stage
 
 # Tags of our own: those without one may be in use on this machine.
@@ -30,17 +33,13 @@ _IMAGE_LINE = re.compile(r"^(\s*image: )(mini-istiod|bookstore)$", re.MULTILINE)
 _NOT_COPIED = ("__pycache__", "reports", "bench", "tests", "node_modules", "*.egg-info", ".[!d]*")
 
 
+@cache
 def compose_command() -> tuple[str, ...]:
-    """Compose, as it is installed: 1.29 by Debian, or version 2 as a plugin.  Impossible without it."""
-    if shutil.which("docker-compose"):
-        return ("docker-compose",)
-    try:
-        run("docker", "compose", "version", timeout=20)
-    except (CommandFailed, FileNotFoundError):
-        raise Impossible(
-            "docker-compose is not installed; on Debian: apt-get install docker-compose"
-        ) from None
-    return ("docker", "compose")
+    """Compose, as it is installed; of two the older one, whose ways are harder.  Impossible without it."""
+    found = tuple(compose_commands(os.environ.get("PATH", "")))
+    if not found:
+        raise Impossible("docker-compose is not installed; on Debian: apt-get install docker-compose")
+    return found[-1]
 
 
 def compose_version() -> str:
@@ -68,14 +67,6 @@ def _tagged(line: re.Match[str]) -> str:
     return line[1] + (IMAGE if line[2] == "mini-istiod" else f"{line[2]}:e2e")
 
 
-def free_port() -> int:
-    """A TCP port of the loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @dataclass(frozen=True, slots=True)
 class Project:
     """A compose project `name` of the `files` in `folder`; `env` fills in the variables in them."""
@@ -100,7 +91,7 @@ class Project:
         try:
             self.compose("up", "--detach", *services, timeout=timeout)
             wait_until(lambda: not self.unready(), timeout, lambda: f"not ready: {self.unready()}")
-        except (CommandFailed, AssertionError) as error:
+        except (ProgramFailed, AssertionError) as error:
             said = [f"{name} is {state} and says: {words(name)}" for name, state in self.unready().items()]
             raise AssertionError("\n".join([str(error), *said])) from None
 
@@ -189,10 +180,9 @@ def _processes_of(containers: list[str]) -> Iterator[tuple[str, str]]:
 def wait_until(condition: Callable[[], object], seconds: float, what: Callable[[], str]) -> float:
     """Ask until `condition` holds; returns the seconds that took.  AssertionError after `seconds`."""
     started = time.monotonic()
-    while not condition():
-        if time.monotonic() - started > seconds:
-            raise AssertionError(f"not within {seconds:g} s: {what()}")
-        time.sleep(0.1)
+    # Most questions start a program.
+    if not waiting.wait_until(condition, seconds, pause=0.1):
+        raise AssertionError(f"not within {seconds:g} s: {what()}")
     return time.monotonic() - started
 
 

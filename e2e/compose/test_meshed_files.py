@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from controlplane.lab.ports import free_port
+from controlplane.lab.programs import run
 from e2e.compose.conftest import PREFIX
 from e2e.compose.insight import addresses, endpoints, problems
 from e2e.compose.load import Load, ask, hop
 from e2e.compose.meshing import meshed
-from e2e.compose.project import Project, free_port, standing, wait_until
-from e2e.compose.shell import run
+from e2e.compose.project import Project, standing, wait_until
 from e2e.compose.stages import stage
 
 FILES = Path(__file__).parent / "files"

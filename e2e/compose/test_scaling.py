@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from controlplane.lab.ports import free_port
+from controlplane.lab.programs import run
 from e2e.compose.conftest import PREFIX
 from e2e.compose.edits import route_reviews
 from e2e.compose.insight import now, problems, sees
 from e2e.compose.load import Load, ask
 from e2e.compose.meshing import mesh, meshed
-from e2e.compose.project import Project, free_port, standing, wait_until
-from e2e.compose.shell import run
+from e2e.compose.project import Project, standing, wait_until
 from e2e.compose.stages import stage
 
 ALWAYS = ("reviews-v1-envoy", "reviews-v2-envoy", "reviews-v3-envoy")

@@ -15,17 +15,11 @@ import pytest
 import yaml
 
 from controlplane.ctl.__main__ import main
+from controlplane.lab.facts import compose_commands
 
 CASES = Path(__file__).parents[1] / "unit" / "ctl" / "compose" / "cases"
 FILES = sorted(one.name for one in CASES.iterdir() if one.is_file())
-VERSIONS = [words for words in (["docker-compose"], ["docker", "compose"]) if shutil.which(words[0])]
-
-
-def _there(words: list[str]) -> bool:
-    return subprocess.run([*words, "version"], capture_output=True, check=False).returncode == 0
-
-
-COMPOSE = [words for words in VERSIONS if _there(words)]
+COMPOSE = [list(words) for words in compose_commands(os.environ.get("PATH", ""))]
 pytestmark = [
     pytest.mark.docker,
     pytest.mark.skipif(not COMPOSE, reason="no docker-compose on this machine"),

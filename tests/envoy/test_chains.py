@@ -24,6 +24,7 @@ from controlplane.base.errors import EnvironmentUnfit
 from controlplane.envoy import pb
 from controlplane.envoy.listeners import inbound_listeners
 from controlplane.envoy.routes import inbound_routes, passthrough_routes
+from controlplane.lab.ports import free_port
 from controlplane.lab.tools import find_envoy
 from controlplane.mesh.projections import Binding, Inbound, Security
 from controlplane.mesh.service import ServiceId
@@ -36,12 +37,6 @@ pytestmark = pytest.mark.envoy
 HTTP = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 TLS = b"\x16\x03\x01\x00\x05hello"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nweb"
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @pytest.fixture

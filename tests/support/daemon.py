@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import subprocess
 from pathlib import Path
 from types import TracebackType
+
+from controlplane.lab.programs import ProgramFailed, run
 
 SOCKET = Path(os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://"))
 IMAGES = ("python:3.11-slim", "debian:bookworm-slim", "busybox:latest", "alpine:latest")
@@ -22,8 +23,8 @@ def missing() -> str:
         return "" if image() else f"Docker has none of the images {', '.join(IMAGES)}"
     except FileNotFoundError:
         return "there is no docker command"
-    except subprocess.SubprocessError as error:
-        return f"Docker cannot be used: {error}"
+    except ProgramFailed as error:
+        return "Docker cannot be used: " + " ".join(str(error).split())
 
 
 def image() -> str:
@@ -33,9 +34,8 @@ def image() -> str:
 
 
 def call(*arguments: str) -> str:
-    """What a docker command prints; CalledProcessError when it fails."""
-    done = subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True, timeout=60)
-    return done.stdout.strip()
+    """What a docker command prints; ProgramFailed when it fails."""
+    return run("docker", *arguments, timeout=60).strip()
 
 
 class Yard:

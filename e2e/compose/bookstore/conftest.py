@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from controlplane.lab.ports import free_port
 from e2e.compose.conftest import PREFIX
 from e2e.compose.load import ask
-from e2e.compose.project import Project, free_port, standing, wait_until
+from e2e.compose.project import Project, standing, wait_until
 from e2e.compose.stages import stage
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from controlplane.lab.programs import run
 from e2e.compose.edits import route_reviews
 from e2e.compose.insight import addresses, endpoints, now, problems, sees
 from e2e.compose.load import Load, ask, hop, versions
 from e2e.compose.project import IMAGE, Project, wait_until
-from e2e.compose.shell import run
 from e2e.compose.stages import stage
 
 

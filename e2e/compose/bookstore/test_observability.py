@@ -15,8 +15,9 @@ from urllib.parse import urlencode
 
 import pytest
 
+from controlplane.lab.ports import free_port
 from e2e.compose.load import Load
-from e2e.compose.project import Project, free_port, wait_until
+from e2e.compose.project import Project, wait_until
 from e2e.compose.stages import FACTS, stage
 from tests.support.dashboards import asked
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from controlplane.lab.programs import ProgramFailed, run
 from controlplane.lab.steps import bounds
 from e2e.compose.edits import route_reviews
 from e2e.compose.load import Answer, Load, ask, hop, versions
 from e2e.compose.project import IMAGE, Project, wait_until
-from e2e.compose.shell import CommandFailed, run
 from e2e.compose.stages import FACTS, stage
 
 IDENTITY = "spiffe://cluster.local/ns/default/sa"
@@ -114,7 +114,7 @@ def test_nobody_reads_the_token_of_another(bookstore: Project) -> None:
             assert [mount["Name"] for mount in tokens] == [f"{bookstore.name}_{proxy}-proxy"]
             assert not tokens[0]["RW"]
     # The application beside a sidecar sees none at all.
-    with pytest.raises(CommandFailed, match="No such file"):
+    with pytest.raises(ProgramFailed, match="No such file"):
         bookstore.run_in("productpage", "ls", "/etc/mini-istiod")
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from controlplane.lab import cluster, containers, demo, demo_compose
 from controlplane.lab.hops import INGRESS, OUTSIDER, hops, unexpected
+from controlplane.lab.programs import ProgramFailed
 from controlplane.lab.shop import SAMPLE
 from controlplane.lab.steps import STEPS
 from controlplane.lab.ways import Go, Way
@@ -97,9 +98,9 @@ def test_the_control_plane_watches_a_copy_that_goes_in_the_end(project: Path) ->
 def test_what_compose_says_when_it_fails_is_told(project: Path) -> None:
     (project / "compose.answer").unlink()
     shop = containers.Containers((str(project / "compose"),), project / "docker-compose.yml")
-    with pytest.raises(containers.ContainersError, match=r"ended with status 1:\n.*compose\.answer"):
+    with pytest.raises(ProgramFailed, match=r"ended with status 1:\n.*compose\.answer"):
         shop.up()
-    with pytest.raises(containers.ContainersError):
+    with pytest.raises(ProgramFailed):
         shop.close()
     assert not shop.mesh.parent.exists()
 

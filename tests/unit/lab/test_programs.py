@@ -27,8 +27,8 @@ def test_a_failure_tells_the_command_and_the_end_of_what_was_said() -> None:
 
 
 def test_who_takes_too_long_is_ended_and_what_was_said_is_kept() -> None:
-    with pytest.raises(ProgramFailed, match="took too long:\nbegun$") as failed:
-        run("sh", "-c", "echo begun; exec sleep 60", timeout=0.2)
+    with pytest.raises(ProgramFailed, match=r"took too long:\nbegun$") as failed:
+        run("sh", "-c", "echo begun; exec sleep 60", timeout=0.5)
     assert failed.value.status is None
 
 

@@ -2,7 +2,7 @@
 
 What containers are, pure:
 
-    container      one container, as Docker tells of it
+    container      one container, as Docker tells of it; shape: parts that may have any shape
     labels, names, ports
                    what its labels say, what it is called, what it serves
     workloads      containers that share a network are one; stranded: those whose network is gone

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from controlplane.model.hosts import is_address
 from controlplane.model.problem import Problem
+from controlplane.sources.docker.shape import mapping, text
 from controlplane.sources.docker.stopping import started
 
 FIELDS = (
@@ -111,23 +112,23 @@ def read(inspected: Mapping[str, Any]) -> Container | Problem:
     if not isinstance(id, str) or not id or not isinstance(name, str) or not name.strip("/"):
         return _unreadable(str(id or name or "?"), "it has no Id or no Name")
     name = name.strip("/")
-    state, config, host = (_part(inspected, key) for key in ("State", "Config", "HostConfig"))
+    state, config, host = (mapping(inspected.get(key)) for key in ("State", "Config", "HostConfig"))
     status = state.get("Status")
     if not isinstance(status, str) or not status:
         return _unreadable(name, "it has no State.Status")
-    mode = _text(host.get("NetworkMode"))
+    mode = text(host.get("NetworkMode"))
     return Container(
         id=id,
         name=name,
-        labels=tuple(sorted((key, _text(value)) for key, value in _part(config, "Labels").items())),
+        labels=tuple(sorted((key, text(value)) for key, value in mapping(config.get("Labels")).items())),
         state=status,
-        health=_health(_text(_part(state, "Health").get("Status"))),
-        networks=tuple(_attachments(id, _part(_part(inspected, "NetworkSettings"), "Networks"))),
+        health=_health(text(mapping(state.get("Health")).get("Status"))),
+        networks=tuple(_attachments(id, mapping(mapping(inspected.get("NetworkSettings")).get("Networks")))),
         joins=mode.removeprefix(_JOINS) if mode.startswith(_JOINS) else "",
         network_mode=mode,
-        exposed=_ports(_part(config, "ExposedPorts")),
-        published=_ports(_part(host, "PortBindings")),
-        created=_text(inspected.get("Created")),
+        exposed=_ports(mapping(config.get("ExposedPorts"))),
+        published=_ports(mapping(host.get("PortBindings"))),
+        created=text(inspected.get("Created")),
         started=max(started(inspected), 0.0),
     )
 
@@ -138,16 +139,6 @@ def _unreadable(name: str, reason: str) -> Problem:
     return Problem("error", KIND, "", name, f"docker:{name}", None, "", message, remedy)
 
 
-def _part(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """A mapping within; Docker writes null for an empty one."""
-    found = value.get(key)
-    return found if isinstance(found, Mapping) else {}
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
 def _health(said: str) -> str:
     # "none" is what Docker says of a container without a check, in some places.
     return "" if said == "none" else said
@@ -155,9 +146,9 @@ def _health(said: str) -> str:
 
 def _attachments(id: str, networks: Mapping[str, Any]) -> Iterator[Attachment]:
     for network in sorted(networks):
-        said = _part(networks, network)
+        said = mapping(networks[network])
         names = {*_names(said.get("Aliases")), *_names(said.get("DNSNames"))} - {id[:_SHORT], id}
-        address, address6 = _text(said.get("IPAddress")), _text(said.get("GlobalIPv6Address"))
+        address, address6 = text(said.get("IPAddress")), text(said.get("GlobalIPv6Address"))
         yield Attachment(
             network,
             address if is_address(address) else "",

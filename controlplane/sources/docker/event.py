@@ -11,6 +11,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from controlplane.sources.docker.shape import mapping
+
 _CONTAINER = frozenset(
     ("create", "start", "restart", "kill", "die", "stop", "destroy", "rename", "update", "pause", "unpause")
 )
@@ -48,8 +50,7 @@ def read_event(raw: Mapping[str, Any]) -> Event | None:
     action = raw.get("Action")
     if not isinstance(actor, Mapping) or not isinstance(action, str):
         return None
-    attributes = actor.get("Attributes")
-    found = attributes if isinstance(attributes, Mapping) else {}
+    found = mapping(actor.get("Attributes"))
     word, _, status = action.partition(": ")
     word = _ALSO.get(word, word)
     at = _moment(raw)

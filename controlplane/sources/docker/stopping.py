@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from controlplane.sources.docker.shape import mapping, text
+
 # Linux's numbers, which are the containers', wherever this program runs.
 # fmt: off
 _NAMES = (
@@ -58,19 +60,16 @@ FIELDS = ("State.StartedAt", "Config.StopSignal", "Config.StopTimeout")
 
 def stop_rule(inspected: Mapping[str, Any]) -> StopRule:
     """The rule of a container, as /containers/ID/json has it."""
-    config = inspected.get("Config")
-    config = config if isinstance(config, Mapping) else {}
-    own = signal_number(config.get("StopSignal") or "")
+    config = mapping(inspected.get("Config"))
+    own = signal_number(text(config.get("StopSignal")))
     grace = config.get("StopTimeout")
     seconds = float(grace) if isinstance(grace, int) and grace >= 0 else GRACE
     return StopRule(ALWAYS | {own} if own else ALWAYS, max(seconds, GRACE) + MARGIN)
 
 
-def signal_number(text: object) -> int:
+def signal_number(signal: str) -> int:
     """The number of a signal as Docker's users write it ("15", "TERM", "SIGRTMIN+3"); 0 for none."""
-    if not isinstance(text, str):
-        return 0
-    name = text.strip().upper().removeprefix("SIG")
+    name = signal.strip().upper().removeprefix("SIG")
     if name.isdecimal():
         return int(name)
     for base, number in _REAL_TIME.items():
@@ -82,11 +81,7 @@ def signal_number(text: object) -> int:
 
 def started(inspected: Mapping[str, Any]) -> float:
     """When the container was last started, Unix seconds of Docker's clock; long ago for never."""
-    state = inspected.get("State")
-    text = state.get("StartedAt") if isinstance(state, Mapping) else None
-    if not isinstance(text, str):
-        return float("-inf")
     try:
-        return datetime.fromisoformat(text).timestamp()
+        return datetime.fromisoformat(text(mapping(inspected.get("State")).get("StartedAt"))).timestamp()
     except (ValueError, OverflowError):
         return float("-inf")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from controlplane.sources.docker.container import PREFIX, Container
 from controlplane.sources.docker.names import ONE_OFF, PROJECT, is_one_off
+from controlplane.sources.docker.shape import mapping, text
 
 _SERVICE = PREFIX + "service"
 
@@ -56,10 +57,10 @@ def summarize(raw: Mapping[str, Any]) -> Summary | None:
     id = raw.get("Id")
     if not isinstance(id, str) or not id:
         return None
-    labels = {key: _text(value) for key, value in _mapping(raw.get("Labels")).items()}
+    labels = {key: text(value) for key, value in mapping(raw.get("Labels")).items()}
     status = raw.get("Status")
     health = _health(status) if isinstance(status, str) else None
-    return Summary(id, labels, _name(raw.get("Names")), _text(raw.get("State")), health, _addresses(raw))
+    return Summary(id, labels, _name(raw.get("Names")), text(raw.get("State")), health, _addresses(raw))
 
 
 def counts(labels: Mapping[str, str], project: str) -> bool:
@@ -75,13 +76,13 @@ def counts(labels: Mapping[str, str], project: str) -> bool:
 
 
 def _addresses(raw: Mapping[str, Any]) -> _Addresses | None:
-    networks = _mapping(raw.get("NetworkSettings")).get("Networks")
+    networks = mapping(raw.get("NetworkSettings")).get("Networks")
     if not isinstance(networks, Mapping):
         return None
     found = []
     for name in sorted(networks):
-        one = _mapping(networks[name])
-        found.append((name, _text(one.get("IPAddress")), _text(one.get("GlobalIPv6Address"))))
+        one = mapping(networks[name])
+        found.append((name, text(one.get("IPAddress")), text(one.get("GlobalIPv6Address"))))
     return tuple(found)
 
 
@@ -96,11 +97,3 @@ def _health(status: str) -> str:
     inside = status.rpartition("(")[2].rstrip(")") if status.endswith(")") else ""
     inside = inside.removeprefix("health: ")
     return inside if inside in ("starting", "healthy", "unhealthy") else ""
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""

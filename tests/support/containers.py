@@ -39,13 +39,13 @@ def container(service: str, address: str = "", **said: Any) -> Container:
 
 
 def meshed(service: str, address: str, **said: Any) -> list[Container]:
-    """A service with its sidecar and its helper; `envoy` are what is said of the sidecar."""
+    """A service with its sidecar and its init container; `envoy` are what is said of the sidecar."""
     envoy = {"health": "healthy", **said.pop("envoy", {})}
     aliases = (service, *said.pop("aliases", ()))
     label = {"mini-istiod.proxy": service}
     owner = container(f"{service}-envoy", address, labels=label, aliases=aliases, ports=(10000,), **envoy)
-    helper = container(f"{service}-init", joins=owner, state="exited", ports=(15012,))
-    return [owner, helper, container(service, joins=owner, **said)]
+    init = container(f"{service}-init", joins=owner, state="exited", ports=(15012,))
+    return [owner, init, container(service, joins=owner, **said)]
 
 
 def exposed(ports: Iterable[int]) -> tuple[Exposed, ...]:

@@ -2,7 +2,7 @@
 
     web                              its own network: a workload without a sidecar
     reviews-v1-envoy                 a sidecar, by its label `mini-istiod.proxy: reviews-v1` …
-      reviews-v1, reviews-v1-init    … and what joins its network: the application, and a one-shot helper
+      reviews-v1, reviews-v1-init    … and what joins its network: the application, and an init container
     ingressgateway                   a proxy called like its own service: a gateway, with nobody behind
 
 The owner of the network has the addresses, the names and the published ports; the application says with its
@@ -26,7 +26,7 @@ from controlplane.sources.docker.ports import served_ports
 from controlplane.sources.docker.stranded import without_stranded
 
 INIT = PREFIX + "init"
-"""A label of helpers that end before the application starts."""
+"""A label of what ends before the application starts, as init containers do."""
 
 
 class Place(NamedTuple):

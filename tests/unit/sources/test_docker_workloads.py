@@ -40,9 +40,9 @@ class TestState:
     def test_of_a_container(self, said: dict[str, Any], wanted: tuple[bool, bool]) -> None:
         assert state(replace(WEB, **said)) == wanted
         # With a sidecar the state of either counts.
-        sidecar, helper, app = meshed("web", "172.18.0.2", ports=(80,))
-        assert state(sidecar, helper, replace(app, **said)) == wanted
-        assert state(replace(sidecar, **said), helper, app) == wanted
+        sidecar, init, app = meshed("web", "172.18.0.2", ports=(80,))
+        assert state(sidecar, init, replace(app, **said)) == wanted
+        assert state(replace(sidecar, **said), init, app) == wanted
 
     @pytest.mark.parametrize("ended", ["exited", "dead", "created"])
     def test_what_does_not_run_has_no_endpoint_and_keeps_its_service(self, ended: str) -> None:
@@ -60,14 +60,14 @@ class TestState:
 
     @pytest.mark.parametrize("ended", ["exited", "created"])
     def test_a_sidecar_whose_application_does_not_run_is_not_ready(self, ended: str) -> None:
-        sidecar, helper, app = meshed("web", "172.18.0.2", ports=(80,))
-        assert state(sidecar, helper, replace(app, state=ended)) == (False, False)
+        sidecar, init, app = meshed("web", "172.18.0.2", ports=(80,))
+        assert state(sidecar, init, replace(app, state=ended)) == (False, False)
 
     def test_a_job_beside_the_application_that_has_ended_says_nothing(self) -> None:
-        sidecar, helper, app = meshed("web", "172.18.0.2", ports=(80,))
+        sidecar, init, app = meshed("web", "172.18.0.2", ports=(80,))
         job = container("migrate", joins=sidecar, state="exited")
-        assert state(sidecar, helper, app, job) == (True, False)
-        assert state(sidecar, helper, app, replace(job, state="running", health="unhealthy")) == (
+        assert state(sidecar, init, app, job) == (True, False)
+        assert state(sidecar, init, app, replace(job, state="running", health="unhealthy")) == (
             False,
             False,
         )
@@ -89,8 +89,8 @@ class TestSidecar:
         assert [port["port"] for port in ports] == [80, 8443]
 
     def test_before_its_application_is_there_it_is_known_and_has_no_traffic(self) -> None:
-        sidecar, helper, _ = meshed("web-v2", "172.18.0.2", ports=(80,), envoy={"published": (80,)})
-        found = described(sidecar, helper)
+        sidecar, init, _ = meshed("web-v2", "172.18.0.2", ports=(80,), envoy={"published": (80,)})
+        found = described(sidecar, init)
         pod = kind(found, "Pod")["web-v2"]
         assert pod["metadata"]["labels"]["version"] == "v2"
         assert pod["spec"]["serviceAccountName"] == "web"
@@ -98,31 +98,31 @@ class TestSidecar:
         assert told(found) == [("info", "shop_web-v2-envoy_1", "labels[mini-istiod.proxy]")]
 
     def test_a_name_that_kubernetes_does_not_take(self) -> None:
-        sidecar, helper, app = meshed("my_web", "172.18.0.2", ports=(80,))
+        sidecar, init, app = meshed("my_web", "172.18.0.2", ports=(80,))
         labels = tuple(sorted((dict(sidecar.labels) | {"mini-istiod.proxy": "my-web"}).items()))
-        found = described(replace(sidecar, labels=labels), helper, app)
+        found = described(replace(sidecar, labels=labels), init, app)
         assert list(kind(found, "Pod")) == ["my-web"]
         (entry,) = kind(found, "ServiceEntry").values()
         assert entry["spec"]["hosts"] == ["my_web.default.svc.cluster.local"]
         assert not found.problems
 
     def test_two_of_one_name_are_told_and_the_older_one_is_used(self) -> None:
-        sidecar, helper, app = meshed("web", "172.18.0.2", ports=(80,))
+        sidecar, init, app = meshed("web", "172.18.0.2", ports=(80,))
         second = replace(sidecar, id="f" * 64, name="shop_web-envoy_2", created="2026-11-20T10:00:01Z")
         second = replace(
             second, networks=(Attachment("shop_default", "172.18.0.9", "", ("web", "web-envoy")),)
         )
-        found = described(second, sidecar, helper, app)
+        found = described(second, sidecar, init, app)
         (problem,) = found.problems
         assert (problem.level, problem.name) == ("error", "shop_web-envoy_2")
         assert "shop_web-envoy_1" in problem.message and "--scale" in problem.remedy
         assert endpoints(found, "web") == {"172.18.0.2": (True, False)}
 
     def test_one_that_is_replaced_is_not_told(self) -> None:
-        sidecar, helper, app = meshed("web", "172.18.0.2", ports=(80,))
+        sidecar, init, app = meshed("web", "172.18.0.2", ports=(80,))
         old = replace(sidecar, id="0" * 64, name="aaa_shop_web-envoy_1", state="exited")
         old = replace(old, networks=(Attachment("shop_default", "", "", ("web", "web-envoy")),))
-        found = described(old, sidecar, helper, app)
+        found = described(old, sidecar, init, app)
         assert list(kind(found, "Pod")) == ["web"] and not found.problems
 
     def test_a_gateway_is_a_proxy_called_like_its_own_service(self) -> None:
@@ -275,8 +275,8 @@ class TestNetworks:
         assert not described(replace(lost, state="exited")).problems
 
     def test_a_container_may_be_joined_by_its_name(self) -> None:
-        sidecar, helper, app = meshed("web", "172.18.0.2", ports=(80,))
-        found = described(sidecar, replace(helper, joins=sidecar.name), replace(app, joins=sidecar.name))
+        sidecar, init, app = meshed("web", "172.18.0.2", ports=(80,))
+        found = described(sidecar, replace(init, joins=sidecar.name), replace(app, joins=sidecar.name))
         assert endpoints(found, "web") == {"172.18.0.2": (True, False)}
 
 
@@ -290,9 +290,9 @@ def test_the_order_of_containers_makes_no_difference() -> None:
 
 
 def test_pods_of_one_name_are_told_apart_and_the_proxy_keeps_it() -> None:
-    sidecar, helper, app = meshed("web", "172.18.0.2", ports=(80,))
+    sidecar, init, app = meshed("web", "172.18.0.2", ports=(80,))
     other = container("thing", "172.18.0.3", name="web", ports=(80,), id="ab" * 32)
-    pods = kind(described(other, sidecar, helper, app), "Pod")
+    pods = kind(described(other, sidecar, init, app), "Pod")
     assert {name: pod["status"]["podIP"] for name, pod in pods.items()} == {
         "web": "172.18.0.2",
         "web-abababababab": "172.18.0.3",

@@ -48,7 +48,7 @@ class World:
 
 
 def follow(test: Callable[[World], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    """The test beside a source that runs; nothing of it may be left."""
+    """The test as pytest takes it, beside a source that runs; nothing of it may be left."""
 
     async def main() -> None:
         world = World()
@@ -65,7 +65,7 @@ def follow(test: Callable[[World], Coroutine[Any, Any, None]]) -> Callable[[], N
 
 
 @follow
-async def _first(world: World) -> None:
+async def test_what_is_there_is_delivered_at_once_and_then_synced(world: World) -> None:
     for name in ("reviews", "ratings"):
         world.engine.run(name)
     world.engine.run("stranger", project="other")
@@ -80,22 +80,14 @@ async def _first(world: World) -> None:
     assert ids == sorted(set(ids))
 
 
-def test_what_is_there_is_delivered_at_once_and_then_synced() -> None:
-    _first()
-
-
 @follow
-async def _none(world: World) -> None:
+async def test_no_containers_are_a_mesh_too(world: World) -> None:
     await world.pass_()
     assert world.inbox.synced_with == []
 
 
-def test_no_containers_are_a_mesh_too() -> None:
-    _none()
-
-
 @follow
-async def _life(world: World) -> None:
+async def test_a_container_from_its_start_to_its_end(world: World) -> None:
     engine, inbox = world.engine, world.inbox
     await world.pass_()
     id = engine.run("reviews", health="starting")
@@ -120,12 +112,8 @@ async def _life(world: World) -> None:
     assert inbox.rows == {}
 
 
-def test_a_container_from_its_start_to_its_end() -> None:
-    _life()
-
-
 @follow
-async def _at(world: World) -> None:
+async def test_a_change_is_as_old_as_its_event(world: World) -> None:
     engine, inbox = world.engine, world.inbox
     id = engine.run("reviews", health="healthy")
     await world.pass_()
@@ -139,10 +127,6 @@ async def _at(world: World) -> None:
     )
 
 
-def test_a_change_is_as_old_as_its_event() -> None:
-    _at()
-
-
 def test_an_event_from_long_ago_or_from_the_future_is_not_when_it_changed() -> None:
     world = World()
     now = world.clock.monotonic()
@@ -153,7 +137,9 @@ def test_an_event_from_long_ago_or_from_the_future_is_not_when_it_changed() -> N
 
 
 @follow
-async def _flood(world: World) -> None:
+async def test_a_thousand_events_at_once_are_one_question_per_container_and_one_delivery(
+    world: World,
+) -> None:
     engine, inbox = world.engine, world.inbox
     ids = [engine.run(f"reviews-{n}", service="reviews", health="healthy") for n in range(20)]
     await world.pass_()
@@ -167,12 +153,8 @@ async def _flood(world: World) -> None:
     assert [ready for _, ready, _ in inbox.endpoints("reviews")] == [True] * len(ids)
 
 
-def test_a_thousand_events_at_once_are_one_question_per_container_and_one_delivery() -> None:
-    _flood()
-
-
 @follow
-async def _missed(world: World) -> None:
+async def test_what_no_event_told_is_found_by_the_next_list(world: World) -> None:
     engine, inbox = world.engine, world.inbox
     id = engine.run("reviews")
     await world.pass_()
@@ -188,12 +170,8 @@ async def _missed(world: World) -> None:
     assert inbox.outage == ""
 
 
-def test_what_no_event_told_is_found_by_the_next_list() -> None:
-    _missed()
-
-
 @follow
-async def _between(world: World) -> None:
+async def test_what_happens_while_the_list_is_made_is_not_missed(world: World) -> None:
     engine, inbox = world.engine, world.inbox
     answer = engine.containers_json
 
@@ -210,12 +188,10 @@ async def _between(world: World) -> None:
     assert engine.asked[: events + 2] == ["/_ping", "/events", "/containers/json"]
 
 
-def test_what_happens_while_the_list_is_made_is_not_missed() -> None:
-    _between()
-
-
 @follow
-async def _outage(world: World) -> None:
+async def test_an_outage_of_docker_empties_nothing_and_on_its_return_the_difference_is_delivered(
+    world: World,
+) -> None:
     engine, inbox = world.engine, world.inbox
     for name in ("reviews", "ratings"):
         engine.run(name)
@@ -250,12 +226,8 @@ async def _outage(world: World) -> None:
     assert inbox.outage.partition(";")[2] != told.message.partition(";")[2]
 
 
-def test_an_outage_of_docker_empties_nothing_and_on_its_return_the_difference_is_delivered() -> None:
-    _outage()
-
-
 @follow
-async def _another(world: World) -> None:
+async def test_another_docker_at_the_same_address_empties_nothing(world: World) -> None:
     engine, inbox = world.engine, world.inbox
     for name in ("plane", "reviews"):
         engine.run(name)
@@ -272,12 +244,8 @@ async def _another(world: World) -> None:
     assert inbox.rows == rows
 
 
-def test_another_docker_at_the_same_address_empties_nothing() -> None:
-    _another()
-
-
 @follow
-async def _blink(world: World) -> None:
+async def test_a_stream_that_breaks_and_is_there_again_is_no_problem(world: World) -> None:
     world.engine.run("reviews")
     await world.pass_()
     world.engine.leave("broke off (ServerDisconnectedError)")
@@ -290,12 +258,8 @@ async def _blink(world: World) -> None:
     assert world.inbox.endpoints("reviews") == [("172.18.0.3", True, False)]
 
 
-def test_a_stream_that_breaks_and_is_there_again_is_no_problem() -> None:
-    _blink()
-
-
 @follow
-async def _ends(world: World) -> None:
+async def test_streams_that_end_too_early_are_not_opened_again_and_again(world: World) -> None:
     engine = world.engine
     await world.pass_()
     for _ in range(100):
@@ -304,12 +268,8 @@ async def _ends(world: World) -> None:
     assert engine.asked.count("/_ping") <= 20
 
 
-def test_streams_that_end_too_early_are_not_opened_again_and_again() -> None:
-    _ends()
-
-
 @follow
-async def _wanted(world: World) -> None:
+async def test_while_docker_is_away_no_container_is_asked_about(world: World) -> None:
     engine = world.engine
     engine.run("reviews")
     await world.pass_()
@@ -322,10 +282,6 @@ async def _wanted(world: World) -> None:
     await world.pass_(20.0)
     assert set(engine.asked[asked:]) == {"/_ping"}
     assert world.inbox.problems["docker:containers"] == ()
-
-
-def test_while_docker_is_away_no_container_is_asked_about() -> None:
-    _wanted()
 
 
 def test_a_stop_that_is_under_way_at_the_start_is_known_with_the_first_delivery() -> None:
@@ -342,7 +298,7 @@ def test_a_stop_that_is_under_way_at_the_start_is_known_with_the_first_delivery(
 
 
 @follow
-async def _pace(world: World) -> None:
+async def test_between_two_deliveries_is_a_moment(world: World) -> None:
     engine = world.engine
     id = engine.run("reviews", health="healthy")
     await world.pass_()
@@ -357,12 +313,8 @@ async def _pace(world: World) -> None:
     assert world.inbox.endpoints("reviews") == [("172.18.0.2", True, False)]
 
 
-def test_between_two_deliveries_is_a_moment() -> None:
-    _pace()
-
-
 @follow
-async def _asked_for(world: World) -> None:
+async def test_an_answer_is_delivered_when_it_comes(world: World) -> None:
     engine, inbox = world.engine, world.inbox
     id = engine.run("reviews", health="healthy")
     await world.pass_()
@@ -381,10 +333,6 @@ async def _asked_for(world: World) -> None:
     assert inbox.endpoints("reviews") == [("172.18.0.2", True, False)]
 
 
-def test_an_answer_is_delivered_when_it_comes() -> None:
-    _asked_for()
-
-
 def test_the_same_objects_are_no_change() -> None:
     told = Told(itertools.count(1))
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "reviews", "namespace": "default"}}
@@ -398,7 +346,7 @@ def test_the_same_objects_are_no_change() -> None:
 
 
 @follow
-async def _late(world: World) -> None:
+async def test_a_docker_that_is_not_there_yet_is_waited_for(world: World) -> None:
     world.engine.run("reviews")
     world.engine.leave("cannot be reached (No such file or directory)")
     await world.pass_(5.0)
@@ -410,12 +358,10 @@ async def _late(world: World) -> None:
     assert world.inbox.endpoints("reviews") == [("172.18.0.2", True, False)]
 
 
-def test_a_docker_that_is_not_there_yet_is_waited_for() -> None:
-    _late()
-
-
 @follow
-async def _stuck(world: World) -> None:
+async def test_a_container_that_docker_is_silent_about_holds_up_the_start_only_for_a_while(
+    world: World,
+) -> None:
     engine, inbox = world.engine, world.inbox
     for name in ("reviews", "ratings"):
         engine.run(name)
@@ -443,7 +389,7 @@ async def _stuck(world: World) -> None:
 
 
 @follow
-async def _leaving(world: World) -> None:
+async def test_a_docker_that_goes_is_not_the_containers_problem(world: World) -> None:
     world.engine.run("reviews")
     await world.pass_()
     world.engine.away = True
@@ -453,16 +399,8 @@ async def _leaving(world: World) -> None:
     assert world.inbox.problems["docker:containers"] == ()
 
 
-def test_a_docker_that_goes_is_not_the_containers_problem() -> None:
-    _leaving()
-
-
-def test_a_container_that_docker_is_silent_about_holds_up_the_start_only_for_a_while() -> None:
-    _stuck()
-
-
 @follow
-async def _goes_on(world: World) -> None:
+async def test_a_container_that_survives_its_signal_is_an_endpoint_again(world: World) -> None:
     id = world.engine.run("reviews")
     await world.pass_()
     world.engine.signal(id, 15)
@@ -470,10 +408,6 @@ async def _goes_on(world: World) -> None:
     assert world.inbox.endpoints("reviews") == [("172.18.0.2", False, True)]
     await world.pass_(2.0)
     assert world.inbox.endpoints("reviews") == [("172.18.0.2", True, False)]
-
-
-def test_a_container_that_survives_its_signal_is_an_endpoint_again() -> None:
-    _goes_on()
 
 
 @follow

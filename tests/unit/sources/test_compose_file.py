@@ -9,6 +9,7 @@ from pathlib import Path
 
 from controlplane.sources.docker.compose_file import ComposeFileSource
 from tests.support.inbox import Inbox
+from tests.support.rounds import Rounds
 
 FILE = """
 services:
@@ -18,39 +19,17 @@ services:
 
 
 class World:
-    """The clock, the resolver and the sink of one source; `round` lets it look once more."""
+    """The clock, the resolver and the sink of one source."""
 
     def __init__(self) -> None:
         self.names: dict[str, tuple[str, ...]] = {"web": ("10.0.0.2",), "db": ("10.0.0.3",)}
         self.inbox = Inbox("compose")
-        self._asleep = asyncio.Event()
-        self._wake = asyncio.Event()
+        self.clock = Rounds()
 
     async def resolve(self, name: str) -> Sequence[str]:
         if name not in self.names:
             raise OSError("not known")
         return self.names[name]
-
-    def monotonic(self) -> float:
-        return 5.0
-
-    def wall(self) -> float:
-        return 1_000_000_000.0
-
-    async def sleep(self, seconds: float) -> None:
-        self._asleep.set()
-        await self._wake.wait()
-        self._wake.clear()
-
-    async def begun(self) -> None:
-        await self._asleep.wait()
-
-    async def round(self, times: int = 1) -> None:
-        for _ in range(times):
-            await self._asleep.wait()
-            self._asleep.clear()
-            self._wake.set()
-            await self._asleep.wait()
 
     @property
     def where(self) -> dict[str, list[str]]:
@@ -74,10 +53,10 @@ def remove(path: Path) -> None:
 
 @asynccontextmanager
 async def following(world: World, *paths: Path) -> AsyncIterator[None]:
-    source = ComposeFileSource(paths, resolve=world.resolve, environ={}, clock=world)
+    source = ComposeFileSource(paths, resolve=world.resolve, environ={}, clock=world.clock)
     task = asyncio.create_task(source.run(world.inbox))
     try:
-        await asyncio.wait_for(world.begun(), 5)
+        await asyncio.wait_for(world.clock.begun(), 5)
         yield
     finally:
         task.cancel()
@@ -104,7 +83,7 @@ def test_what_is_there_is_delivered_then_synced_and_then_nothing(tmp_path: Path)
         (batch,) = world.inbox.batches
         assert {change.origin.file for change in batch if change.origin} >= {"compose:web", "compose:db"}
         assert {change.at for change in batch} == {5.0}
-        await world.round(3)
+        await world.clock.next(3)
         assert len(world.inbox.batches) == 1
         assert world.told == []
 
@@ -115,13 +94,13 @@ def test_a_new_address_is_believed_at_once_and_a_missing_name_when_it_is_missed_
     async def test(world: World, path: Path) -> None:
         world.names["web"] = ("10.0.0.9",)
         del world.names["db"]
-        await world.round()
+        await world.clock.next()
         assert world.where == {"web": ["10.0.0.9"], "db": ["10.0.0.3"]}
-        await world.round()
+        await world.clock.next()
         assert world.where == {"web": ["10.0.0.9"], "db": []}
         assert ("Service", "db") in world.inbox.rows
         world.names["db"] = ("10.0.0.3",)
-        await world.round()
+        await world.clock.next()
         assert world.where == {"web": ["10.0.0.9"], "db": ["10.0.0.3"]}
 
     in_world(test, tmp_path)
@@ -130,14 +109,14 @@ def test_a_new_address_is_believed_at_once_and_a_missing_name_when_it_is_missed_
 def test_an_outage_of_dns_empties_nothing_and_says_since_when(tmp_path: Path) -> None:
     async def test(world: World, path: Path) -> None:
         names, world.names = world.names, {}
-        await world.round(5)
+        await world.clock.next(5)
         assert world.where == {"web": ["10.0.0.2"], "db": ["10.0.0.3"]}
         ((place, message),) = world.told
         assert place == "DNS" and "since 01:46:40 UTC" in message and "stay in use" in message
         world.names = {"web": names["web"]}
-        await world.round()
+        await world.clock.next()
         assert world.told == [] and world.where == {"web": ["10.0.0.2"], "db": ["10.0.0.3"]}
-        await world.round()
+        await world.clock.next()
         assert world.where == {"web": ["10.0.0.2"], "db": []}
 
     in_world(test, tmp_path)
@@ -146,15 +125,15 @@ def test_an_outage_of_dns_empties_nothing_and_says_since_when(tmp_path: Path) ->
 def test_a_broken_file_keeps_what_was_read_from_it(tmp_path: Path) -> None:
     async def test(world: World, path: Path) -> None:
         write(path, "services: {web: [")
-        await world.round()
+        await world.clock.next()
         assert world.where == {"web": ["10.0.0.2"], "db": ["10.0.0.3"]}
         ((place, message),) = world.told
         assert place == "docker-compose.yml" and "stays in use" in message
         write(path, "services: {web: {expose: ['81']}}")
-        await world.round()
+        await world.clock.next()
         assert world.told == [] and world.where == {"web": ["10.0.0.2"], "db": []}
         remove(path)
-        await world.round()
+        await world.clock.next()
         assert world.where["web"] == ["10.0.0.2"]
         assert "cannot be read" in world.told[0][1]
 
@@ -169,7 +148,7 @@ def test_it_is_not_synced_before_all_files_were_read(tmp_path: Path) -> None:
         async with following(world, first, second):
             assert world.inbox.synced_with is None and world.where["web"] == ["10.0.0.2"]
             second.write_text("services: {web: {expose: ['81']}}")
-            await world.round()
+            await world.clock.next()
             assert world.inbox.synced_with is not None
             web = world.inbox.rows["Service", "web"]
             assert [port["port"] for port in web["spec"]["ports"]] == [80, 81]

@@ -12,6 +12,7 @@ from controlplane.model.kinds import BY_NAME, MESH
 from controlplane.model.problem import Problem
 from controlplane.sources.change import Change
 from controlplane.sources.mesh_file import MeshFileSource
+from tests.support.rounds import Rounds
 
 
 class Inbox:
@@ -34,42 +35,14 @@ class Inbox:
         self.is_synced = True
 
 
-class Steps:
-    """A clock whose sleeper is woken by `step`, which returns when it sleeps again."""
-
-    def __init__(self) -> None:
-        self._asleep = asyncio.Event()
-        self._wake = asyncio.Event()
-
-    def monotonic(self) -> float:
-        return 0.0
-
-    def wall(self) -> float:
-        return 0.0
-
-    async def sleep(self, seconds: float) -> None:
-        self._asleep.set()
-        await self._wake.wait()
-        self._wake.clear()
-
-    async def begun(self) -> None:
-        await self._asleep.wait()
-
-    async def step(self) -> None:
-        await self._asleep.wait()
-        self._asleep.clear()
-        self._wake.set()
-        await self._asleep.wait()
-
-
 @asynccontextmanager
 async def following(path: Path) -> AsyncIterator[tuple[Inbox, Callable[[], Awaitable[None]]]]:
     """A source and a way to let it look once more."""
-    clock, inbox = Steps(), Inbox()
+    clock, inbox = Rounds(), Inbox()
     task = asyncio.create_task(MeshFileSource(path, clock=clock).run(inbox))
     try:
         await clock.begun()
-        yield inbox, clock.step
+        yield inbox, clock.next
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
-from controlplane.base.errors import EnvironmentUnfit
-from controlplane.ca import keep
+from controlplane.base.errors import EnvironmentUnfit, Unauthenticated
+from controlplane.ca import jws, keep
 from controlplane.ca.keys import PrivateKey, key_pem, new_key
 from controlplane.ca.pem import private_key
 from controlplane.ca.revoked import Revoked, RevokedFile
@@ -27,6 +27,7 @@ from controlplane.ca.tokens import Account, Issuer, Retired, Wish
 FOLDER = "tokens"
 _KEY = "key.pem"
 _ISSUED = "issued.json"
+_PROVISIONED = "provisioned.json"
 _RETIRED = "retired.json"
 _LOCK = ".lock"
 
@@ -72,6 +73,38 @@ class TokenStore:
             self._note([*self.issued(now), account])
         return token, account
 
+    def provide(self, wish: Wish, held: str, now: float) -> tuple[str, Account]:
+        """A token for a proxy that is provisioned: the one that it has held, or a new one.
+
+        What it has held is kept while it is as good as a new one: of this store and its present key, for this
+        pod and account, as long-lived as is wished, not revoked, and with more than half of its life before
+        it.  ValueError as in `Issuer.issue`.
+        """
+        account = self._as_good(held, wish, now)
+        token = held
+        if account is None:
+            token, account = self.issue(wish, now)
+        with self._locked():
+            self._note_provisioned({*self._provisioned(now), account.id})
+        return token, account
+
+    def take_back(self, pods: Collection[str], now: float) -> tuple[Account, ...]:
+        """Revoke what was provided to any but these pods ("namespace/name"); what it was, oldest first."""
+        with self._locked():
+            provisioned = self._provisioned(now)
+            gone = [
+                one
+                for one in self.issued(now)
+                if one.id in provisioned and f"{one.namespace}/{one.pod}" not in pods
+            ]
+            revoked = self.revoked()
+            for one in gone:
+                revoked = revoked.without(one.id, one.expires, now)
+            if gone:
+                self._list.write(revoked)
+                self._note_provisioned(provisioned - {one.id for one in gone})
+        return tuple(gone)
+
     def issued(self, now: float) -> tuple[Account, ...]:
         """Tokens that were issued here and have not expired, oldest first."""
         path = self._folder / _ISSUED
@@ -113,6 +146,38 @@ class TokenStore:
             keep.replace(self._folder / _RETIRED, json.dumps(rows, indent=1).encode(), 0o600)
             self._write_key(new_key("ec"))
         return held
+
+    def _as_good(self, token: str, wish: Wish, now: float) -> Account | None:
+        try:
+            found = self.issuer.judge(token, wish.audience, now)
+            if jws.named_key(token) != self.issuer.kid:
+                return None
+        except (Unauthenticated, jws.NotSigned):
+            return None
+        same = (found.namespace, found.name, found.pod) == (wish.namespace, wish.name, wish.pod)
+        lifetime = found.expires - found.issued
+        lasts = lifetime == max(int(wish.lifetime), 1) and found.expires - now > lifetime / 2
+        # What is not in the list could not be revoked by its id.
+        if not same or not lasts or found not in self.issued(now):
+            return None
+        return None if self.revoked().reason(found.id, found.path, found.issued) else found
+
+    def _provisioned(self, now: float) -> set[str]:
+        """The ids of tokens that were provided and have not expired."""
+        path = self._folder / _PROVISIONED
+        try:
+            ids = json.loads(path.read_text())
+            known = {str(id) for id in ids}
+        except FileNotFoundError:
+            return set()
+        except OSError as error:
+            raise EnvironmentUnfit(f"{path}: {error.strerror}") from error
+        except (ValueError, TypeError):
+            raise EnvironmentUnfit(f"{path}: it is damaged; remove it, and the list begins anew") from None
+        return known & {one.id for one in self.issued(now)}
+
+    def _note_provisioned(self, ids: Iterable[str]) -> None:
+        keep.replace(self._folder / _PROVISIONED, json.dumps(sorted(ids)).encode(), 0o600)
 
     def _retired(self) -> tuple[Retired, ...]:
         path = self._folder / _RETIRED

@@ -166,3 +166,71 @@ def test_no_private_key_is_kept_of_an_old_one(tmp_path: Path) -> None:
     (tmp_path / "tokens" / "retired.json").write_text("{}[")
     with pytest.raises(EnvironmentUnfit, match="damaged"):
         _ = store.issuer
+
+
+YEAR = 8760 * 3600.0
+POD = Wish("default", "web", YEAR, pod="web-1")
+
+
+def test_what_was_provided_is_kept_for_half_of_its_life(tmp_path: Path) -> None:
+    store = TokenStore(tmp_path)
+    token, account = store.provide(POD, "", NOW)
+    assert store.provide(POD, token, NOW + YEAR / 2 - 2) == (token, account)
+    later, renewed = store.provide(POD, token, NOW + YEAR / 2)
+    assert later != token
+    assert renewed.pod == "web-1"
+    assert len(store.issued(NOW + YEAR / 2)) == 2
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        POD._replace(pod="web-2"),
+        POD._replace(name="db"),
+        POD._replace(namespace="shop"),
+        POD._replace(lifetime=3600.0),
+        POD._replace(audience="another"),
+    ],
+)
+def test_a_token_for_something_else_is_not_kept(tmp_path: Path, wish: Wish) -> None:
+    store = TokenStore(tmp_path)
+    token, _ = store.provide(POD, "", NOW)
+    other, account = store.provide(wish, token, NOW)
+    assert other != token
+    assert (account.namespace, account.name, account.pod) == (wish.namespace, wish.name, wish.pod)
+
+
+def test_a_token_that_is_revoked_or_of_an_old_key_or_not_of_the_list_is_not_kept(tmp_path: Path) -> None:
+    store = TokenStore(tmp_path)
+    token, account = store.provide(POD, "", NOW)
+    assert store.revoke(account.id, NOW)
+    second, _ = store.provide(POD, token, NOW)
+    store.revoke_account("default/web", NOW)
+    third, _ = store.provide(POD, second, NOW)
+    assert third not in (token, second)
+    assert store.provide(POD, third, NOW + 2)[0] == third
+    store.rotate(NOW + 2)
+    fourth, _ = store.provide(POD, third, NOW + 2)
+    assert fourth != third
+    (tmp_path / "tokens/issued.json").unlink()
+    assert store.provide(POD, fourth, NOW + 2)[0] != fourth
+
+
+def test_only_what_was_provided_is_taken_back(tmp_path: Path) -> None:
+    store = TokenStore(tmp_path)
+    _, first = store.provide(POD, "", NOW)
+    _, second = store.provide(POD._replace(pod="web-2"), "", NOW)
+    _, made_by_hand = store.issue(POD._replace(pod="web-3"), NOW)
+    assert store.take_back({"default/web-1"}, NOW) == (second,)
+    assert store.revoked() == Revoked({second.id: second.expires})
+    assert store.take_back({"default/web-1"}, NOW) == ()
+    assert store.take_back({"other/web-1"}, NOW) == (first,)
+    assert made_by_hand.id not in store.revoked().tokens
+
+
+def test_a_damaged_list_of_what_was_provided_is_told_of(tmp_path: Path) -> None:
+    store = TokenStore(tmp_path)
+    store.provide(POD, "", NOW)
+    (tmp_path / "tokens/provisioned.json").write_text("{")
+    with pytest.raises(EnvironmentUnfit, match=r"provisioned\.json: it is damaged"):
+        store.provide(POD, "", NOW)

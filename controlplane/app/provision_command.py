@@ -4,7 +4,8 @@ A one-shot job runs it before anything else starts, with a volume for each proxy
 bootstrap, and a token that only its pod can use and only its Envoy's user can read.  No container has an
 address yet, so the bootstraps say 0.0.0.0: a proxy is where the pod of its name is.
 
-Run again it writes new tokens over the old ones.  Running Envoys notice, and send them with the next stream.
+Run again it keeps the tokens that are good for a while still, and takes back those of proxies that are no
+longer named.  A token that it renews running Envoys notice, and send it with the next stream.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import stat
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +26,7 @@ from controlplane.base import parse
 from controlplane.base.errors import EnvironmentUnfit, MiniIstiodError
 from controlplane.ca.keep import replace
 from controlplane.ca.token_store import TokenStore
-from controlplane.ca.tokens import Wish
+from controlplane.ca.tokens import Account, Wish
 from controlplane.envoy.bootstrap import ControlPlane, Node, Ports
 from controlplane.envoy.bootstrap_trust import CONTROL_PLANE, Trust
 
@@ -97,6 +99,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="UID:GID",
         help="whom the files of tokens belong to: Envoy's user (default 1337:1337)",
     )
+    tokens.add_argument(
+        "--keep-unnamed",
+        action="store_true",
+        help="do not revoke what this command gave to proxies that are not named any more: for jobs that "
+        "share a data directory",
+    )
 
 
 def wanted(text: str) -> Wanted:
@@ -137,12 +145,16 @@ def run(args: argparse.Namespace) -> int:
     # Before the tokens: one that is issued and cannot be kept would stay in the list of those that hold.
     _check_owner(args.owner)
     folders = [_folder(args.out / one.name) for one in proxies]
-    issued = _tokens(args.data_dir, proxies, args.ttl)
-    for one, folder, (token, expires) in zip(proxies, folders, issued, strict=True):
+    store = TokenStore(args.data_dir)
+    tokens = [_token(store, one, folder, args.ttl) for one, folder in zip(proxies, folders, strict=True)]
+    for one, folder, (token, held) in zip(proxies, folders, tokens, strict=True):
         _write(folder, one, plane, (token, args.owner))
-        print(
-            f"{one.name}: {one.kind} of {one.namespace}/{one.account}, until {moment(expires)}, in {folder}"
-        )
+        until = moment(held.expires)
+        print(f"{one.name}: {one.kind} of {one.namespace}/{one.account}, until {until}, in {folder}")
+    if not args.keep_unnamed:
+        # Last: what fails before has taken nothing from anybody.
+        for held in store.take_back({f"{one.namespace}/{one.name}" for one in proxies}, time.time()):
+            print(f"{held.pod}: not named any more; its token {held.id} of {held.path} is revoked")
     return 0
 
 
@@ -175,34 +187,49 @@ def _folder(path: Path) -> Path:
         raise MiniIstiodError(f"--out: '{path}' cannot be used: {error}") from error
 
 
-def _tokens(data_dir: Path, proxies: list[Wanted], lifetime: float) -> list[tuple[str, float]]:
-    """A token for each proxy, and when it expires, in Unix seconds."""
-    store = TokenStore(data_dir)
-    found = []
-    for one in proxies:
-        wish = Wish(one.namespace, one.account, lifetime, pod=one.name)
-        try:
-            token, holder = store.issue(wish, time.time())
-        except ValueError as error:
-            raise MiniIstiodError(f"--proxy {one.name}: {error}") from error
-        found.append((token, holder.expires))
-    return found
+def _token(store: TokenStore, proxy: Wanted, folder: Path, lifetime: float) -> tuple[str, Account]:
+    """The token of a proxy, which may be the one that lies in its folder, and what it says."""
+    wish = Wish(proxy.namespace, proxy.account, lifetime, pod=proxy.name)
+    try:
+        return store.provide(wish, _read(folder / TOKEN), time.time())
+    except ValueError as error:
+        raise MiniIstiodError(f"--proxy {proxy.name}: {error}") from error
+
+
+def _read(path: Path) -> str:
+    """The token that a run before has left there; "" when there is none that can be read."""
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (FileNotFoundError, PermissionError, UnicodeDecodeError):
+        return ""
+    except OSError as error:
+        raise EnvironmentUnfit(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _write(folder: Path, proxy: Wanted, plane: ControlPlane, secret: tuple[str, tuple[int, int]]) -> None:
     """The files of one proxy; `secret` is its token, and the user and group that may read it."""
     token, owner = secret
     given = None if owner == _mine() else owner
-    try:
-        # The token first: a proxy that waits for the bootstrap finds it.
-        replace(folder / TOKEN, f"{token}\n".encode(), 0o400, given)
-    except EnvironmentUnfit as error:
-        what = f" (to give it to user {owner[0]} takes the capability CHOWN)" if given else ""
-        raise EnvironmentUnfit(f"{error}{what}") from error
+    if not _is_there(folder / TOKEN, token, owner):
+        try:
+            # The token first: a proxy that waits for the bootstrap finds it.
+            replace(folder / TOKEN, f"{token}\n".encode(), 0o400, given)
+        except EnvironmentUnfit as error:
+            what = f" (to give it to user {owner[0]} takes the capability CHOWN)" if given else ""
+            raise EnvironmentUnfit(f"{error}{what}") from error
     try:
         proxy_files.write(folder, proxy.node, plane, Ports())
+        proxy_files.write_health_check(folder)
     except OSError as error:
         raise EnvironmentUnfit(f"{folder}: cannot be written: {error.strerror}") from error
+
+
+def _is_there(path: Path, token: str, owner: tuple[int, int]) -> bool:
+    """Whether this token is in place as it should be: who has it open need not read it again."""
+    if _read(path) != token:
+        return False
+    state = path.stat()
+    return (state.st_uid, state.st_gid, stat.S_IMODE(state.st_mode)) == (*owner, 0o400)
 
 
 def _owner(text: str) -> tuple[int, int]:

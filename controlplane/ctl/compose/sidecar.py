@@ -47,19 +47,11 @@ _EXCEPTIONS = (
 )
 """Labels, and the flags of `mini-istiod iptables`."""
 _COMMAND = ("envoy", "-c", "/etc/mini-istiod/envoy.json", "--concurrency", "2", "--log-level", "warning")
-_PROBE = (
-    "[[ ! -e /dev/shm/ready ]] || sleep 9; "
-    "exec 3<>/dev/tcp/127.0.0.1/15021 && "
-    r"printf 'GET /healthz/ready HTTP/1.1\r\nHost: envoy\r\nConnection: close\r\n\r\n' >&3 && "
-    "read -r -t 3 status <&3 && [[ $$status == *' 200 '* ]] && "
-    """{ [[ $$(</etc/mini-istiod/envoy.json) != *'"sidecar~'* ]] || exec 4<>/dev/tcp/127.0.0.2/1; } && """
-    ": > /dev/shm/ready"
-)
-"""The image has no curl, but it has bash.  Until Envoy is ready it is asked every second, then every ten.
+_PROBE = "/etc/mini-istiod/healthy.sh"
+"""What `mini-istiod provision` puts beside the bootstrap.
 
-A sidecar is not healthy without redirection, either: rules go with a namespace, and when the sidecar alone
-is restarted its workload would be open to everybody, in plaintext, while all looks well.  Where there are
-rules, a connection of Envoy's to 127.0.0.2 is led to Envoy; without them nothing answers there.
+It tells whether Envoy has its configuration and its traffic is redirected; and it ends an Envoy beside which
+a program runs without redirection, where everybody could reach that in plaintext.
 """
 
 
@@ -75,7 +67,7 @@ def envoy_template(image: str) -> dict[str, Output]:
             PROVISION: Inline({"condition": "service_completed_successfully"}),
         },
         "healthcheck": {
-            "test": Inline(["CMD", "bash", "-c", _PROBE]),
+            "test": Inline(["CMD", "bash", _PROBE]),
             "interval": "1s",
             "timeout": "15s",
             "start_period": "60s",

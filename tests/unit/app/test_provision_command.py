@@ -16,7 +16,7 @@ import pytest
 
 from controlplane.app.commands import main
 from controlplane.ca.token_store import TokenStore
-from controlplane.ca.tokens import AUDIENCE, Account
+from controlplane.ca.tokens import AUDIENCE, Account, Wish
 
 MINE = f"{os.geteuid()}:{os.getegid()}"
 REVIEWS = "reviews-v1=default/reviews"
@@ -53,7 +53,7 @@ def mode(path: Path) -> int:
 
 def test_each_proxy_gets_what_it_starts_with_in_a_folder_of_its_own(tmp_path: Path) -> None:
     assert provision(tmp_path, REVIEWS, GATEWAY) == 0
-    files = {"envoy.json", "root.json", "token", "token.json"}
+    files = {"envoy.json", "healthy.sh", "root.json", "token", "token.json"}
     for name in ("reviews-v1", "gateway"):
         assert {path.name for path in (tmp_path / "out" / name).iterdir()} == files
     reviews, gateway = node(tmp_path, "reviews-v1"), node(tmp_path, "gateway")
@@ -103,6 +103,67 @@ def test_what_is_said_holds_no_token(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert (tmp_path / "out/gateway/token").read_text().strip() not in said.out + said.err
 
 
+def test_again_it_keeps_a_token_that_is_good(tmp_path: Path) -> None:
+    assert provision(tmp_path, REVIEWS) == 0
+    path = tmp_path / "out/reviews-v1/token"
+    first, state = path.read_text(), path.stat()
+    issued = (tmp_path / "data/tokens/issued.json").read_text()
+    with path.open():
+        assert provision(tmp_path, REVIEWS) == 0
+        assert path.stat().st_ino == state.st_ino
+    assert path.read_text() == first
+    assert (tmp_path / "data/tokens/issued.json").read_text() == issued
+
+
+def test_a_kept_token_gets_the_owner_and_mode_that_it_should_have(tmp_path: Path) -> None:
+    assert provision(tmp_path, REVIEWS) == 0
+    path = tmp_path / "out/reviews-v1/token"
+    first = path.read_text()
+    path.chmod(0o644)
+    assert provision(tmp_path, REVIEWS) == 0
+    assert path.read_text() == first
+    assert mode(path) == 0o400
+
+
+def test_what_lies_there_and_is_no_token_is_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "out/reviews-v1"
+    folder.mkdir(parents=True)
+    for content in (b"", b"a.b.c", "\u00e4".encode(), b"eyJhbGciOiJub25lIn0.e30."):
+        (folder / "token").unlink(missing_ok=True)
+        (folder / "token").write_bytes(content)
+        assert provision(tmp_path, REVIEWS) == 0
+        assert held(tmp_path, "reviews-v1").pod == "reviews-v1"
+
+
+def test_it_takes_back_what_it_gave_to_who_is_not_named_any_more(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = "reviews-v1-2=default/reviews"
+    assert provision(tmp_path, REVIEWS, pair) == 0
+    kept, gone = held(tmp_path, "reviews-v1"), held(tmp_path, "reviews-v1-2")
+    store = TokenStore(tmp_path / "data")
+    _, made_by_hand = store.issue(Wish("default", "reviews", 3600.0, pod="vm-1"), time.time())
+    capsys.readouterr()
+    assert provision(tmp_path, REVIEWS, more=("--keep-unnamed",)) == 0
+    assert store.revoked().tokens == {}
+    assert provision(tmp_path, REVIEWS) == 0
+    assert store.revoked().tokens == {gone.id: gone.expires}
+    assert store.revoked().reason(made_by_hand.id, made_by_hand.path, made_by_hand.issued) == ""
+    assert f"reviews-v1-2: not named any more; its token {gone.id}" in capsys.readouterr().out
+    # Named again, it gets another one, and the first keeps its own.
+    assert provision(tmp_path, REVIEWS, pair) == 0
+    assert held(tmp_path, "reviews-v1-2").id != gone.id
+    assert held(tmp_path, "reviews-v1") == kept
+
+
+def test_the_health_check_is_bash_that_everybody_may_read(tmp_path: Path) -> None:
+    assert provision(tmp_path, REVIEWS) == 0
+    script = tmp_path / "out/reviews-v1/healthy.sh"
+    assert mode(script) == 0o644
+    assert script.read_text().startswith("#!/usr/bin/env bash\n")
+    assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
+
+
 def test_again_it_renews_the_tokens_by_moving_new_files_in(tmp_path: Path) -> None:
     assert provision(tmp_path, REVIEWS) == 0
     folder, first = tmp_path / "out/reviews-v1", held(tmp_path, "reviews-v1")
@@ -126,7 +187,13 @@ def test_root_gives_the_tokens_to_envoy_and_the_rest_to_the_control_plane(tmp_pa
     token = (tmp_path / "out/reviews-v1/token").stat()
     assert (token.st_uid, token.st_gid, stat.S_IMODE(token.st_mode)) == (1337, 1338, 0o400)
     made = [tmp_path / "data/tokens", *(tmp_path / "data/tokens").iterdir()]
-    assert {path.name for path in made} == {"tokens", ".lock", "key.pem", "issued.json"}
+    assert {path.name for path in made} == {
+        "tokens",
+        ".lock",
+        "key.pem",
+        "issued.json",
+        "provisioned.json",
+    }
     assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(65532, 65533)}
     assert mode(tmp_path / "data/tokens") == 0o700
 

@@ -44,6 +44,17 @@ def stranded(container: Container, namespace: str, owner: Container) -> Problem:
     )
 
 
+def left(container: Container, namespace: str, owner: Container) -> Problem:
+    """The owner of its network has ended, and it runs on."""
+    return warning(
+        container,
+        namespace,
+        "network_mode",
+        f"{owner.name}, whose network it shares, has ended, so nobody reaches it",
+        _recreate(container),
+    )
+
+
 def _recreate(container: Container) -> str:
     return f"recreate it: docker-compose up -d --force-recreate {service_of(container)}"
 

@@ -62,6 +62,14 @@ def test_one_that_started_before_has_lost_its_network() -> None:
     ]
 
 
+def test_one_whose_sidecar_has_ended_is_told_of() -> None:
+    ended = replace(ENVOY, state="exited", health="")
+    assert warnings(ended, APP) == [
+        ("shop_web_1", "network_mode", "recreate it: docker-compose up -d --force-recreate web")
+    ]
+    assert warnings(ended, replace(APP, state="exited")) == []
+
+
 @pytest.mark.parametrize(
     ("envoy", "app"),
     [
@@ -75,8 +83,8 @@ def test_nothing_is_guessed_where_a_time_is_not_known(envoy: Container, app: Con
 
 
 def test_a_helper_that_has_ended_needs_no_network() -> None:
-    helper = replace(APP, name="shop_web-init_1", state="exited", started=99.0)
-    assert warnings(ENVOY, APP, helper) == []
+    init = replace(APP, name="shop_web-init_1", state="exited", started=99.0)
+    assert warnings(ENVOY, APP, init) == []
 
 
 @pytest.mark.parametrize(

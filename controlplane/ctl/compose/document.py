@@ -7,12 +7,14 @@ each keeps the spelling that it has in the file.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from controlplane.base.errors import MiniIstiodError
@@ -22,7 +24,9 @@ _NULL = "tag:yaml.org,2002:null"
 _NUMBER = re.compile(r"[-+]?\.?[0-9][0-9a-fA-FxXoO_.:+-]*")
 """Numbers of all bases, of base sixty (22:22), and dates."""
 _DEEP = 100
-"""Levels of nesting; only an alias that contains itself has more."""
+"""Levels of nesting; hardly anything but an alias that contains itself has more."""
+_MOST = 500_000
+"""Values of a file with its aliases written out: ten lines of aliases of aliases can stand for billions."""
 
 
 class Scalar(str):
@@ -62,24 +66,55 @@ class Entry(NamedTuple):
 def parse(text: str, name: str) -> Document:
     """Read one YAML document; MiniIstiodError names the line of what is no YAML."""
     try:
-        root: Any = YAML(pure=True).compose(text)
+        with warnings.catch_warnings():
+            # Compose takes the nearest of two anchors with one name, and so do we.
+            warnings.simplefilter("ignore", ReusedAnchorWarning)
+            root: Any = YAML(pure=True).compose(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{name}:{mark.line + 1}" if mark is not None else name
         raise MiniIstiodError(f"{where}: {error.problem or error.context}") from error
     except YAMLError as error:
         raise MiniIstiodError(f"{name}: {' '.join(str(error).split())}") from error
+    except RecursionError:
+        raise MiniIstiodError(f"{name}: it is nested too deeply") from None
     if not isinstance(root, MappingNode):
         raise MiniIstiodError(f"{name}: it is no Compose file: a mapping with 'services' is wanted")
+    if _size(root, {}) > _MOST:
+        raise MiniIstiodError(f"{name}: with its aliases written out it is longer than {_MOST} values")
     return Document(name, text, root)
+
+
+def _size(node: Node, known: dict[int, int]) -> int:
+    """How many values a node stands for; an alias within itself, which `value` refuses, for none."""
+    if id(node) not in known:
+        known[id(node)] = 0
+        if isinstance(node, MappingNode):
+            known[id(node)] = 1 + sum(_size(one, known) for _, one in node.value)
+        else:
+            parts = node.value if isinstance(node, SequenceNode) else ()
+            known[id(node)] = 1 + sum(_size(one, known) for one in parts)
+    return known[id(node)]
 
 
 def entries(mapping: Node) -> Iterator[Entry]:
     """The keys of a mapping in the order of the file, "<<" included, what is merged in not."""
     if isinstance(mapping, MappingNode):
-        for key, node in mapping.value:
-            name = "<<" if key.tag == MERGE else str(key.value)
-            yield Entry(name, key, node, node.start_mark.index < key.end_mark.index)
+        yield from _entries(mapping)
+
+
+@lru_cache(maxsize=256)
+def _entries(mapping: MappingNode) -> tuple[Entry, ...]:
+    # Nodes are never changed, and the services of a large file are looked through for each of them.
+    return tuple(
+        Entry(
+            "<<" if key.tag == MERGE else str(key.value),
+            key,
+            node,
+            node.start_mark.index < key.end_mark.index,
+        )
+        for key, node in mapping.value
+    )
 
 
 def entry(mapping: Node, key: str) -> Entry | None:
@@ -91,7 +126,9 @@ def value(document: Document, node: Node | None = None, depth: int = 0) -> Value
     """What a node says, with aliases and merge keys resolved."""
     node = document.root if node is None else node
     if depth > _DEEP:
-        raise MiniIstiodError(f"{document.name}:{node.start_mark.line + 1}: an alias that contains itself")
+        raise MiniIstiodError(
+            f"{document.name}:{node.start_mark.line + 1}: nested too deeply, or an alias that contains itself"
+        )
     if isinstance(node, SequenceNode):
         return [value(document, item, depth + 1) for item in node.value]
     if isinstance(node, MappingNode):

@@ -19,6 +19,8 @@ Read = Callable[[str], Project]
 """The services of another file, by its path as written, from the folder of the project."""
 
 _HERE = ""
+_LONGEST = 100
+"""Services one behind the other, of which each extends the next."""
 
 
 def resolved(project: Project, read: Read) -> dict[str, dict[str, Value]]:
@@ -28,6 +30,8 @@ def resolved(project: Project, read: Read) -> dict[str, dict[str, Value]]:
     def follow(path: str, name: str, seen: tuple[tuple[str, str], ...]) -> dict[str, Value]:
         if (path, name) in seen:
             raise MiniIstiodError(f"services.{name}.extends: it extends itself")
+        if len(seen) > _LONGEST:
+            raise MiniIstiodError(f"services.{seen[0][1]}.extends: more than {_LONGEST} services in a row")
         service = files[path].get(name)
         if service is None:
             where = f" of {path}" if path else ""

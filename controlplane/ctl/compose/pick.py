@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from controlplane.base.errors import MiniIstiodError
 from controlplane.ctl.compose.options import Options
-from controlplane.ctl.compose.service import INJECT, PROXY, Service, joins, labels
+from controlplane.ctl.compose.service import INJECT, PROXY, Service, joins, labels, replicas
 
 
 def picked(project: Mapping[str, Service], options: Options) -> tuple[dict[str, Service], list[str]]:
@@ -19,7 +19,7 @@ def picked(project: Mapping[str, Service], options: Options) -> tuple[dict[str, 
     found: dict[str, Service] = {}
     notes = []
     for name, service in project.items():
-        why = unfit(service)
+        why = unfit(service) or _absent(service, options.scale.get(name))
         asked = (not options.only or name in options.only) and name not in options.exclude
         if asked and not why and not _declined(service):
             found[name] = service
@@ -54,6 +54,13 @@ def unfit(service: Service) -> str:
     if joins(service):
         return f"network_mode: {mode}: it shares the network of another, and its sidecar if there is one"
     return f"network_mode: {mode}: without a network of its own it is left out of the mesh"
+
+
+def _absent(service: Service, asked: int | None) -> str:
+    """Why nothing of a service runs, or ""; a scale that is asked for counts."""
+    if asked or replicas(service):
+        return ""
+    return "scale: nothing of it runs, so it gets no sidecar; --scale SERVICE=1 does that"
 
 
 def _declined(service: Service) -> bool:

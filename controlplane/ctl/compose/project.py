@@ -19,7 +19,7 @@ from controlplane.ctl.compose.plan import Plan, Services, plan
 from controlplane.ctl.compose.seal import SEAL, broken, seal
 from controlplane.ctl.compose.splice import Edit, applied, behind, inside, line_behind, step
 from controlplane.ctl.compose.unravel import unravelled
-from controlplane.ctl.compose.weave import KEPT, MARK, woven
+from controlplane.ctl.compose.weave import KEPT, MARK, services, woven
 
 _LOST = (
     "what this command writes was changed by hand, and is written anew: change your own keys and "
@@ -38,15 +38,14 @@ def meshed(text: str, name: str, given: Mapping[str, Any], read: Read) -> tuple[
     shape, bare = _unshaped(text)
     document = parse(bare, name)
     before = document if _record(document) is None else parse(unravelled(document), name)
-    services = resolved(project(before), read)
-    wish = options.amended(options.read(_record(document)), given, services)
-    found = plan(services, wish)
+    whole = resolved(project(before), read)
+    wish = options.amended(options.read(_record(document)), given, whole)
+    found = plan(whole, wish)
     lost = [_LOST] if broken(document, _record(document)) else []
     _check_volumes(before, found)
-    return shape.of(_completed(woven(before, found.services, found.marks), found, wish)), [
-        *lost,
-        *found.notes,
-    ]
+    result = _completed(woven(before, found.services, found.marks), found, wish)
+    _check(result, before, found)
+    return shape.of(result), [*lost, *found.notes]
 
 
 def plain(text: str, name: str) -> str:
@@ -66,6 +65,8 @@ def project(document: Document) -> dict[str, dict[str, Value]]:
         raise MiniIstiodError(
             f"{document.name}: there are no 'services'; a file of Compose's version 1 has to be renewed"
         )
+    if entry(place.node, "<<") is not None:
+        raise MiniIstiodError(f"{document.name}: services: write out the services that '<<' merges in")
     for one, service in found.items():
         if not isinstance(service, dict):
             raise MiniIstiodError(f"{document.name}: services.{one}: a mapping is wanted")
@@ -113,6 +114,21 @@ def overlaid(files: Sequence[tuple[str, str]]) -> str:
 def _record(document: Document) -> Value:
     place = entry(document.root, MARK)
     return None if place is None else value(document, place.node)
+
+
+def _check(result: str, before: Document, found: Plan) -> None:
+    """MiniIstiodError unless the result has all services, and can be what it was: YAML has many spellings."""
+    try:
+        document = parse(result, before.name)
+        whole = services(document).keys() == {*found.services, *found.added}
+        whole = whole and unravelled(document) == before.text
+    except MiniIstiodError:
+        whole = False
+    if not whole:
+        raise MiniIstiodError(
+            f"{before.name}: it is YAML in a form that cannot be meshed and restored; write keys plainly "
+            "(no '? key', no escapes), once each, and end lines with a line feed"
+        )
 
 
 def _check_volumes(document: Document, found: Plan) -> None:

@@ -22,10 +22,12 @@ class Edit(NamedTuple):
 
 def applied(text: str, edits: Iterable[Edit]) -> str:
     """The text with all edits made; they must not overlap."""
-    found = text
-    for edit in sorted(edits, reverse=True):
-        found = found[: edit.start] + edit.text + found[edit.end :]
-    return found
+    parts: list[str] = []
+    behind = 0
+    for edit in sorted(edits):
+        parts += (text[behind : edit.start], edit.text)
+        behind = edit.end
+    return "".join((*parts, text[behind:]))
 
 
 def inside(mapping: MappingNode, new: Mapping[str, Output]) -> Edit:

@@ -50,13 +50,15 @@ def woven(
     """
     changes: dict[str, _Change] = {}
     found = document
+    places = services(document)
     for _ in range(_ROUNDS):
-        wrong = [name for name, goal in wanted.items() if not same(effective(found, name), dict(goal))]
+        said = {name: effective(found, place) for name, place in services(found).items() if name in wanted}
+        wrong = [name for name, goal in wanted.items() if not same(said.get(name, {}), dict(goal))]
         if not wrong:
             return found
         for name in wrong:
             before = changes.get(name, _Change(marks.get(name, "")))
-            changes[name] = _more(before, services(document)[name], effective(found, name), wanted[name])
+            changes[name] = _more(before, places[name], said.get(name, {}), wanted[name])
         found = _written(document, changes)
     raise MiniIstiodError(
         f"{document.name}: services.{wrong[0]}: its anchors and merge keys cannot be followed; write them out"
@@ -77,9 +79,9 @@ def services(document: Document) -> dict[str, Entry]:
     return {} if found is None else {one.key: one for one in entries(found.node)}
 
 
-def effective(document: Document, name: str) -> dict[str, Value]:
+def effective(document: Document, place: Entry) -> dict[str, Value]:
     """What Compose reads of one service: without extensions."""
-    given = value(document, services(document)[name].node)
+    given = value(document, place.node)
     if not isinstance(given, dict):
         return {}
     return {key: found for key, found in given.items() if key != MARK and not key.startswith(KEPT)}

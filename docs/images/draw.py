@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import NamedTuple
-from xml.sax.saxutils import escape
 
-from sheet import sheet
+from sheet import GREYS, Look, head, sheet, words
 
 
 class Theme(NamedTuple):
@@ -24,11 +23,12 @@ class Theme(NamedTuple):
 
 
 THEMES = {
-    "light": Theme("#1f2328", "#59636e", "#f6f8fa", "#8c959f", "#0969da", "#1a7f37"),
-    "dark": Theme("#e6edf3", "#9198a1", "#151b23", "#656c76", "#4493f8", "#3fb950"),
+    "light": Theme(*GREYS["light"], "#0969da", "#1a7f37"),
+    "dark": Theme(*GREYS["dark"], "#4493f8", "#3fb950"),
 }
 
 WIDTH, HEIGHT = 984, 272
+_BOTH = "auto-start-reverse"
 BOX, GAP, TOP, TALL = 124, 46, 46, 108
 BOXES = (
     ("sources", ("directory of", "Istio YAML")),
@@ -55,24 +55,10 @@ def left(column: int) -> float:
     return 5 + column * (BOX + GAP)
 
 
-def words(x: float, y: float, text: str, colour: str, size: int = 13, weight: str = "400") -> str:
-    return (
-        f'<text x="{x:g}" y="{y:g}" fill="{colour}" font-size="{size}" font-weight="{weight}" '
-        f'text-anchor="middle">{escape(text)}</text>'
-    )
-
-
 def arrow(x: float, y: float, to: float, colour: str, name: str) -> str:
     return (
         f'<line x1="{x:g}" y1="{y:g}" x2="{to:g}" y2="{y:g}" stroke="{colour}" stroke-width="2" '
         f'marker-end="url(#{name})"/>'
-    )
-
-
-def head(name: str, colour: str) -> str:
-    return (
-        f'<marker id="{name}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="5" markerHeight="5" '
-        f'orient="auto-start-reverse"><path d="M0 0L8 4L0 8z" fill="{colour}"/></marker>'
     )
 
 
@@ -85,7 +71,7 @@ def box(theme: Theme, column: int, name: str, lines: tuple[str, ...]) -> list[st
         for n in range(depth, -1, -1)
     ]
     middle -= 2.5 * depth
-    drawn.append(words(middle, TOP + 28, name, theme.text, 16, "600"))
+    drawn.append(words(middle, TOP + 28, name, theme.text, Look(16, bold=True)))
     drawn += (words(middle, TOP + 52 + 18 * n, line, theme.faint) for n, line in enumerate(lines))
     return drawn
 
@@ -106,13 +92,13 @@ def trace(theme: Theme) -> list[str]:
     for x, name in points:
         colour = theme.answer if name == "ack" else theme.flow
         drawn.append(f'<circle cx="{x:g}" cy="{y}" r="5" fill="{colour}"/>')
-        drawn.append(words(x, y + 24, name, theme.text, 13))
+        drawn.append(words(x, y + 24, name, theme.text))
     return drawn
 
 
 def picture(theme: Theme) -> str:
     """One SVG."""
-    drawn = ["<defs>", head("flow", theme.flow), head("answer", theme.answer), "</defs>"]
+    drawn = ["<defs>", head("flow", theme.flow, _BOTH), head("answer", theme.answer, _BOTH), "</defs>"]
     for column, (name, lines) in enumerate(BOXES):
         drawn += box(theme, column, name, lines)
     for column, name in enumerate(FLOWS):

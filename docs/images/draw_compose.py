@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import NamedTuple
-from xml.sax.saxutils import escape
 
-from sheet import sheet
+from sheet import GREYS, Look, head, sheet, words
 
 
 class Theme(NamedTuple):
@@ -25,8 +24,8 @@ class Theme(NamedTuple):
 
 
 THEMES = {
-    "light": Theme("#1f2328", "#59636e", "#f6f8fa", "#8c959f", "#1a7f37", "#0969da", "#9a6700"),
-    "dark": Theme("#e6edf3", "#9198a1", "#151b23", "#656c76", "#3fb950", "#4493f8", "#d29922"),
+    "light": Theme(*GREYS["light"], "#1a7f37", "#0969da", "#9a6700"),
+    "dark": Theme(*GREYS["dark"], "#3fb950", "#4493f8", "#d29922"),
 }
 
 WIDTH, HEIGHT = 984, 452
@@ -88,21 +87,6 @@ WAYS = (
 )
 
 
-def words(x: float, y: float, text: str, colour: str, *, size: int = 13, bold: bool = False) -> str:
-    weight = "600" if bold else "400"
-    return (
-        f'<text x="{x:g}" y="{y:g}" fill="{colour}" font-size="{size}" font-weight="{weight}" '
-        f'text-anchor="middle">{escape(text)}</text>'
-    )
-
-
-def head(name: str, colour: str) -> str:
-    return (
-        f'<marker id="{name}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="5" markerHeight="5" '
-        f'orient="auto"><path d="M0 0L8 4L0 8z" fill="{colour}"/></marker>'
-    )
-
-
 def drawn_box(theme: Theme, one: Box) -> list[str]:
     middle, fill = one.x + one.wide / 2, "none" if one.thing else theme.fill
     dashes = ' stroke-dasharray="5 4"' if one.thing or one.name.endswith("provision") else ""
@@ -110,7 +94,7 @@ def drawn_box(theme: Theme, one: Box) -> list[str]:
     return [
         f'<rect x="{one.x:g}" y="{one.y:g}" width="{one.wide:g}" height="{one.tall:g}" rx="6" '
         f'fill="{fill}" stroke="{theme.line}"{dashes}/>',
-        words(middle, first, one.name, theme.text, size=14, bold=True),
+        words(middle, first, one.name, theme.text, Look(14, bold=True)),
         words(middle, first + 18, one.about, theme.faint),
     ]
 

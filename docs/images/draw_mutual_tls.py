@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import NamedTuple
-from xml.sax.saxutils import escape
 
-from sheet import sheet
+from sheet import GREYS, Look, sheet, words
 
 
 class Theme(NamedTuple):
@@ -25,8 +24,8 @@ class Theme(NamedTuple):
 
 
 THEMES = {
-    "light": Theme("#1f2328", "#59636e", "#f6f8fa", "#8c959f", "#1a7f37", "#0969da", "#cf222e"),
-    "dark": Theme("#e6edf3", "#9198a1", "#151b23", "#656c76", "#3fb950", "#4493f8", "#f85149"),
+    "light": Theme(*GREYS["light"], "#1a7f37", "#0969da", "#cf222e"),
+    "dark": Theme(*GREYS["dark"], "#3fb950", "#4493f8", "#f85149"),
 }
 
 WIDTH, HEIGHT = 984, 250
@@ -45,20 +44,12 @@ OUTCOMES = (
 LABEL, COLUMN, TOP, ROW = 250, 236, 56, 62
 
 
-def words(x: float, y: float, text: str, colour: str, *, size: int = 14, bold: bool = False) -> str:
-    weight = "600" if bold else "400"
-    return (
-        f'<text x="{x:g}" y="{y:g}" fill="{colour}" font-size="{size}" font-weight="{weight}" '
-        f'text-anchor="middle">{escape(text)}</text>'
-    )
-
-
 def cell(theme: Theme, x: float, y: float, outcome: str) -> list[str]:
     colours = {"mutual TLS": theme.mutual, "as it comes": theme.plain, "refused": theme.refused}
     colour = colours[outcome]
     end = x + COLUMN - 92
     line = f'<line x1="{x + 14:g}" y1="{y:g}" x2="{end:g}" y2="{y:g}" stroke="{colour}" stroke-width="2"'
-    drawn = [words((x + end) / 2 + 7, y - 9, outcome, colour)]
+    drawn = [words((x + end) / 2 + 7, y - 9, outcome, colour, Look(14))]
     if outcome == "refused":
         drawn.append(f'{line} stroke-dasharray="5 4"/>')
         cross = f"M{end - 5:g} {y - 6:g}l12 12m0-12l-12 12"
@@ -74,18 +65,18 @@ def picture(theme: Theme) -> str:
     drawn: list[str] = []
     for row, (who, how) in enumerate(ROWS):
         y = TOP + 30 + row * ROW
-        drawn.append(words(LABEL / 2, y - 4 if how else y + 5, who, theme.text, bold=True))
+        drawn.append(words(LABEL / 2, y - 4 if how else y + 5, who, theme.text, Look(14, bold=True)))
         if how:
-            drawn.append(words(LABEL / 2, y + 15, how, theme.faint, size=13))
+            drawn.append(words(LABEL / 2, y + 15, how, theme.faint, Look(13)))
     for column, (mode, outcomes) in enumerate(zip(MODES, OUTCOMES, strict=True)):
         x = LABEL + column * COLUMN
-        drawn.append(words(x + (COLUMN - 92) / 2 + 7, TOP - 22, mode, theme.text, size=15, bold=True))
+        drawn.append(words(x + (COLUMN - 92) / 2 + 7, TOP - 22, mode, theme.text, Look(15, bold=True)))
         box = x + COLUMN - 74
         drawn.append(
             f'<rect x="{box}" y="{TOP}" width="62" height="{ROW * 3 - 6}" rx="6" '
             f'fill="{theme.fill}" stroke="{theme.line}"/>'
         )
-        drawn.append(words(box + 31, TOP + ROW * 1.5, "port", theme.faint, size=13))
+        drawn.append(words(box + 31, TOP + ROW * 1.5, "port", theme.faint, Look(13)))
         for row, outcome in enumerate(outcomes):
             drawn += cell(theme, x, TOP + 30 + row * ROW, outcome)
     title = (

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import NamedTuple
-from xml.sax.saxutils import escape
 
-from sheet import sheet
+from sheet import GREYS, Look, head, sheet, words
 
 
 class Theme(NamedTuple):
@@ -24,8 +23,8 @@ class Theme(NamedTuple):
 
 
 THEMES = {
-    "light": Theme("#1f2328", "#59636e", "#f6f8fa", "#8c959f", "#1a7f37", "#0969da"),
-    "dark": Theme("#e6edf3", "#9198a1", "#151b23", "#656c76", "#3fb950", "#4493f8"),
+    "light": Theme(*GREYS["light"], "#1a7f37", "#0969da"),
+    "dark": Theme(*GREYS["dark"], "#3fb950", "#4493f8"),
 }
 
 WIDTH, HEIGHT = 984, 330
@@ -44,23 +43,8 @@ BOXES = (
 START = ("1", "2", "3")
 
 
-def words(x: float, y: float, text: str, colour: str, *, size: int = 13, bold: bool = False) -> str:
-    weight = "600" if bold else "400"
-    return (
-        f'<text x="{x:g}" y="{y:g}" fill="{colour}" font-size="{size}" font-weight="{weight}" '
-        f'text-anchor="middle">{escape(text)}</text>'
-    )
-
-
 def arrow(points: str, colour: str, name: str) -> str:
     return f'<path d="{points}" fill="none" stroke="{colour}" stroke-width="2" marker-end="url(#{name})"/>'
-
-
-def head(name: str, colour: str) -> str:
-    return (
-        f'<marker id="{name}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="5" markerHeight="5" '
-        f'orient="auto"><path d="M0 0L8 4L0 8z" fill="{colour}"/></marker>'
-    )
 
 
 def boxes(theme: Theme) -> list[str]:
@@ -72,10 +56,10 @@ def boxes(theme: Theme) -> list[str]:
             f'stroke="{theme.line}"{dashes}/>'
         )
         middle = x + wide / 2
-        drawn.append(words(middle, TOP + 30, name, theme.text, size=16, bold=True))
+        drawn.append(words(middle, TOP + 30, name, theme.text, Look(16, bold=True)))
         drawn += (words(middle, TOP + 54 + 18 * n, line, theme.faint) for n, line in enumerate(lines))
         drawn.append(f'<circle cx="{x + 14}" cy="{TOP + 14}" r="9" fill="{theme.line}"/>')
-        drawn.append(words(x + 14, TOP + 18.5, number, theme.fill, size=12, bold=True))
+        drawn.append(words(x + 14, TOP + 18.5, number, theme.fill, Look(12, bold=True)))
     return drawn
 
 
@@ -104,14 +88,14 @@ def picture(theme: Theme) -> str:
         f'<rect x="186" y="16" width="612" height="{HEIGHT - 58}" rx="10" fill="none" stroke="{theme.line}" '
         f'stroke-width="2" stroke-dasharray="2 5" stroke-linecap="round"/>'
     )
-    drawn.append(words(492, 40, "one network namespace", theme.text, bold=True))
+    drawn.append(words(492, 40, "one network namespace", theme.text, Look(bold=True)))
     drawn += boxes(theme)
     drawn += traffic(theme)
-    drawn.append(words(92, 40, "other services", theme.text, bold=True))
+    drawn.append(words(92, 40, "other services", theme.text, Look(bold=True)))
     for n, line in enumerate(("ready: it is configured", "starts after 1, ends", "starts after both")):
         y = TOP + 34 + 30 * n
         drawn.append(f'<circle cx="820" cy="{y - 4.5}" r="9" fill="{theme.line}"/>')
-        drawn.append(words(820, y, str(n + 1), theme.fill, size=12, bold=True))
+        drawn.append(words(820, y, str(n + 1), theme.fill, Look(12, bold=True)))
         drawn.append(words(906, y, line, theme.faint))
     drawn.append(
         words(

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from controlplane.lab import cluster, pushes
 from controlplane.lab.containers import Containers, in_default
-from controlplane.lab.demo_pods import attentive, choose, signals
+from controlplane.lab.demo_pods import attentive, choose, complained, shown, signals
 from controlplane.lab.hops import INGRESS, OUTSIDER
 from controlplane.lab.screen import Screen
 from controlplane.lab.shop import SAMPLE
-from controlplane.lab.steps import Step, Visit, failures
+from controlplane.lab.steps import Step, Visit
 
 
 def run(options: argparse.Namespace, command: tuple[str, ...], file: Path) -> int:
@@ -64,15 +64,8 @@ def _walk(
 def _play(shop: Containers, step: Step, requests: int, screen: Screen) -> list[str]:
     pushed = _push(shop, "security.yaml", SAMPLE / "security" / step.security)
     pushed += _push(shop, "reviews.yaml", SAMPLE / "steps" / step.file)
-    for push in pushed:
-        screen.push(push)
-    problems = list(pushes.wrong(pushed))
-    for visit in step.visits:
-        results = screen.watch(visit, shop.visit(visit, visit.requests(requests)))
-        problems += failures(visit, results)
-    for problem in problems:
-        screen.line(f"WRONG: {problem}")
-    return [f"{step.name}: {problem}" for problem in problems]
+    problems = shown(step, pushed, lambda visit: shop.visit(visit, visit.requests(requests)), screen)
+    return complained(step, problems, screen)
 
 
 def _push(shop: Containers, name: str, file: Path) -> tuple[pushes.Push, ...]:

@@ -23,7 +23,7 @@ from controlplane.lab.forward import Forward
 from controlplane.lab.pods import Lab
 from controlplane.lab.screen import Screen
 from controlplane.lab.shop import Shop
-from controlplane.lab.steps import STEPS, Step, failures
+from controlplane.lab.steps import STEPS, Result, Step, Visit, failures
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -141,14 +141,29 @@ def _open(lab: Lab, protocol: str, screen: Screen) -> Shop:
 
 
 def _play(shop: Shop, step: Step, requests: int, screen: Screen) -> list[str]:
-    pushed = shop.arrange(step)
+    problems = shown(
+        step, shop.arrange(step), lambda visit: shop.visit(visit, visit.requests(requests)), screen
+    )
+    return complained(step, [*problems, *shop.rejections()], screen)
+
+
+def shown(
+    step: Step,
+    pushed: Sequence[pushes.Push],
+    see: Callable[[Visit], Iterator[Result]],
+    screen: Screen,
+) -> list[str]:
+    """A step before the viewer's eyes: what was pushed, then what visitors `see`; returns what was wrong."""
     for push in pushed:
         screen.push(push)
     problems = list(pushes.wrong(pushed))
     for visit in step.visits:
-        results = screen.watch(visit, shop.visit(visit, visit.requests(requests)))
-        problems += failures(visit, results)
-    problems += shop.rejections()
+        problems += failures(visit, screen.watch(visit, see(visit)))
+    return problems
+
+
+def complained(step: Step, problems: Sequence[str], screen: Screen) -> list[str]:
+    """The problems of a step, said now, and as the verdict names them."""
     for problem in problems:
         screen.line(f"WRONG: {problem}")
     return [f"{step.name}: {problem}" for problem in problems]

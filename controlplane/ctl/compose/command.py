@@ -12,6 +12,7 @@ from controlplane.base import parse
 from controlplane.base.errors import MiniIstiodError
 from controlplane.ctl.compose import document, options, project
 from controlplane.ctl.compose.extends import Project, Read
+from controlplane.ctl.compose.farewell import farewell
 
 _NAMES = ("compose", "docker-compose")
 _ENDS = (".yaml", ".yml")
@@ -93,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
         result = project.plain(text, name)
     else:
         result, notes = project.meshed(text, name, _given(args), _extended(path))
+        if not args.diff:
+            notes += farewell(text, result, args.output or path)
     for note in notes:
         print(f"mini-istioctl: {name}: {note}", file=sys.stderr)
     if args.diff:

@@ -56,6 +56,36 @@ def test_a_difference_writes_nothing(folder: Path, capsys: pytest.CaptureFixture
     assert not (folder / "mesh.yml").exists()
 
 
+def test_pairs_that_are_taken_back_leave_by_three_commands(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COMPOSE_PROJECT_NAME", raising=False)
+    (folder / "docker-compose.yml").write_text("name: Shop\n" + PLAIN)
+    assert run("--scale", "web=3", "--gateway", "-o", "mesh.yml") == 0
+    assert "docker stop" not in capsys.readouterr().err
+    assert run("-f", "mesh.yml", "--scale", "web=1", "--diff") == 0
+    assert "docker stop" not in capsys.readouterr().err
+    assert run("-f", "mesh.yml", "--scale", "web=1", "--no-gateway", "-o", "back.yml") == 0
+    told = capsys.readouterr().err
+    assert told.startswith("mini-istioctl: mesh.yml: web-2, web-3: taken back.")
+    assert told.splitlines()[-3:] == [
+        "  docker stop -t 5 $(docker ps -q -f volume=shop_web-2-proxy -f volume=shop_web-3-proxy)",
+        "  docker-compose -f back.yml up -d --remove-orphans",
+        "  docker volume rm shop_web-2-proxy shop_web-3-proxy",
+    ]
+    # The environment is stronger than the file, as it is for Compose.
+    monkeypatch.setenv("COMPOSE_PROJECT_NAME", "other")
+    assert run("-f", "mesh.yml", "--scale", "web=2", "-o", "two.yml") == 0
+    assert "docker volume rm other_web-3-proxy\n" in capsys.readouterr().err
+
+
+def test_a_service_that_leaves_the_mesh_is_no_pair(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "docker-compose.yml").write_text(PLAIN + "  db: {image: a}\n")
+    assert run("-o", "mesh.yml") == 0
+    assert run("-f", "mesh.yml", "--exclude", "db", "-o", "mesh.yml") == 0
+    assert "taken back" not in capsys.readouterr().err
+
+
 def test_what_is_to_be_known_is_on_standard_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "docker-compose.yml").write_text(PLAIN + "  probe: {image: a, network_mode: host}\n")
     assert run() == 0

@@ -20,12 +20,14 @@ from aiohttp import web
 from controlplane.app.docker_filter import Question, answer, event, question
 from controlplane.base.errors import EnvironmentUnfit
 from controlplane.base.parse import Address
-from controlplane.sources.docker.api import ANSWER_WITHIN, Lines, TooLong, session, url, whole
+from controlplane.sources.docker.api import ANSWER_WITHIN, Lines, TooLong, parsed, session, url, whole
 
 _log = logging.getLogger(__name__)
 
 _AT_ONCE = 64
 """Questions that are asked at the same time; more wait."""
+_STREAMS = _AT_ONCE // 2
+"""Streams of events among them; more are refused, because a stream need not end, and others would wait."""
 _PASSED_HEADERS = ("Api-Version", "Ostype", "Date")
 _FOR_ALL = 0o666
 """The control plane is another user; who has not its volume does not see the socket."""
@@ -37,6 +39,7 @@ class DockerProxy:
     def __init__(self, docker: Address) -> None:
         self._docker = docker
         self._failure = ""
+        self._streams = 0
         self._session: aiohttp.ClientSession
 
     @asynccontextmanager
@@ -61,13 +64,22 @@ class DockerProxy:
             return _refusal(403, asked)
         try:
             if asked.kind == "events":
-                return await self._events(request, asked)
+                return await self._events_if_room(request, asked)
             async with asyncio.timeout(ANSWER_WITHIN), self._asked(asked) as found:
                 response = await _answered(asked, found)
         except (aiohttp.ClientError, OSError, ValueError, TooLong) as error:
             return self._failed(error)
         self._failed(None)
         return response
+
+    async def _events_if_room(self, request: web.Request, asked: Question) -> web.StreamResponse:
+        if self._streams >= _STREAMS:
+            return _refusal(429, f"there are {_STREAMS} streams of events already")
+        self._streams += 1
+        try:
+            return await self._events(request, asked)
+        finally:
+            self._streams -= 1
 
     async def _events(self, request: web.Request, asked: Question) -> web.StreamResponse:
         async with self._asked(asked) as found:
@@ -82,7 +94,7 @@ class DockerProxy:
                 lines = Lines()
                 async for piece in found.content.iter_any():
                     for line in lines.of(piece):
-                        left = event(json.loads(line))
+                        left = event(parsed(line))
                         if left is not None:
                             await stream.write(json.dumps(left).encode() + b"\n")
             except (aiohttp.ClientError, OSError, ValueError, TooLong) as error:
@@ -93,7 +105,9 @@ class DockerProxy:
 
     @asynccontextmanager
     async def _asked(self, asked: Question) -> AsyncIterator[aiohttp.ClientResponse]:
-        async with self._session.get(url(self._docker, asked.path), params=asked.query) as found:
+        async with self._session.get(
+            url(self._docker, asked.path), params=asked.query, allow_redirects=False
+        ) as found:
             yield found
 
     def _failed(self, error: Exception | None) -> web.Response:
@@ -138,7 +152,7 @@ async def _answered(asked: Question, found: aiohttp.ClientResponse) -> web.Respo
     body = await whole(found)
     if asked.kind == "_ping" and found.status == 200:
         return web.Response(text="OK", headers=_headers(found))
-    value = json.loads(body)
+    value = parsed(body)
     if found.status != 200:
         return _refusal(found.status, str(value.get("message", "")) if isinstance(value, dict) else "")
     return web.json_response(answer(asked.kind, value), headers=_headers(found))
@@ -153,7 +167,9 @@ def _why(error: Exception) -> str:
 
 
 def _headers(found: aiohttp.ClientResponse) -> dict[str, str]:
-    return {name: found.headers[name] for name in _PASSED_HEADERS if name in found.headers}
+    """Those that are passed on, of a Docker that writes them as HTTP wants it."""
+    said = {name: found.headers.get(name, "") for name in _PASSED_HEADERS}
+    return {name: value for name, value in said.items() if value and value.isascii() and value.isprintable()}
 
 
 def _refusal(status: int, message: str) -> web.Response:

@@ -171,7 +171,7 @@ class HttpDocker:
             if answer.status != 200:
                 away = answer.status in _AWAY
                 raise DockerFailed(f"answers {answer.status} to GET {path}", away=away)
-            return json.loads(await whole(answer))
+            return parsed(await whole(answer))
 
     @asynccontextmanager
     async def _asked(
@@ -183,7 +183,7 @@ class HttpDocker:
     async def _get(self, path: str, query: Mapping[str, str]) -> aiohttp.ClientResponse:
         if self._session is None:
             self._session = session(self.address)
-        return await self._session.get(url(self.address, path), params=query)
+        return await self._session.get(url(self.address, path), params=query, allow_redirects=False)
 
 
 @asynccontextmanager
@@ -196,7 +196,7 @@ async def _failing(within: float, deadline: float | None = None) -> AsyncIterato
         raise DockerFailed(f"did not answer within {within:g} s") from None
     except TooLong as error:
         raise DockerFailed(f"answers with {error}") from None
-    except (aiohttp.ClientError, OSError, ValueError) as error:
+    except (aiohttp.ClientError, OSError, ValueError, OverflowError) as error:
         raise DockerFailed(_why(error), away=not isinstance(error, ValueError)) from None
 
 
@@ -240,6 +240,14 @@ async def whole(answer: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
+def parsed(text: bytes) -> Any:
+    """The JSON of an answer; ValueError, also where it is nested deeper than Python can follow."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 class Lines:
     """The lines of a stream of events, which comes in pieces of any length."""
 
@@ -256,7 +264,7 @@ class Lines:
 
 
 def _event(line: bytes) -> Mapping[str, Any]:
-    found = json.loads(line)
+    found = parsed(line)
     return found if isinstance(found, dict) else {}
 
 

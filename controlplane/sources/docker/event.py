@@ -20,6 +20,8 @@ ATTACHING = frozenset(("connect", "disconnect"))
 # Podman's words for the same.
 _ALSO = {"died": "die", "remove": "destroy"}
 _HEALTH = "health_status"
+_NEVER = 1e11
+"""Unix seconds after which no event is: some 3000 years from now."""
 
 FILTERS = json.dumps(
     {
@@ -70,7 +72,7 @@ def read_event(raw: Mapping[str, Any]) -> Event | None:
 
 def _moment(raw: Mapping[str, Any]) -> float:
     nanoseconds = raw.get("timeNano")
-    if isinstance(nanoseconds, int) and nanoseconds > 0:
+    if isinstance(nanoseconds, int) and 0 < nanoseconds < _NEVER * 1e9:
         return nanoseconds / 1e9
     seconds = raw.get("time")
-    return float(seconds) if isinstance(seconds, int | float) else 0.0
+    return float(seconds) if isinstance(seconds, int | float) and 0 < seconds < _NEVER else 0.0

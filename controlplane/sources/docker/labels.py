@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from controlplane.model.checks import PROTOCOLS, is_dns_label
-from controlplane.model.describe import nearest, shorten
+from controlplane.model.describe import nearest, printable, shorten
 from controlplane.model.problem import Problem
 from controlplane.sources.docker import mistakes
 from controlplane.sources.docker.container import PREFIX, Container
@@ -20,6 +20,12 @@ from controlplane.sources.docker.names import is_host
 
 NAMES = ("service", "ports", "version", "account", "protocol", "inject", "proxy", "init")
 """What may follow the prefix."""
+
+MOST_UNKNOWN = 5
+"""Labels of a container that are told one by one when they are not known."""
+MOST_SERVICES = 100
+MOST_PORTS = 1000
+"""In one label: whoever writes more has made a mistake, and each is a part of every proxy's configuration."""
 
 AUTO = "auto"
 """The protocol that is found out from the first bytes."""
@@ -114,12 +120,17 @@ def _field(name: str) -> str:
 
 
 def _unknown(container: Container, namespace: str) -> Iterator[Problem]:
-    for key, _ in container.labels:
-        name = key.removeprefix(PREFIX)
-        if key.startswith(PREFIX) and name not in NAMES:
-            meant = nearest(name, NAMES)
-            remedy = f"did you mean {PREFIX}{meant}?" if meant else "the labels are " + ", ".join(NAMES)
-            yield mistakes.warning(container, namespace, _field(name), "is no label that is known", remedy)
+    names = (key.removeprefix(PREFIX) for key, _ in container.labels if key.startswith(PREFIX))
+    unknown = [name for name in names if name not in NAMES]
+    known = "the labels are " + ", ".join(NAMES)
+    for name in unknown[:MOST_UNKNOWN]:
+        meant = nearest(name, NAMES)
+        remedy = f"did you mean {PREFIX}{meant}?" if meant else known
+        field = _field(printable(name))
+        yield mistakes.warning(container, namespace, field, "is no label that is known", remedy)
+    if more := len(unknown[MOST_UNKNOWN:]):
+        message = f"{more} more begin with {PREFIX} and are not known"
+        yield mistakes.warning(container, namespace, "labels", message, known)
 
 
 def _is_label(key: str, value: str) -> bool:
@@ -133,6 +144,8 @@ def _is_label(key: str, value: str) -> bool:
 
 def _services(value: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(part.strip().lower() for part in value.split(",") if part.strip()))
+    if len(names) > MOST_SERVICES:
+        raise _FaultError(f"holds {len(names)} names", f"write at most {MOST_SERVICES}")
     for name in names:
         if not is_host(name):
             raise _FaultError(f"holds {shorten(name)}, which is no DNS name", "write names like reviews")
@@ -156,6 +169,8 @@ def _ports(value: str) -> tuple[ServedPort, ...]:
         if protocol and protocol not in _PROTOCOLS:
             raise _FaultError(f"holds the protocol {shorten(protocol)}, which is not known", _PROTOCOL_REMEDY)
         found[port] = ServedPort(port, target, protocol)
+    if len(found) > MOST_PORTS:
+        raise _FaultError(f"holds {len(found)} ports", f"write at most {MOST_PORTS}")
     return tuple(found[port] for port in sorted(found))
 
 

@@ -8,6 +8,7 @@ on after a TERM that nobody follows up: the sign holds for as long as Docker wou
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,6 +35,11 @@ GRACE = 10.0
 
 MARGIN = 20.0
 """Seconds after that until a container that still runs counts as one that goes on."""
+
+
+_LONGEST = 24 * 3600
+"""Seconds of grace that are believed."""
+_NUMBER = re.compile(r"[0-9]{1,3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +69,19 @@ def stop_rule(inspected: Mapping[str, Any]) -> StopRule:
     config = mapping(inspected.get("Config"))
     own = signal_number(text(config.get("StopSignal")))
     grace = config.get("StopTimeout")
-    seconds = float(grace) if isinstance(grace, int) and grace >= 0 else GRACE
+    seconds = float(min(grace, _LONGEST)) if isinstance(grace, int) and grace >= 0 else GRACE
     return StopRule(ALWAYS | {own} if own else ALWAYS, max(seconds, GRACE) + MARGIN)
 
 
 def signal_number(signal: str) -> int:
     """The number of a signal as Docker's users write it ("15", "TERM", "SIGRTMIN+3"); 0 for none."""
     name = signal.strip().upper().removeprefix("SIG")
-    if name.isdecimal():
+    if _NUMBER.fullmatch(name):
         return int(name)
     for base, number in _REAL_TIME.items():
         if name.startswith(base):
             offset = name.removeprefix(base).lstrip("+-")
-            return number + (int(offset) if offset.isdecimal() else 0) * (1 if base == "RTMIN" else -1)
+            return number + (int(offset) if _NUMBER.fullmatch(offset) else 0) * (1 if base == "RTMIN" else -1)
     return _NUMBERS.get(name, 0)
 
 

@@ -127,7 +127,7 @@ def test_a_failure_of_docker_keeps_its_status_and_message(tmp_path: Path) -> Non
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("body", ["no JSON", '["half'])
+@pytest.mark.parametrize("body", ["no JSON", '["half', pytest.param("[" * 100_000, id="deep")])
 def test_an_answer_that_is_no_json_is_a_bad_gateway(tmp_path: Path, body: str) -> None:
     async def main() -> None:
         async with played(tmp_path / "docker", says(body)), filtered(tmp_path) as client:
@@ -190,6 +190,49 @@ def test_events_come_as_they_happen_and_cut_down(tmp_path: Path) -> None:
             assert lines == [left, left]
 
     asyncio.run(main())
+
+
+def test_streams_that_say_nothing_leave_room_for_questions(tmp_path: Path) -> None:
+    over = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.path != "/events":
+            return web.json_response([])
+        stream = web.StreamResponse()
+        await stream.prepare(request)
+        await over.wait()
+        return stream
+
+    async def main() -> None:
+        async with played(tmp_path / "docker", answer), filtered(tmp_path) as client, asyncio.timeout(20):
+            streams = [await client.get("/events") for _ in range(70)]
+            assert {one.status for one in streams} == {200, 429}
+            assert (await client.get("/containers/json")).status == 200
+            for one in streams:
+                one.close()
+            # Their room is there again, as soon as it is seen that they went.
+            while (again := await client.get("/events")).status == 429:
+                await asyncio.sleep(0.01)
+            assert again.status == 200
+            again.close()
+            over.set()
+
+    asyncio.run(main())
+
+
+def test_nothing_else_is_asked_because_docker_says_where(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        asked.append(request.path)
+        raise web.HTTPTemporaryRedirect("/images/json")
+
+    async def main() -> None:
+        async with played(tmp_path / "docker", answer), filtered(tmp_path) as client:
+            assert (await client.get("/containers/json")).status == 502
+
+    asyncio.run(main())
+    assert asked == ["/containers/json"]
 
 
 def test_who_hangs_up_in_a_silence_is_not_listened_for_any_more(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from controlplane.sources.docker.event import FILTERS
 
 ID = "6e82223adec55bebf59f772073298bf0a16d18ccb7d26577d29eaa5fde9b1e11"
 NOW = 1_795_189_200.0
+DEEP = "[" * 100_000 + "]" * 100_000
 DATE = "Fri, 20 Nov 2026 15:40:00 GMT"
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -161,6 +162,9 @@ def test_events_come_as_they_come_and_whole(tmp_path: Path) -> None:
         ("/_ping", 502, "secret", "answers 502 to a ping"),
         ("/containers/json", 500, "secret", "answers 500 to GET /containers/json"),
         ("/containers/json", 200, "{secret", "answers with what is no JSON"),
+        pytest.param("/containers/json", 200, DEEP, "answers with what is no JSON", id="deep"),
+        pytest.param("/events", 200, f"{DEEP}\n", "answers with what is no JSON", id="deep event"),
+        ("/containers/json", 307, "secret", "answers 307 to GET /containers/json"),
         ("/containers/json", 200, '"secret"', "answers the list of containers with something else"),
         ("/containers/json", 200, '["secret"]', "answers the list of containers with something else"),
         ("/containers/x/json", 200, "[]", "answers for a container with something else"),
@@ -172,10 +176,11 @@ def test_what_is_no_answer_fails_in_words_without_its_content(
     tmp_path: Path, path: str, status: int, text: str, reason: str
 ) -> None:
     async def test(daemon: Daemon, docker: HttpDocker) -> None:
-        daemon.says(path, text, status)
+        daemon.says(path, text, status, Location="/images/json")
         with pytest.raises(DockerFailed, match=rf"^{reason}$") as failed:
             await _ask(docker, path)
         assert not failed.value.away
+        assert [asked for asked, _ in daemon.asked] == [path]
 
     asking(tmp_path / "docker.sock", test)
 

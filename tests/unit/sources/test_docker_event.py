@@ -86,6 +86,12 @@ def test_an_event_without_nanoseconds_has_its_seconds() -> None:
     assert read_event(raw) == Event(ID, "start", "", 1795189218.0)
 
 
+@pytest.mark.parametrize("time", [10**400, -1, 1e308, float("nan"), "now", None])
+def test_a_time_that_is_none_says_nothing(time: object) -> None:
+    raw = {**container_event("start"), "time": time, "timeNano": time}
+    assert read_event(raw) == Event(ID, "start", "", 0.0)
+
+
 def test_health_checks_that_run_are_not_asked_for() -> None:
     asked = json.loads(FILTERS)
     assert asked["type"] == ["container", "network"]
@@ -106,6 +112,8 @@ def test_health_checks_that_run_are_not_asked_for() -> None:
         ("SIGSYS", 31),
         ("", 0),
         ("SIGNONSENSE", 0),
+        pytest.param("9" * 5000, 0, id="longer than a number may be"),
+        pytest.param("RTMIN+" + "9" * 5000, 34, id="the same behind a plus"),
     ],
 )
 def test_signals(text: str, number: int) -> None:
@@ -123,6 +131,7 @@ def test_the_signals_that_stop_a_container_are_its_own_and_those_that_end_progra
     assert own.patience == plain.patience + 35
     # `docker stop` may be given more time than the container asks for.
     assert stop_rule({"Config": {"StopTimeout": 1}}).patience == plain.patience
+    assert stop_rule({"Config": {"StopTimeout": 10**400}}).patience > own.patience
     # Podman does not say which signal it was.
     assert not plain.ends("")
     assert stop_rule({"Config": None}) == stop_rule({}) == plain

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from controlplane.sources.docker.labels import MOST_UNKNOWN
 from controlplane.sources.docker.names import default_account, default_version, object_name, pod_name
 from tests.support.containers import container, described, kind, meshed, told
 
@@ -51,6 +52,8 @@ def test_ports(label: str, ports: dict[int, tuple[str, int]]) -> None:
         ("account", "Reviews!", "'Reviews!'"),
         ("service", "a b", "'a b'"),
         ("service", "reviews,*", "'*'"),
+        pytest.param("service", ",".join(f"s{one}" for one in range(101)), "101 names", id="services"),
+        pytest.param("ports", ",".join(map(str, range(1, 1002))), "1001 ports", id="many ports"),
     ],
 )
 def test_a_label_that_makes_no_sense_is_named_and_the_default_counts(
@@ -72,6 +75,22 @@ def test_a_misspelled_label_is_told_with_what_was_meant() -> None:
     (problem,) = found.problems
     assert (problem.level, problem.field) == ("warning", "labels[mini-istiod.port]")
     assert problem.remedy == "did you mean mini-istiod.ports?"
+
+
+def test_labels_without_number_are_told_in_few_words() -> None:
+    many = {f"mini-istiod.{one:04}": "x" for one in range(2000)}
+    found = described(container("web", "172.18.0.2", ports=(80,), labels=many))
+    assert len(found.problems) == MOST_UNKNOWN + 1
+    assert [one.message for one in found.problems if one.field == "labels"] == [
+        "1995 more begin with mini-istiod. and are not known"
+    ]
+
+
+@pytest.mark.parametrize("name", ["x" * 100_000, "x\nERROR all is lost"])
+def test_a_label_that_is_told_makes_no_lines_of_its_own(name: str) -> None:
+    found = described(container("web", "172.18.0.2", ports=(80,), labels={f"mini-istiod.{name}": ""}))
+    (problem,) = found.problems
+    assert len(problem.field) < 200 and problem.field.isprintable()
 
 
 def test_a_proxy_that_cannot_be_called_so_is_no_proxy() -> None:

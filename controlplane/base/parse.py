@@ -116,6 +116,9 @@ def tcp_address(text: str) -> Address:
     return found
 
 
+_LONGEST = 876_000 * 3600
+
+
 def duration(text: str) -> float:
     """A duration in Go's notation, not negative, in seconds; "0" needs no unit."""
     if text == "0":
@@ -133,6 +136,9 @@ def positive_duration(text: str) -> float:
     seconds = duration(text)
     if seconds == 0:
         raise ValueError("it must be above 0")
+    if seconds > _LONGEST:
+        # Now and this much has to be a moment that a calendar has.
+        raise ValueError("876000h, a hundred years, is the longest")
     return seconds
 
 

@@ -253,6 +253,7 @@ def test_what_cannot_be_is_told_in_one_line(
     [
         (("--owner", "envoy"), "--owner: 'envoy' cannot be used: UID:GID is wanted, such as 1337:1337"),
         (("--ttl", "0"), "--ttl: '0' cannot be used: it must be above 0"),
+        (("--ttl", "99999999h"), "a hundred years, is the longest"),
         (("--xds-address", ":15012"), "':15012' cannot be used: a host and a port are wanted"),
     ],
 )

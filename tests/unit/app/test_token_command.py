@@ -89,6 +89,7 @@ def test_what_is_revoked_is_listed_as_such(tmp_path: Path, capsys: pytest.Captur
         (["create", "--sa", "a/b/c"], "NAMESPACE/NAME is wanted"),
         (["create", "--sa", "prod/web", "--ttl", "0"], "above 0"),
         (["create", "--sa", "prod/web", "--ttl", "soon"], "a number with a unit"),
+        (["create", "--sa", "prod/web", "--ttl", "99999999h"], "a hundred years"),
         (["create"], "--sa"),
         (["revoke"], "--sa"),
         (["revoke", "x", "--sa", "a/b"], "not allowed with"),

@@ -22,6 +22,7 @@ from controlplane.base.clock import FakeClock
             ("--docker", "docker-proxy:2375", "--mesh-config", __file__),
             ["directory", "mesh-config", "docker"],
         ),
+        (("--compose-files", __file__), ["directory", "compose"]),
     ],
 )
 def test_sources_of_settings(tmp_path: Path, flags: tuple[str, ...], names: list[str]) -> None:

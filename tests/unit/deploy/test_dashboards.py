@@ -16,7 +16,6 @@ from tests.support.dashboards import FILES, FOLDER, Asked, asked, load
 
 # Of Grafana's units (@grafana/data, valueFormats/categories): those that are used here.
 UNITS = {"short", "s", "ms", "ops", "reqps", "bytes", "Bps", "percentunit"}
-BUILT_IN = {"__rate_interval", "__range", "datasource"}
 QUERIES = list(asked())
 
 

@@ -73,9 +73,20 @@ def _choices(mesh: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="an ingress gateway, on 127.0.0.1:${INGRESS_PORT:-8080}",
     )
-    chosen.add_argument("--mesh-dir", metavar="DIR", help=f"Istio's YAML (default {options.MESH_DIR})")
-    chosen.add_argument("--image", help=f"the control plane's image (default {options.IMAGE})")
-    chosen.add_argument("--envoy-image", metavar="IMAGE", help=f"Envoy's (default {options.ENVOY_IMAGE})")
+    said = parse.argument(_said)
+    chosen.add_argument(
+        "--mesh-dir", type=said, metavar="DIR", help=f"Istio's YAML (default {options.MESH_DIR})"
+    )
+    chosen.add_argument("--image", type=said, help=f"the control plane's image (default {options.IMAGE})")
+    chosen.add_argument(
+        "--envoy-image", type=said, metavar="IMAGE", help=f"Envoy's (default {options.ENVOY_IMAGE})"
+    )
+
+
+def _said(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise ValueError("something to read is wanted")
+    return text
 
 
 def _services(text: str) -> tuple[str, ...]:
@@ -158,11 +169,16 @@ def _read(path: str) -> tuple[str, str]:
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace the file as a whole: Compose never reads half of it."""
-    draft = path.with_name(f".{path.name}.draft")
+    """Replace the file as a whole: Compose never reads half of it.  A device or a pipe stays what it is."""
     try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(text.encode())
+            return
+        # A link goes on leading where it does.
+        target = path.resolve()
+        draft = target.with_name(f".{target.name}.draft")
         draft.write_bytes(text.encode())
-        draft.replace(path)
+        draft.replace(target)
     except OSError as error:
         raise MiniIstiodError(f"-o: {path}: {error.strerror}") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,20 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setattr("sys.stdin", io.StringIO(PLAIN))
     assert run("-f", "-", "--gateway", "--scale", "web=2") == 0
     assert {"web-2", "ingressgateway"} <= services(capsys.readouterr().out).keys()
+
+
+def test_a_device_is_written_to_and_a_link_is_followed(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    reader = os.open(folder / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert run("-o", "pipe") == 0
+        assert os.read(reader, 65536).startswith(b"x-mini-istiod:")
+    finally:
+        os.close(reader)
+    assert (folder / "pipe").is_fifo()
+    (folder / "link.yml").symlink_to("mesh.yml")
+    assert run("-o", "link.yml") == 0
+    assert (folder / "link.yml").is_symlink() and services((folder / "mesh.yml").read_text())
 
 
 def test_a_difference_writes_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,6 +114,7 @@ def test_what_is_to_be_known_is_on_standard_error(folder: Path, capsys: pytest.C
     [
         (["-f", "none.yml"], "-f: none.yml: No such file or directory"),
         (["-o", "none/mesh.yml"], "-o: none/mesh.yml: No such file or directory"),
+        (["-o", "/"], "-o: /: Is a directory"),
         (["--scale", "api=2"], "--scale: there is no service 'api'; there are web"),
         (["--remove"], "it was not written by `mini-istioctl compose mesh`"),
     ],

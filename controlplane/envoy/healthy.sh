@@ -9,11 +9,9 @@
 # does.  Then it answers everybody, in plaintext, past every policy.  So Envoy ends, which takes the network away.
 set -euo pipefail
 
-readonly READY=/dev/shm/ready          # gone after a restart
-readonly OPEN=/dev/shm/open            # a character for each look that found a program without rules before it
-readonly ALONE=/dev/shm/alone          # the same for an Envoy without rules
-readonly OPEN_LOOKS=3                  # of a second each
-readonly ALONE_LOOKS=60
+readonly READY=/dev/shm/ready       # gone after a restart
+readonly BYPASSED=/dev/shm/bypassed  # a character for each look that found a program without rules before it
+readonly LOOKS=3                     # of a second each: how many of them it takes
 
 answers() { (exec 3<> "/dev/tcp/$1/$2") 2> /dev/null; }
 
@@ -30,32 +28,45 @@ is_configured() {
     [[ $status == *' 200 '* ]]
 }
 
-# Whether somebody else's program can be reached here past Envoy.  With rules all addresses lead to Envoy, or, as long as
-# it does not listen, to nobody: it does not matter whether it is slow.
-is_open() {
-    local here state user address port
-    while read -r _ here _ state _ _ _ user _; do
-        # What listens, and is not Envoy's.
-        [[ $state == 0A && $user != "$UID" ]] || continue
-        address=${here%:*} port=$((16#${here#*:}))
+# What other users' programs have here: "ADDRESS PORT" where one listens, "talks" for a connection.
+others() {
+    local here there state user address port
+    while read -r _ here there state _ _ _ user _; do
+        address=${here%:*} port=${here#*:}
         case $address in
-            00000000 | 00000000000000000000000000000000) address=127.0.0.2 ;;
-            ??????7F) continue ;; # on the loopback only: Docker's DNS, for one
-            ????????) printf -v address '%d.%d.%d.%d' "0x${address:6:2}" "0x${address:4:2}" "0x${address:2:2}" "0x${address:0:2}" ;;
-            *) continue ;;
+            ??????7F | 00000000000000000000000001000000) continue ;; # the loopback: Docker's DNS, for one
         esac
-        if answers "$address" "$port" && ! is_redirected; then
-            return 0
+        if [[ $state == 0[12] && $user != "$UID" && ${there#*:} != 0035 ]]; then
+            echo talks
+        elif [[ $state == 0A && $user != "$UID" ]]; then
+            case $address in
+                00000000 | 00000000000000000000000000000000) printf '127.0.0.2 %d\n' "0x$port" ;;
+                ????????) printf '%d.%d.%d.%d %d\n' "0x${address:6}" "0x${address:4:2}" "0x${address:2:2}" \
+                    "0x${address:0:2}" "0x$port" ;;
+            esac
         fi
     done < <(cat /proc/net/tcp /proc/net/tcp6 2> /dev/null)
+}
+
+# Whether a program can be reached past Envoy.  With rules all addresses lead to Envoy, or, as long as that does not
+# listen, to nobody: so it does not matter here whether Envoy is slow.
+is_open() {
+    local address port
+    while read -r address port; do
+        if [[ -n $port ]] && answers "$address" "$port" && ! is_redirected; then
+            return 0
+        fi
+    done < <(others)
     return 1
 }
 
-# One look more of the kind whose file is $1; ends Envoy when there have been $2.
+talks() { [[ $(others) == *talks* ]]; }
+
+# One look more; ends Envoy when there have been enough.
 count() {
-    printf . >> "$1"
-    [[ $(wc -c < "$1") -ge $2 ]] || return 0
-    echo "mini-istiod: $3, and nothing leads its traffic through Envoy, which ends: a network without its rules" \
+    printf . >> "$BYPASSED"
+    [[ $(wc -c < "$BYPASSED") -ge $LOOKS ]] || return 0
+    echo "mini-istiod: $1, and nothing leads its traffic through Envoy, which ends: a network without its rules" \
         "is closed.  Start all anew: docker-compose up -d --force-recreate" > /proc/1/fd/2 || true
     kill -TERM 1
     exit 1
@@ -64,12 +75,15 @@ count() {
 if [[ -e $READY ]]; then
     sleep 9
 elif is_sidecar && is_open; then
-    count "$OPEN" "$OPEN_LOOKS" "a program listens in this network"
+    count "a program listens in this network"
 fi
 is_configured
 if is_sidecar && ! is_redirected; then
-    # Rules that went away while all ran are not this script's to judge: whoever took them away knows why.
-    [[ -e $READY ]] || count "$ALONE" "$ALONE_LOOKS" "this network is there for a minute"
+    # Without a program nobody is in danger, however long the rules take.  And rules that went away while all ran are
+    # not this script's to judge.
+    if [[ ! -e $READY ]] && talks; then
+        count "a program has connections in this network"
+    fi
     exit 1
 fi
 : > "$READY"

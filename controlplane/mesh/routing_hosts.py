@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from controlplane.graph import Q, query
 from controlplane.mesh.projections import Binding, RouteScope, Scope
+from controlplane.mesh.protocols import AUTO
 from controlplane.mesh.routing import candidates, routed_alike, selectors_in, virtual_service
 from controlplane.mesh.routing_effects import INBOUND_RETRIES
 from controlplane.mesh.routing_hash import affinity_of, hash_keys, hashed_alike, may_hash
@@ -23,9 +24,10 @@ from controlplane.mesh.routing_names import (
     contests,
     derived_names,
     home_namespaces,
+    own_addresses,
 )
 from controlplane.mesh.routing_unregistered import Unregistered, is_served, routed_in, unregistered
-from controlplane.mesh.service import ServiceId, service
+from controlplane.mesh.service import Service, ServiceId, service
 from controlplane.model.hosts import fqdn
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import virtual_services
@@ -187,9 +189,18 @@ def domains(q: Q, spec: HostSpec) -> tuple[str, ...]:
     """The names and patterns that a virtual host answers to, where it is not alone."""
     found = q(service, spec.service) if spec.service.namespace else None
     derived = () if found is None else derived_names(found, spec.home)
-    names = (spec.service.host, *(name for name in derived if name not in spec.lost))
+    lost = spec.lost if found is None else (*spec.lost, *_elsewhere(found, spec.port))
+    names = (spec.service.host, *(name for name in derived if name not in lost))
     # In a Host header an IPv6 address stands in brackets.
     return tuple(f"[{name}]" if ":" in name else name for name in names)
+
+
+def _elsewhere(found: Service, number: int) -> tuple[str, ...]:
+    """The addresses of workloads at which the port has routes of its own: they come and go, and are nobody's
+    business who does not dial them."""
+    port = found.port(number)
+    sniffed = port is not None and port.protocol == AUTO
+    return own_addresses(found) if found.direct and sniffed else ()
 
 
 def _routes(q: Q, spec: HostSpec) -> tuple[Route, ...]:

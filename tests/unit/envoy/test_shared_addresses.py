@@ -131,6 +131,21 @@ class TestDirect:
         found = domains(world.routes()["9080"])
         assert "reviews" in found[ANY]
 
+    def test_what_everybody_is_told_does_not_name_addresses_that_come_and_go(self) -> None:
+        world = self.world()
+        before = world.routes()["9080"]
+        assert FIRST not in domains(before)[ANY]
+        assert domains(world.routes()[ANY]) == {ANY: ["*"]}
+        moved = service("reviews", SECOND).replace(
+            "{name", "{annotations: {mini-istiod.io/direct: 'true'}, name", 1
+        )
+        world.apply(moved)
+        assert f"{SECOND}_9080" in world.listeners()
+        assert world.routes()["9080"] == before
+
+    def test_where_only_everybody_is_told_the_addresses_are_there(self) -> None:
+        assert FIRST in domains(self.world(port="http").routes()["9080"])[ANY]
+
     def test_what_is_no_http_goes_where_it_was_dialled(self) -> None:
         stranger = self.world().listeners()["0.0.0.0_9080"].default_filter_chain
         assert stranger.name == "PassthroughFilterChain"

@@ -252,6 +252,8 @@ def _short(raw: Mapping[str, Any]) -> dict[str, Any]:
     state = raw["State"]
     health = state.get("Health", {}).get("Status", "")
     shown = {"": "", "starting": " (health: starting)"}.get(health, f" ({health})")
+    if state["Status"] == "paused":
+        shown = " (Paused)"
     networks = {name: {**one, "Aliases": None} for name, one in raw["NetworkSettings"]["Networks"].items()}
     return {
         "Id": raw["Id"],

@@ -58,9 +58,10 @@ def summarize(raw: Mapping[str, Any]) -> Summary | None:
     if not isinstance(id, str) or not id:
         return None
     labels = {key: text(value) for key, value in mapping(raw.get("Labels")).items()}
-    status = raw.get("Status")
-    health = _health(status) if isinstance(status, str) else None
-    return Summary(id, labels, _name(raw.get("Names")), text(raw.get("State")), health, _addresses(raw))
+    state, status = text(raw.get("State")), raw.get("Status")
+    # Of one that is stopped or paused the list does not say what its health was, and Docker still knows.
+    health = _health(status) if isinstance(status, str) and state == "running" else None
+    return Summary(id, labels, _name(raw.get("Names")), state, health, _addresses(raw))
 
 
 def counts(labels: Mapping[str, str], project: str) -> bool:

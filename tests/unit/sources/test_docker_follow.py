@@ -252,6 +252,19 @@ def test_bad_news_is_believed_before_the_answer() -> None:
     }
 
 
+def test_the_list_does_not_say_the_health_of_what_is_stopped_or_paused() -> None:
+    scene = Scene()
+    ids = [scene.engine.run(name, health="healthy") for name in ("a", "b")]
+    scene.engine.health(ids[0], "unhealthy")
+    scene.engine.die(ids[0])
+    scene.engine.pause(ids[1])
+    seen = scene.settle()
+    assert (seen["a"].health, seen["b"].health) == ("unhealthy", "healthy")
+    # Nobody is asked about again and again.
+    assert scene.list() == 0
+    assert scene.answer() == []
+
+
 def test_old_news_does_not_undo_an_answer() -> None:
     scene = Scene()
     id = scene.engine.run("reviews", health="starting")

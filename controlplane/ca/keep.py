@@ -150,7 +150,10 @@ def replace(path: Path, data: bytes, mode: int, owner: tuple[int, int] | None = 
     """Put a new file in a file's place at once; when it returns it outlives a crash.
 
     `owner` is (user, group) if it is to be another's; else it is as `inherit` says.  Both take CAP_CHOWN.
+    EnvironmentUnfit where there is something else than a file: /dev/null would be gone.
     """
+    if path.exists() and not path.is_file():
+        raise EnvironmentUnfit(f"{path}: cannot be written: it is no file")
     try:
         temporary = _written(path.parent, data, mode, owner)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,14 @@ def test_a_token_is_printed_alone(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert out.count("\n") == 1
     account = judged(tmp_path, out.strip())
     assert (account.path, account.expires - account.issued, account.pod) == ("prod/web", 5400.0, "")
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    data, out = tmp_path / "data", str(tmp_path / "pipe")
+    said = run(capsys, data, "create", "--sa", "prod/web", "--out", out, status=2)
+    assert said.endswith(f"mini-istiod: {out}: cannot be written: it is no file\n")
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_it_may_be_for_a_pod_and_for_somebody_else(

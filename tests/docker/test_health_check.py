@@ -67,12 +67,16 @@ class Sidecar:
     @contextmanager
     def program(self, address: str = "0.0.0.0") -> Iterator[None]:
         """A program that listens in its network."""
-        listen = f"s = socket.create_server(('{address}', 9080))"
-        code = f"import socket, time; {listen}; print('on'); time.sleep(600)"
-        name = f"{self.name}-app"
-        call(
-            "run", "-d", "--network", f"container:{self.name}", "--name", name, PYTHON, "python3", "-uc", code
-        )
+        with self.running("app", f"s = socket.create_server(('{address}', 9080))"):
+            yield
+
+    @contextmanager
+    def running(self, name: str, code: str, user: str = "0:0") -> Iterator[None]:
+        """A program in its network, in Python."""
+        code = f"import socket, time\n{code}\nprint('on')\ntime.sleep(600)"
+        name = f"{self.name}-{name}"
+        join = ("--network", f"container:{self.name}", "--user", user)
+        call("run", "-d", *join, "--name", name, PYTHON, "python3", "-uc", code)
         try:
             until(lambda: call("logs", name) == "on")
             yield
@@ -88,14 +92,14 @@ def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
 
 
 @contextmanager
-def started(tmp_path: Path, proxy: str) -> Iterator[Sidecar]:
+def started(tmp_path: Path, proxy: str, network: str = "none") -> Iterator[Sidecar]:
     plane = ("--xds-address", "127.0.0.1:1", "--root-file", "/etc/mini-istiod-roots/root-cert.pem")
     places = ("--data-dir", f"{tmp_path}/data", "--out", f"{tmp_path}/out", "--seen-at", "/etc/mini-istiod")
     assert main(["provision", *places, *plane, "--proxy", proxy]) == 0
     name = f"mi-health-{os.getpid()}"
     mounted = f"--volume={tmp_path}/out/web:/etc/mini-istiod:ro"
-    call("run", "-d", "--network=none", "--name", name, *CONFINED, mounted, ENVOY, *START)
     try:
+        call("run", "-d", "--network", network, "--name", name, *CONFINED, mounted, ENVOY, *START)
         # Its admin interface is there, and its signals are handled.
         until(lambda: "3A98" in call("exec", name, "cat", "/proc/net/tcp"))
         yield Sidecar(name)
@@ -134,6 +138,50 @@ def test_an_envoy_that_is_slow_and_redirected_is_left_alone(sidecar: Sidecar) ->
 def test_one_whose_program_is_not_there_yet_is_left_alone(sidecar: Sidecar) -> None:
     assert sidecar.looks() == [1] * LOOKS
     assert sidecar.runs
+
+
+READY = """
+import threading
+held = []
+def serve():
+    with socket.create_server(("0.0.0.0", 15021)) as server:
+        while True:
+            held.append(server.accept()[0])
+            held[-1].sendall(b"HTTP/1.1 200 OK\\r\\n\\r\\n")
+threading.Thread(target=serve, daemon=True).start()
+time.sleep(0.2)
+"""
+
+
+@pytest.fixture
+def network() -> Iterator[str]:
+    name = f"mi-health-{os.getpid()}"
+    call("network", "create", name)
+    try:
+        yield name
+    finally:
+        call("network", "rm", name)
+
+
+@pytest.mark.parametrize("far", [True, False])
+def test_a_program_that_only_calls_others_is_noticed_when_envoy_is_configured(
+    tmp_path: Path, network: str, far: bool
+) -> None:
+    with started(tmp_path, "web=default/web", network) as sidecar:
+        where = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        address = call("inspect", "-f", where, sidecar.name)
+        connect = f"s = socket.create_connection(('{address if far else '127.0.0.1'}', 15021))"
+        # The first answers as an Envoy that has its configuration, which this one never gets.
+        with sidecar.running("ready", READY, "1337:1337"), sidecar.running("app", connect):
+            assert 0 not in sidecar.looks()
+            if not far:
+                assert sidecar.runs
+                return
+            until(lambda: not sidecar.runs)
+            done = subprocess.run(
+                ["docker", "logs", sidecar.name], capture_output=True, text=True, check=True
+            )
+            assert "mini-istiod: a program has connections" in done.stdout + done.stderr
 
 
 def test_one_that_was_ready_once_is_never_ended(sidecar: Sidecar) -> None:

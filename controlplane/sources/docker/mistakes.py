@@ -117,6 +117,18 @@ def without_ports(container: Container, namespace: str, hosts: Sequence[str], *,
     return told if explicit else replace(told, level="info")
 
 
+def many_ports(container: Container, namespace: str, found: tuple[int, int], most: int) -> Problem:
+    """It has so many (names, ports) that all proxies would be busy with it, and everybody else wait."""
+    hosts, ports = found
+    return error(
+        container,
+        namespace,
+        "ports",
+        f"it has {ports} ports under {hosts} names, of which the first {most} ports count",
+        f"name those that are called with the label {PREFIX}ports",
+    )
+
+
 def no_host(container: Container, namespace: str, name: str) -> Problem:
     """Docker allows names that DNS does not."""
     return warning(

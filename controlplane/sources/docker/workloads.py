@@ -25,6 +25,8 @@ from controlplane.sources.docker.labels import ServedPort
 from controlplane.sources.docker.ports import served_ports
 from controlplane.sources.docker.stranded import without_stranded
 
+MOST_PAIRS = 1000
+"""Names times ports of a workload: each pair is a part of every proxy's configuration."""
 INIT = PREFIX + "init"
 """A label of what ends before the application starts, as init containers do."""
 
@@ -167,6 +169,9 @@ def _workload(
         hosts = tuple(_usable(main, hosts, place, problems))
     hosts = tuple(sorted({names.short_name(host, place.namespace) for host in hosts}))
     ports = served_ports(owner, apps, said, proxy=bool(group.proxy))
+    if (most := max(1, MOST_PAIRS // max(1, len(hosts)))) < len(ports):
+        problems.append(mistakes.many_ports(main, place.namespace, (len(hosts), len(ports)), most))
+        ports = ports[:most]
     if not ports and hosts and apps and main.running:
         problems.append(
             mistakes.without_ports(main, place.namespace, hosts, explicit=said.services is not None)

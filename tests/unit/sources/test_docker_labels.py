@@ -77,6 +77,15 @@ def test_a_misspelled_label_is_told_with_what_was_meant() -> None:
     assert problem.remedy == "did you mean mini-istiod.ports?"
 
 
+def test_ports_without_number_are_cut_so_that_nobody_waits_for_them() -> None:
+    labels = {"mini-istiod.service": ",".join(f"s{one:02}" for one in range(50))}
+    found = described(container("web", "172.18.0.2", ports=tuple(range(1, 901)), labels=labels))
+    assert {len(one["spec"]["ports"]) for one in kind(found, "Service").values()} == {20}
+    (problem,) = found.problems
+    assert problem.message == "it has 900 ports under 50 names, of which the first 20 ports count"
+    assert (problem.level, problem.name, problem.field) == ("error", "shop_web_1", "ports")
+
+
 def test_labels_without_number_are_told_in_few_words() -> None:
     many = {f"mini-istiod.{one:04}": "x" for one in range(2000)}
     found = described(container("web", "172.18.0.2", ports=(80,), labels=many))

@@ -79,7 +79,7 @@ attacks: $(READY) ## what an attacker would try, case by case, and how many case
 slow: install ## the tests that take minutes
 	$(BIN)/pytest -m slow tests $(ARGS)
 
-bench: $(READY) ## the benchmarks in some four minutes (ARGS="--publish" renews docs/performance.md)
+bench: $(READY) ## the benchmarks in some five minutes (ARGS="--publish" renews docs/performance.md)
 	$(BIN)/python -m bench $(ARGS)
 
 QUICK := reports/quick

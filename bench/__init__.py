@@ -6,6 +6,7 @@
     spine, fanout, memory, storm
                 the cases; each returns plain data
     signing     certificates per second of one core, and what of it is cryptography
+    containers  what a container costs that goes and comes back; engine is the Docker that is played for it
     graph       the incremental engine by itself, with queries that do nothing
     fleet_cost, fleet_share
                 what synthetic proxies cost, by themselves and beside the server

@@ -20,14 +20,14 @@ from collections import Counter
 from collections.abc import Coroutine
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import uvloop
 
 from bench import census
+from bench.tally import Tally, instrumented
 from controlplane import settings
 from controlplane.app import compose
-from controlplane.app.deferred import Deferred
 from controlplane.app.serve import collect_rarely, live
 from controlplane.envoy import pb
 from controlplane.lab.child import serve
@@ -35,69 +35,12 @@ from controlplane.lab.churn import mesh
 from controlplane.sources.memory import MemorySource
 from controlplane.telemetry import logs
 from controlplane.telemetry.runtime import GcPauses, watch_loop
-from controlplane.xds.observer import Connection
-from controlplane.xds.protocol import Push
-from controlplane.xds.verdict import Verdict
 
 LAG_INTERVAL = 0.005
 _QUIET = 0.05
 """Seconds without an event after which everything that follows from a change has happened."""
-
-
-class Tally:
-    """What has happened since the last `reset`."""
-
-    def __init__(self) -> None:
-        self.sent: Counter[str] = Counter()
-        self.reset()
-
-    def reset(self) -> None:
-        self.sent.clear()
-        self.size = self.echoes = self.open = self.refused = 0
-        self.planned = 0.0
-        self.first_write = self.last_write = self.last_ack = self.touched = 0.0
-        self.settled = self.committed = 0.0
-        self.lags: list[float] = []
-        self.pauses: list[float] = []
-        self.serialised = 0
-
-
-def instrumented(tally: Tally) -> type:
-    """The application's observer, watched as things happen."""
-
-    class Watched(Deferred):
-        def committed(self, revision: int, batch: Any) -> None:
-            tally.committed = time.monotonic()
-            super().committed(revision, batch)
-
-        def settled(self, outcome: Any) -> None:
-            tally.settled = time.monotonic()
-            super().settled(outcome)
-
-        def planned(self, connection: Connection, push: Push, took: float, at: float) -> None:
-            tally.sent[push.spec.short] += 1
-            tally.size += push.size
-            tally.echoes += push.plan.echoes
-            tally.planned += took
-            tally.open += 1
-            super().planned(connection, push, took, at)
-
-        def written(self, connection: Connection, push: Push, at: float) -> None:
-            tally.last_write = at
-            tally.first_write = tally.first_write or at
-            super().written(connection, push, at)
-
-        def acked(self, connection: Connection, verdict: Verdict, at: float) -> None:
-            super().acked(connection, verdict, at)
-            tally.open -= 1
-            tally.last_ack = at
-
-        def nacked(self, connection: Connection, verdict: Verdict, at: float) -> None:
-            super().nacked(connection, verdict, at)
-            tally.refused += 1
-            tally.open -= 1
-
-    return Watched
+_LONGEST = 60
+"""Seconds until that counts as a failure."""
 
 
 def main(pipe: Pipe, address: str, size: mesh.Mesh, flags: tuple[str, ...] = (), trace: int = 0) -> None:
@@ -158,6 +101,14 @@ def settings_for(folder: Path, address: str, flags: tuple[str, ...]) -> settings
     return settings.from_args(parser.parse_args(argv), {})
 
 
+class _Spent(NamedTuple):
+    """What the process had used."""
+
+    cpu: float
+    runs: int
+    queries: Counter[str]
+
+
 class Plant:
     """The application, and the questions about it."""
 
@@ -171,6 +122,7 @@ class Plant:
         self._pauses = GcPauses(lambda generation, seconds: self.tally.pauses.append(seconds))
         self._pauses.start()
         self._watch: asyncio.Task[None] | None = None
+        self._before = _Spent(0.0, 0, Counter())
         self._count_serialisations()
 
     def end(self) -> None:
@@ -201,18 +153,23 @@ class Plant:
 
     async def do_change(self, raw: mesh.Raw) -> dict[str, Any]:
         """Make one change and wait until nothing follows from it any more."""
-        counters = self.app.graph.counters
-        runs, by_query = counters.runs, Counter(counters.by_query)
-        self.tally.reset()
-        cpu = cpu_seconds()
+        await self.do_watch()
         began = time.monotonic()
         self._source.put(raw)
         await self._source.delivered()
         await self.app.debouncer.settled()
-        await self._quiet()
+        return await self.do_spent(began)
+
+    async def do_spent(self, began: float, quiet: float = _QUIET) -> dict[str, Any]:
+        """What followed since `watch` from a change at `began`: to its end, so many seconds of nothing."""
+        async with asyncio.timeout(_LONGEST):
+            # A source may take its time.
+            while not self.tally.settled:  # noqa: ASYNC110
+                await asyncio.sleep(_QUIET)
+        await self._quiet(quiet)
         # What the observer put off is work of the push as well.
         self.app.trace.on_read()
-        tally = self.tally
+        tally, counters, before = self.tally, self.app.graph.counters, self._before
         return {
             "began": began,
             "committed": tally.committed - began,
@@ -221,11 +178,12 @@ class Plant:
             "last_write": tally.last_write - began if tally.last_write else None,
             "last_ack": tally.last_ack - began if tally.last_ack else None,
             "planned": tally.planned,
-            "cpu": cpu_seconds() - cpu,
-            "runs": counters.runs - runs,
-            "queries": dict(Counter(counters.by_query) - by_query),
+            "cpu": cpu_seconds() - before.cpu,
+            "runs": counters.runs - before.runs,
+            "queries": dict(Counter(counters.by_query) - before.queries),
             "serialised": tally.serialised,
             "sent": dict(tally.sent),
+            "bytes": dict(tally.bytes),
             "size": tally.size,
             "echoes": tally.echoes,
             "refused": tally.refused,
@@ -238,8 +196,10 @@ class Plant:
         self._source.put(raw)
 
     async def do_watch(self) -> None:
-        """Begin to note loop lag and pauses anew."""
+        """Begin to note anew."""
         self.tally.reset()
+        counters = self.app.graph.counters
+        self._before = _Spent(cpu_seconds(), counters.runs, Counter(counters.by_query))
 
     async def do_seen(self) -> dict[str, Any]:
         """What was noted since `watch`."""
@@ -273,13 +233,13 @@ class Plant:
         """Free what can be freed, so that sizes compare."""
         gc.collect()
 
-    async def _quiet(self) -> None:
+    async def _quiet(self, seconds: float = _QUIET) -> None:
         """Return when no response is open and nothing has happened for a while."""
         tally = self.tally
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + _LONGEST
         while True:
             before = (tally.last_ack, sum(tally.sent.values()))
-            await asyncio.sleep(_QUIET)
+            await asyncio.sleep(seconds)
             if tally.open <= 0 and before == (tally.last_ack, sum(tally.sent.values())):
                 return
             if time.monotonic() > deadline:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bench import fanout
+from bench import containers, fanout
 from bench.figures import Summary, table
 
 _TIMES = ("p50", "p90", "p99", "max")
@@ -33,6 +33,7 @@ def tables(results: dict[str, Any], quick: bool = False) -> Iterator[str]:
         "signing": _signing,
         "certificates": _certificates,
         "policies": _policies,
+        "containers": containers.tables,
     }
     for name, write in writers.items():
         if name in results["cases"]:

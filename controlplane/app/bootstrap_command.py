@@ -12,7 +12,7 @@ import ipaddress
 from pathlib import Path
 
 from controlplane.app import proxy_files
-from controlplane.app.proxy_files import BOOTSTRAP_FILE, plane_address
+from controlplane.app.proxy_files import BOOTSTRAP_FILE
 from controlplane.base import parse
 from controlplane.base.errors import MiniIstiodError
 from controlplane.envoy.bootstrap import ControlPlane, Node, Ports, bootstrap
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     plane.add_argument(
         *("--xds-address", "--control-plane"),
         required=True,
-        type=parse.argument(plane_address),
+        type=parse.argument(parse.dialled_address),
         metavar="ADDRESS",
         help="unix:/PATH or HOST:PORT",
     )

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from controlplane.app import proxy_files
-from controlplane.app.proxy_files import account, plane_address
+from controlplane.app.proxy_files import account
 from controlplane.app.token_command import moment
 from controlplane.base import parse
 from controlplane.base.errors import EnvironmentUnfit, MiniIstiodError
@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     plane.add_argument(
         *("--xds-address", "--control-plane"),
         required=True,
-        type=parse.argument(plane_address),
+        type=parse.argument(parse.dialled_address),
         metavar="HOST:PORT",
     )
     plane.add_argument("--root-file", required=True, metavar="PATH", help="PEM with its roots")

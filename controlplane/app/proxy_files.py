@@ -13,7 +13,6 @@ from importlib import resources
 from pathlib import Path
 
 from controlplane import envoy
-from controlplane.base import parse
 from controlplane.base.errors import MiniIstiodError, ProtocolError
 from controlplane.envoy.bootstrap import ControlPlane, Node, Ports, bootstrap
 from controlplane.envoy.bootstrap_trust import Json, secret_files
@@ -43,11 +42,6 @@ def labels(given: Iterable[tuple[str, str]]) -> dict[str, str]:
             raise MiniIstiodError(f"{where}: {text!r} cannot be used; allowed is KEY=VALUE")
         found[key] = value
     return found
-
-
-def plane_address(text: str) -> parse.Address:
-    """The address of a control plane: unix:/PATH or HOST:PORT; ValueError says what is missing."""
-    return parse.dialled_address(text)
 
 
 def account(text: str) -> tuple[str, str]:

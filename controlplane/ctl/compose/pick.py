@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from controlplane.base.errors import MiniIstiodError
 from controlplane.ctl.compose.options import Options
-from controlplane.ctl.compose.service import INJECT, PROXY, Service, joins, labels, replicas
+from controlplane.ctl.compose.service import INJECT, PROXY, Service, joins, labels, replicas, uncountable
 
 
 def picked(project: Mapping[str, Service], options: Options) -> tuple[dict[str, Service], list[str]]:
@@ -73,3 +73,5 @@ def remarks(name: str, service: Service) -> Iterator[str]:
     user = service.get("user")
     if isinstance(user, str) and re.match(r"1337(:|$)", user):
         yield f"services.{name}.user: 1337 is Envoy's user: what this service sends passes by its sidecar"
+    if unknown := uncountable(service):
+        yield f"services.{name}.scale: {unknown} counts as 1 here; --scale {name}=N says how many pairs"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from controlplane.ctl.compose.emit import Alias, Inline, Output
+from controlplane.ctl.compose.service import PROXY
 from controlplane.ctl.compose.sidecar import CONFINED, PLANE, PROVISION, ROOTS, volume
 
 DOCKER = "mini-istiod-docker"
@@ -131,7 +132,7 @@ def gateway(template: Alias, around: Around) -> dict[str, Output]:
         **_gated(around),
         "ports": ["127.0.0.1:${INGRESS_PORT:-8080}:80"],
         "networks": Inline(list(around.networks)),
-        "labels": {"mini-istiod.proxy": GATEWAY, "istio": GATEWAY},
+        "labels": {PROXY: GATEWAY, "istio": GATEWAY},
         "volumes": [f"{volume(GATEWAY)}:/etc/mini-istiod:ro", f"{ROOTS}:/etc/mini-istiod-roots:ro"],
     }
 

@@ -70,9 +70,25 @@ def pod(name: str) -> str:
 
 def replicas(service: Service) -> int:
     """How many containers the file asks for: `scale`, or `deploy.replicas`."""
+    asked = asked_replicas(service)
+    return int(asked) if _is_count(asked) else 1
+
+
+def asked_replicas(service: Service) -> str:
+    """What the file says of that, as it stands there; "" for nothing."""
     deploy = service.get("deploy")
     asked = service.get("scale") or (deploy.get("replicas") if isinstance(deploy, dict) else None)
-    return int(asked) if isinstance(asked, str) and re.fullmatch(r"[0-9]{1,2}", asked) else 1
+    return asked if isinstance(asked, str) else ""
+
+
+def uncountable(service: Service) -> str:
+    """A number of containers that is not known here (`${N}`) or beyond what pairs are for; else ""."""
+    asked = asked_replicas(service)
+    return "" if not asked or _is_count(asked) else asked
+
+
+def _is_count(text: str) -> bool:
+    return re.fullmatch(r"[0-9]{1,2}", text) is not None
 
 
 def joins(service: Service) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from controlplane.ctl.compose.document import Value
 from controlplane.ctl.compose.emit import Alias, Inline, Output
 from controlplane.ctl.compose.service import PROXY, Service, labels, named, pod, profiles
+from controlplane.sources.docker.workloads import INIT
 
 PLANE = "mini-istiod"
 PROVISION = "mini-istiod-provision"
@@ -88,7 +89,7 @@ def init_template(image: str) -> dict[str, Output]:
         **CONFINED,
         "cap_add": Inline(["NET_ADMIN", "NET_RAW"]),
         "healthcheck": Inline({"disable": True}),
-        "labels": Inline({"mini-istiod.init": "true"}),
+        "labels": Inline({INIT: "true"}),
     }
 
 

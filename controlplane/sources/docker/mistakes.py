@@ -160,5 +160,17 @@ def disagreement(
     )
 
 
+def without_sidecar(container: Container, namespace: str, host: str, meshed: Container) -> Problem:
+    """It shares a name with containers that have sidecars: perhaps by a slip, perhaps it intrudes."""
+    return warning(
+        container,
+        namespace,
+        "service",
+        f"{host} is served without a sidecar here, and with one by {meshed.name}: a part of the calls is in "
+        "plaintext, to whoever this is",
+        f"give it a sidecar (mini-istioctl compose mesh), or a service of its own ({PREFIX}service)",
+    )
+
+
 def _listed(ports: Mapping[int, str]) -> str:
     return ", ".join(f"{number}/{ports[number]}" for number in sorted(ports))

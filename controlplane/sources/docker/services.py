@@ -74,6 +74,7 @@ def _services(workloads: Sequence[Workload], place: Place, problems: list[Proble
     for host in sorted(by_host):
         members = by_host[host]
         problems += _disagreements(host, members, place)
+        problems += _half_meshed(host, members, place)
         yield _Service(host, tuple(members), tuple(_ports(members)), ranks[host])
 
 
@@ -109,6 +110,16 @@ def _disagreements(host: str, members: Sequence[Workload], place: Place) -> Iter
             continue
         yield mistakes.disagreement(other.container, place.namespace, host, theirs, (first.container, ours))
         return
+
+
+def _half_meshed(host: str, members: Sequence[Workload], place: Place) -> Iterator[Problem]:
+    """A warning for each container without a sidecar behind a name that others serve with one."""
+    running = [one for one in members if one.addresses]
+    meshed = next((one for one in running if one.mutual), None)
+    if meshed is not None:
+        for one in running:
+            if not one.mutual:
+                yield mistakes.without_sidecar(one.container, place.namespace, host, meshed.container)
 
 
 def _agree(one: str, other: str) -> bool:
@@ -220,9 +231,9 @@ def _entry_name(host: str) -> str:
 
 
 def _nowhere(host: str) -> str:
-    """An address of 240.240.0.0/16, which nobody has and nobody dials."""
-    first, second, *_ = _digest(host)
-    return f"240.240.{first}.{second}"
+    """An address of 241.0.0.0/8, which nobody has or dials (240.240.0.0/16 is Istio's to allocate)."""
+    first, second, third, *_ = _digest(host)
+    return f"241.{first}.{second}.{third}"
 
 
 def _digest(text: str) -> bytes:

@@ -111,6 +111,17 @@ def test_who_says_a_protocol_says_it_for_all() -> None:
     assert ports(found, "shop") == [(80, "http-80")] and not found.problems
 
 
+def test_who_serves_a_meshed_name_without_a_sidecar_is_named() -> None:
+    beside = container("intruder", "172.18.0.9", labels={"mini-istiod.service": "web"}, ports=(80,))
+    found = described(*meshed("web", "172.18.0.2", ports=(80,)), beside)
+    (problem,) = found.problems
+    assert (problem.level, problem.name, problem.field) == ("warning", "shop_intruder_1", "service")
+    assert "shop_web_1" in problem.message and "plaintext" in problem.message
+    # Where nobody has one, there is nothing to say.
+    alone = container("web", "172.18.0.2", ports=(80,))
+    assert not described(alone, beside).problems
+
+
 def test_one_that_has_ended_disagrees_with_nobody() -> None:
     labels = {"mini-istiod.service": "shop"}
     ended = container("b", "", labels=labels, ports=(82,), state="exited")

@@ -50,7 +50,7 @@ class TestState:
         assert not kind(found, "Pod") and not kind(found, "EndpointSlice")
         (address,) = kind(found, "Service")["web"]["spec"]["clusterIPs"]
         # Some address, lest the service's port be claimed at all of them.
-        assert address.startswith("240.240.")
+        assert address.startswith("241.")
         assert not found.problems
 
     def test_a_crashing_container_is_not_told_to_be_unreachable(self) -> None:

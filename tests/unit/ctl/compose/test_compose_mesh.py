@@ -170,6 +170,11 @@ def test_what_does_not_work_as_before_is_told() -> None:
         assert line.startswith(start)
 
 
+def test_a_number_that_is_not_known_here_is_told() -> None:
+    _, notes = mesh("flow.yml", one("scale: ${N}"))
+    assert notes == ["services.web.scale: ${N} counts as 1 here; --scale web=N says how many pairs"]
+
+
 def test_a_job_keeps_its_end_and_others_wait_for_it() -> None:
     found = load(mesh("health.yaml")[0])["services"]
     assert found["migrate"]["restart"] == "no"

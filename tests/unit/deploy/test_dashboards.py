@@ -150,5 +150,21 @@ def test_they_are_there_when_asked_for_and_for_this_machine_alone(name: str) -> 
     assert not any("docker.sock" in mount or "mesh-docker" in mount for mount in found["volumes"])
 
 
+@pytest.mark.parametrize("name", ["prometheus", "grafana"])
+def test_the_ready_made_file_has_them_as_the_bookstore_has(name: str) -> None:
+    # One is read with its anchors, the other is copied into projects that have none of those.
+    text = (FOLDER.parent / "observability.yml").read_text(encoding="utf-8")
+    assert not re.search(r"[&*]\w|<<:", re.sub(r"#.*", "", text))
+    copied = yaml.safe_load(text.replace("${MINI_ISTIOD_DEPLOY:-./deploy}", "./deploy"))
+    here = _yaml(FOLDER.parents[1] / "docker-compose.yml")
+    found, known = copied["services"][name], here["services"][name]
+    assert found.pop("networks") == ["${MESH_NETWORK:-default}"]
+    # Who names the file wants them.
+    assert known.pop("profiles") == ["observability"]
+    assert found == known
+    assert list(copied["services"]) == ["prometheus", "grafana"]
+    assert copied["volumes"].items() <= here["volumes"].items()
+
+
 def _yaml(path: Path) -> Any:
     return yaml.safe_load(path.read_text(encoding="utf-8"))

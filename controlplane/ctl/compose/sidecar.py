@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from controlplane.ctl.compose.document import Value
 from controlplane.ctl.compose.emit import Alias, Inline, Output
 from controlplane.ctl.compose.service import PROXY, Service, labels, named, pod, profiles
-from controlplane.sources.docker.workloads import INIT
+from controlplane.sources.docker.container import INIT
 
 PLANE = "mini-istiod"
 PROVISION = "mini-istiod-provision"

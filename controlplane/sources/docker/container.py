@@ -37,6 +37,9 @@ FIELDS = (
 PREFIX = "mini-istiod."
 """What the labels begin with that speak to this program."""
 
+INIT = PREFIX + "init"
+"""A label of what ends before the application starts, as init containers do."""
+
 KIND = "Container"
 """The kind of the objects that Problems about containers name."""
 

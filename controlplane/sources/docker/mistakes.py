@@ -9,6 +9,7 @@ from controlplane.model.describe import shorten
 from controlplane.model.problem import Problem
 from controlplane.sources.docker.container import KIND, PREFIX, Container
 from controlplane.sources.docker.names import service_of
+from controlplane.sources.docker.recreate import recreation, start
 
 
 def error(container: Container, namespace: str, field: str, message: str, remedy: str) -> Problem:
@@ -21,42 +22,64 @@ def warning(container: Container, namespace: str, field: str, message: str, reme
     return replace(error(container, namespace, field, message, remedy), level="warning")
 
 
-def orphan(container: Container, namespace: str) -> Problem:
-    """It joined a network whose owner is gone."""
+def orphan(container: Container, namespace: str, sharing: Sequence[Container]) -> Problem:
+    """It joined, as those sharing did, a network whose owner is gone."""
     return warning(
         container,
         namespace,
         "network_mode",
         "it shares the network of a container that is not there (any more), so nobody reaches it",
-        _recreate(container),
+        recreation(container, None, sharing),
     )
 
 
-def stranded(container: Container, namespace: str, owner: Container) -> Problem:
-    """It joined a network of an owner that has another one now."""
+def stranded(container: Container, namespace: str, owner: Container, sharing: Sequence[Container]) -> Problem:
+    """It joined, as those sharing did, a network of an owner that has another one now."""
     return warning(
         container,
         namespace,
         "network_mode",
         f"{owner.name}, whose network it shares, was started anew since then: it keeps the old network, "
         "where nobody reaches it",
-        _recreate(container),
+        recreation(container, owner, sharing),
     )
 
 
-def left(container: Container, namespace: str, owner: Container) -> Problem:
-    """The owner of its network has ended, and it runs on."""
+def left(container: Container, namespace: str, owner: Container, sharing: Sequence[Container]) -> Problem:
+    """The owner of the network that it and those sharing joined has ended, and it runs on."""
     return warning(
         container,
         namespace,
         "network_mode",
         f"{owner.name}, whose network it shares, has ended, so nobody reaches it",
-        _recreate(container),
+        recreation(container, owner, sharing),
     )
 
 
-def _recreate(container: Container) -> str:
-    return f"recreate it: docker-compose up -d --force-recreate {service_of(container)}"
+def bypassed(container: Container, namespace: str, sidecar: Container) -> Problem:
+    """It has the name of a sidecar's application, and is not behind it."""
+    return warning(
+        container,
+        namespace,
+        "network_mode",
+        f"it runs beside its sidecar {sidecar.name}, not behind it: what it sends and gets is in plaintext, "
+        "and no rule holds for it",
+        start(sidecar),
+    )
+
+
+def copies(container: Container, namespace: str, first: Container, sidecar: Container) -> Problem:
+    """It is the second container of its service behind one sidecar."""
+    service = service_of(container)
+    return warning(
+        container,
+        namespace,
+        "network_mode",
+        f"it shares the network of {sidecar.name} with {first.name}, of the same service: one address, where "
+        "only one of them can serve a port",
+        f"take it back (up -d --scale {service}=1) and make pairs: "
+        f"mini-istioctl compose mesh --scale {service}=2",
+    )
 
 
 def second_proxy(container: Container, namespace: str, proxy: str, other: Container) -> Problem:

@@ -16,6 +16,7 @@ from controlplane.sources.docker.container import Container
 PROJECT = "com.docker.compose.project"
 SERVICE = "com.docker.compose.service"
 ONE_OFF = "com.docker.compose.oneoff"
+NUMBER = "com.docker.compose.container-number"
 
 _VERSION = re.compile(r"(?P<rest>.+)-(?P<version>v[0-9]+)")
 _REPLACED = re.compile(r"^[0-9a-f]{12}_")

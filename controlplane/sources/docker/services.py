@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from controlplane.model.hosts import fqdn
 from controlplane.model.problem import Problem
 from controlplane.sources.docker import mistakes, names
+from controlplane.sources.docker.container import PREFIX
 from controlplane.sources.docker.labels import AUTO
 from controlplane.sources.docker.workloads import Place, Workload
 
@@ -115,7 +116,9 @@ def _disagreements(host: str, members: Sequence[Workload], place: Place) -> Iter
 def _half_meshed(host: str, members: Sequence[Workload], place: Place) -> Iterator[Problem]:
     """A warning for each container without a sidecar behind a name that others serve with one."""
     running = [one for one in members if one.addresses]
-    meshed = next((one for one in running if one.mutual), None)
+    # A sidecar without its application is told of where that is looked for.
+    behind = (one for one in running if one.mutual and one.container.label(PREFIX + "proxy") is None)
+    meshed = next(behind, None)
     if meshed is not None:
         for one in running:
             if not one.mutual:

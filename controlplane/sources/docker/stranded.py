@@ -25,10 +25,10 @@ def without_stranded(
     """Those who share the network that the owner has now, and what is wrong with the others."""
     members = tuple(joined)
     if owner.state in _ENDED:
-        return members, tuple(mistakes.left(one, namespace, owner) for one in members if one.running)
+        return members, tuple(mistakes.left(one, namespace, owner, members) for one in members if one.running)
     lost = [one for one in members if _is_stranded(one, owner)]
     kept = tuple(one for one in members if one not in lost)
-    return kept, tuple(mistakes.stranded(one, namespace, owner) for one in lost)
+    return kept, tuple(mistakes.stranded(one, namespace, owner, members) for one in lost)
 
 
 def _is_stranded(one: Container, owner: Container) -> bool:

@@ -20,15 +20,13 @@ from controlplane.model.keys import Labels, labels_of
 from controlplane.model.problem import Problem
 from controlplane.model.tls_mode import MUTUAL, TLS_MODE, said_mutual
 from controlplane.sources.docker import labels, mistakes, names
-from controlplane.sources.docker.container import PREFIX, Attachment, Container
+from controlplane.sources.docker.container import INIT, Attachment, Container
 from controlplane.sources.docker.labels import ServedPort
 from controlplane.sources.docker.ports import served_ports
 from controlplane.sources.docker.stranded import without_stranded
 
 MOST_PAIRS = 1000
 """Names times ports of a workload: each pair is a part of every proxy's configuration."""
-INIT = PREFIX + "init"
-"""A label of what ends before the application starts, as init containers do."""
 
 
 class Place(NamedTuple):
@@ -96,6 +94,7 @@ def workloads(containers: Iterable[Container], place: Place) -> tuple[list[Workl
     """All workloads of these containers by name, and what is wrong with the containers."""
     problems: list[Problem] = []
     groups = list(_groups(sorted(containers, key=lambda one: (one.name, one.id)), place, problems))
+    groups = list(_without_bypassed(groups, place, problems))
     preferred = _by_reach(groups, place)
     found: list[Workload] = []
     for group in groups:
@@ -114,7 +113,12 @@ def _groups(containers: Sequence[Container], place: Place, problems: list[Proble
             continue
         where = one.joins if one.joins in owners else by_name.get(one.joins, "")
         joined.setdefault(where, []).append(one)
-    problems += (mistakes.orphan(one, place.namespace) for one in joined.pop("", []) if one.running)
+    lost = joined.pop("", [])
+    problems += (
+        mistakes.orphan(one, place.namespace, [other for other in lost if other.joins == one.joins])
+        for one in lost
+        if one.running
+    )
     taken: dict[str, Container] = {}
     # A name that two have belongs to the older one; one that does not run takes it from nobody.
     for owner in sorted(owners.values(), key=lambda one: (not one.running, one.created, one.name)):
@@ -127,9 +131,41 @@ def _groups(containers: Sequence[Container], place: Place, problems: list[Proble
             continue
         if proxy and owner.running:
             taken[proxy] = owner
-        kept, lost = without_stranded(owner, joined.get(owner.id, ()), place.namespace)
-        problems += lost
-        yield _Group(owner, kept, proxy or "", alone=not lost)
+        kept, stranded = without_stranded(owner, joined.get(owner.id, ()), place.namespace)
+        problems += stranded
+        yield _Group(owner, kept, proxy or "", alone=not stranded)
+
+
+def _without_bypassed(groups: Sequence[_Group], place: Place, problems: list[Problem]) -> Iterator[_Group]:
+    """The groups, and a warning for each application that runs beside its sidecar, as by a plain file."""
+    owners = [one.owner for one in groups if not one.proxy and one.owner.running]
+    plain = {_identity(one, ""): one for one in owners if not names.is_one_off(one.label(names.ONE_OFF))}
+    for group in groups:
+        beside = plain.get(_identity(group.owner, group.proxy)) if group.sidecar else None
+        if beside is None or any(one.running for one in group.apps):
+            yield group
+            continue
+        problems.append(mistakes.bypassed(beside, place.namespace, group.owner))
+        yield group._replace(alone=False)
+
+
+def _identity(container: Container, name: str) -> tuple[str, str]:
+    """(project, pod) of what a container is, or of a proxy's application by its name."""
+    service = container.label(names.SERVICE) or ""
+    return container.label(names.PROJECT) or "", name or (service and names.pod_name(service))
+
+
+def _copies(group: _Group, place: Place) -> Iterator[Problem]:
+    """A warning for each further container of a service behind one sidecar, as by `up --scale`."""
+    first: dict[str, Container] = {}
+    for one in sorted(group.apps, key=lambda one: one.name) if group.sidecar else ():
+        service, number = one.label(names.SERVICE), one.label(names.NUMBER)
+        if not service or not number or names.is_one_off(one.label(names.ONE_OFF)):
+            continue
+        other = first.setdefault(service, one)
+        # Who replaces another has its number, and both are there for a moment.
+        if other.label(names.NUMBER) != number:
+            yield mistakes.copies(one, place.namespace, other, group.owner)
 
 
 def _by_reach(groups: Iterable[_Group], place: Place) -> tuple[str, ...]:
@@ -159,6 +195,7 @@ def _workload(
     problems += said.problems
     if group.sidecar and not apps and owner.running and group.alone:
         problems.append(mistakes.without_application(owner, place.namespace, group.proxy))
+    problems += _copies(group, place)
     main = apps[0] if apps else owner
     service = names.service_of(main) if apps else group.proxy
     hosts = said.services
@@ -172,11 +209,12 @@ def _workload(
     if (most := max(1, MOST_PAIRS // max(1, len(hosts)))) < len(ports):
         problems.append(mistakes.many_ports(main, place.namespace, (len(hosts), len(ports)), most))
         ports = ports[:most]
-    if not ports and hosts and apps and main.running:
-        problems.append(
-            mistakes.without_ports(main, place.namespace, hosts, explicit=said.services is not None)
-        )
     account = said.account or names.default_account(service)
+    # Who has only its own names and serves nothing calls others, and is as it should be.
+    own = {service.lower(), account, main.name.lower(), owner.name.lower()}
+    explicit = said.services is not None
+    if not ports and apps and main.running and (hosts if explicit else {*hosts} - own):
+        problems.append(mistakes.without_ports(main, place.namespace, hosts, explicit=explicit))
     return Workload(
         name=group.proxy or names.object_name(owner.name),
         container=main,

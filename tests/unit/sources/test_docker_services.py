@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from controlplane.model.kinds import BY_NAME
-from controlplane.sources.docker.container import Attachment, Exposed
+from controlplane.sources.docker.container import Attachment, Container, Exposed
 from controlplane.sources.docker.objects import Described
 from tests.support.containers import container, described, endpoints, kind, meshed, told
 
@@ -128,9 +128,16 @@ def test_one_that_has_ended_disagrees_with_nobody() -> None:
     assert not described(container("a", "172.18.0.2", labels=labels, ports=(80,)), ended).problems
 
 
-@pytest.mark.parametrize(("label", "level"), [({}, "info"), ({"mini-istiod.service": "shop"}, "warning")])
-def test_a_service_without_ports_is_told(label: dict[str, str], level: str) -> None:
-    found = described(container("web", "172.18.0.2", labels=label))
+@pytest.mark.parametrize(
+    ("said", "level"),
+    [
+        ({"aliases": ["shop"]}, "info"),
+        ({"labels": {"mini-istiod.service": "shop"}}, "warning"),
+        ({"labels": {"mini-istiod.service": "web"}}, "warning"),
+    ],
+)
+def test_a_service_without_ports_is_told(said: dict[str, Any], level: str) -> None:
+    found = described(container("web", "172.18.0.2", **said))
     assert told(found) == [(level, "shop_web_1", "ports")]
     assert "expose" in found.problems[0].remedy and "mini-istiod.ports" in found.problems[0].remedy
     assert not kind(found, "Service") and kind(found, "Pod")
@@ -140,8 +147,23 @@ def test_what_has_ended_and_had_no_ports_was_a_job() -> None:
     assert described(container("migrate", state="exited")) == ((), ())
 
 
+@pytest.mark.parametrize(
+    "worker",
+    [
+        [container("worker", "172.18.0.2")],
+        [container("Worker", "172.18.0.2", name="bee", aliases=["bee"])],
+        meshed("worker", "172.18.0.2"),
+        # A copy is called like the first of its kind, too.
+        meshed("worker-2", "172.18.0.2", aliases=["worker"], labels={"mini-istiod.account": "worker"}),
+    ],
+)
+def test_who_only_calls_others_needs_no_ports(worker: list[Container]) -> None:
+    found = described(*worker)
+    assert not found.problems and not kind(found, "Service") and kind(found, "Pod")
+
+
 def test_udp_alone_is_no_port() -> None:
-    found = described(replace(container("dns", "172.18.0.2"), exposed=(Exposed(53, "udp"),)))
+    found = described(replace(container("dns", "172.18.0.2", aliases=["ns"]), exposed=(Exposed(53, "udp"),)))
     assert told(found) == [("info", "shop_dns_1", "ports")]
 
 

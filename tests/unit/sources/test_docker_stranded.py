@@ -37,6 +37,7 @@ APP = replace(
     started=101.0,
 )
 PLACE = Place("default")
+AGAIN = "recreate it with all that share that network: docker compose up -d --force-recreate --no-deps {}"
 
 
 def ready(*containers: Container) -> list[str]:
@@ -57,16 +58,12 @@ def test_an_app_that_started_after_its_sidecar_is_well() -> None:
 def test_one_that_started_before_has_lost_its_network() -> None:
     restarted = replace(ENVOY, started=102.0)
     assert ready(restarted, APP) == ["False"]
-    assert warnings(restarted, APP) == [
-        ("shop_web_1", "network_mode", "recreate it: docker-compose up -d --force-recreate web")
-    ]
+    assert warnings(restarted, APP) == [("shop_web_1", "network_mode", AGAIN.format("web-envoy web"))]
 
 
 def test_one_whose_sidecar_has_ended_is_told_of() -> None:
     ended = replace(ENVOY, state="exited", health="")
-    assert warnings(ended, APP) == [
-        ("shop_web_1", "network_mode", "recreate it: docker-compose up -d --force-recreate web")
-    ]
+    assert warnings(ended, APP) == [("shop_web_1", "network_mode", AGAIN.format("web-envoy web"))]
     assert warnings(ended, replace(APP, state="exited")) == []
 
 

@@ -271,7 +271,7 @@ class TestNetworks:
         lost = replace(WEB, joins="e" * 64, networks=(), network_mode="container:" + "e" * 64)
         found = described(lost)
         assert told(found) == [("warning", "shop_web_1", "network_mode")]
-        assert "--force-recreate web" in found.problems[0].remedy
+        assert found.problems[0].remedy.endswith("docker compose -p shop up -d --force-recreate web")
         assert not described(replace(lost, state="exited")).problems
 
     def test_a_container_may_be_joined_by_its_name(self) -> None:

@@ -17,11 +17,11 @@ from rich.console import Console
 from controlplane import __version__
 from controlplane.base import parse
 from controlplane.base.errors import MiniIstiodError
-from controlplane.ctl import proxy_status
+from controlplane.ctl import problems, proxy_status
 from controlplane.ctl.monitoring import DEFAULT, NoAnswerError, fetch
 
-_WIDE = 1000
-"""Columns when the output is not a terminal: rows stay whole for grep and awk."""
+_WIDE, _WIDEST = 1000, 10_000
+"""Columns when the output is not a terminal: rows stay whole for grep and awk.  Problems are sentences."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,15 +52,10 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         "proxy-status", aliases=["ps"], help="which proxies are connected and in what state"
     )
     status.add_argument("proxy", nargs="?", default="", help="only this one: NAME or NAME.NAMESPACE")
-    status.add_argument("-o", "--output", choices=("table", "json"), default="table")
-    status.add_argument(
-        "--token-file",
-        metavar="FILE",
-        type=parse.argument(_token),
-        default="",
-        help="what to show a control plane on another machine: see `mini-istiod token create`",
-    )
     status.set_defaults(run=_proxy_status)
+
+    wrong = commands.add_parser("problems", help="what is wrong with the input now, and what to do about it")
+    wrong.set_defaults(run=_problems)
 
     version = commands.add_parser("version", help="versions of this program and of the control plane")
     version.add_argument(
@@ -74,7 +69,16 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     version.add_argument("-o", "--output", choices=("text", "json"), default="text")
     version.set_defaults(run=_version)
 
-    for command in (status, version):
+    for command in (status, wrong):
+        command.add_argument("-o", "--output", choices=("table", "json"), default="table")
+        command.add_argument(
+            "--token-file",
+            metavar="FILE",
+            type=parse.argument(_token),
+            default="",
+            help="what to show a control plane on another machine: see `mini-istiod token create`",
+        )
+    for command in (status, wrong, version):
         command.add_argument(
             "--monitoring",
             "--xds-address",
@@ -116,6 +120,20 @@ def _proxy_status(args: argparse.Namespace) -> int:
     else:
         console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
         console.print(proxy_status.table(proxies))
+    return 0
+
+
+def _problems(args: argparse.Namespace) -> int:
+    found = fetch(args.monitoring, "/debug/problems", list, args.timeout, token=args.token_file)
+    ordered = problems.ordered(found)
+    if args.output == "json":
+        print(json.dumps(ordered, indent=2))
+    elif not ordered:
+        print("No problems.")
+    elif sys.stdout.isatty():
+        Console(highlight=False).print(problems.paragraphs(ordered), soft_wrap=True)
+    else:
+        Console(highlight=False, width=_WIDEST).print(problems.table(ordered))
     return 0
 
 

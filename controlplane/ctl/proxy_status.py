@@ -13,6 +13,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from controlplane.ctl.terminal import harmless
+
 TYPES = {"CDS": "Cluster", "LDS": "Listener", "EDS": "ClusterLoadAssignment", "RDS": "RouteConfiguration"}
 """Column and the last part of the type URL."""
 _SECRETS = {"SDS": "Secret"}
@@ -41,7 +43,7 @@ def table(proxies: Sequence[Mapping[str, Any]], now: datetime | None = None) -> 
     at = now or datetime.now(UTC)
     for proxy, resources in zip(proxies, every, strict=True):
         cells = [_cell(resources.get(suffix) or {}, at) for suffix in types.values()]
-        ends = [_text(proxy.get(name, "")) for name in ("proxy", "cluster_id", "istio_version")]
+        ends = [harmless(proxy.get(name, "")) for name in ("proxy", "cluster_id", "istio_version")]
         shown.add_row(*ends[:2], *cells, ends[2])
     return shown
 
@@ -77,8 +79,3 @@ def _age(sent: Any, now: datetime) -> str:
         if seconds >= size:
             return f"{seconds // size}{unit}"
     return f"{seconds}s"
-
-
-def _text(value: Any) -> Text:
-    # Proxies name themselves: what they say must not steer the terminal.
-    return Text("".join(c if c.isprintable() else "?" for c in str(value)))

@@ -115,7 +115,8 @@ def _increment(ledger: AnyLedger, spec: TypeSpec, ask: Ask) -> Plan:
         sent = has(rejected.get(name), found)
         if found is None or sent is None or (spec.on_demand and not sent.body):
             # It is not there; or not for a client that rejected it and never had another version.
-            if spec.on_demand and name not in removed and (name in ask.fresh or found is not None):
+            had = name in removed or (found is None and name in rejected)
+            if spec.on_demand and not had and (name in ask.fresh or found is not None):
                 # A request waits for this answer, and would wait for ever.
                 upserts[name] = Resource(spec.url, name, b"", missing=True)
                 stood_in.add(name)

@@ -147,8 +147,11 @@ def _unheard(sub: Subscription, rejected: list[Push], suspects: _Suspects) -> se
     new = {name for name, (good, _) in suspects.items() if good is None or not good.body}
     waiting = set(filter(sub.interest.covers, instead | new))
     sub.fresh = sub.fresh.union(waiting)
-    gone = {change.name for push in rejected for change in push.news if change.new is None}
-    return waiting.union(filter(sub.interest.covers, gone))
+    went = [change for push in rejected for change in push.news if change.new is None]
+    gone = {change.name: change.old for change in went if sub.interest.covers(change.name)}
+    # It has them still, and loses them before it is told, if it waits for them, that there are none.
+    sub.rejected.update((name, Rejection(LIFTED, good, sub.error)) for name, good in gone.items())
+    return waiting.union(gone)
 
 
 def retry(sub: Subscription) -> bool:

@@ -162,6 +162,23 @@ def test_what_goes_while_it_is_asked_for_is_taken_away_and_then_answered(world: 
     assert peer.one().bodies == {"80/a": ""}
 
 
+def test_so_it_is_when_the_client_drops_the_response_that_takes_it_away(world: World, peer: Peer) -> None:
+    peer.ask("vhds", "80/a")
+    answer = peer.one()
+    peer.ask("vhds", "80/a", "80/b")
+    world.drop("vhds", "80/a")
+    world.put("vhds", "80/b", "bad")
+    peer.ack(answer)
+    answer = peer.one()
+    assert (answer.bodies, answer.removed) == ({"80/b": "bad"}, ("80/a",))
+    peer.nack(answer, "bad regex")
+    # It still has what is gone: an answer alone, that there is none, would leave it in force.
+    answer = peer.one()
+    assert (answer.bodies, answer.removed) == ({"80/b": ""}, ("80/a",))
+    peer.ack(answer)
+    assert peer.one().bodies == {"80/a": ""}
+
+
 def test_what_is_asked_for_right_after_coming_back_is_answered(world: World) -> None:
     """Envoy claims what it had in a route configuration that is gone."""
     peer = Peer(world)

@@ -11,6 +11,7 @@ from pathlib import Path
 from controlplane.base import parse
 from controlplane.base.errors import MiniIstiodError
 from controlplane.ctl.compose import document, options, project
+from controlplane.ctl.compose.earlier import earlier
 from controlplane.ctl.compose.extends import Project, Read
 from controlplane.ctl.compose.farewell import farewell
 
@@ -36,7 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help='a Compose file, or "-"; repeatable, as for Compose',
     )
-    mesh.add_argument("-o", "--output", metavar="FILE", help="write there (default: print)")
+    mesh.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="write there (default: print), and keep the flags of an earlier run",
+    )
     mesh.add_argument("--remove", action="store_true", help="take the mesh out of the file again")
     mesh.add_argument("--diff", action="store_true", help="print what would change, and write nothing")
     _choices(mesh)
@@ -104,9 +110,12 @@ def run(args: argparse.Namespace) -> int:
     if args.remove:
         result = project.plain(text, name)
     else:
-        result, notes = project.meshed(text, name, _given(args), _extended(path))
+        given = _given(args)
+        before = earlier(args.output, (name, text), given) if args.output else None
+        result, notes = project.meshed(text, name, before.flags if before else given, _extended(path))
+        notes = [*(before.notes if before else ()), *notes]
         if not args.diff:
-            notes += farewell(text, result, args.output or path)
+            notes += farewell(before.text if before else text, result, args.output or path)
     for note in notes:
         print(f"mini-istioctl: {name}: {note}", file=sys.stderr)
     if args.diff:

@@ -26,8 +26,7 @@ def picked(project: Mapping[str, Service], options: Options) -> tuple[dict[str, 
         elif why and asked:
             notes.append(f"services.{name}.{why}")
         if name not in found and options.scale.get(name, 1) > 1:
-            # Who shares a sidecar's network is in the mesh, by another's hand; copies would be without one.
-            remedy = "scale what it is part of" if joins(service) else "use `docker-compose up --scale`"
+            remedy = _instead(project, service)
             raise MiniIstiodError(
                 f"--scale: {name} gets no sidecar here{f' ({why})' if why else ''}; {remedy}"
             )
@@ -54,6 +53,18 @@ def unfit(service: Service) -> str:
     if joins(service):
         return f"network_mode: {mode}: it shares the network of another, and its sidecar if there is one"
     return f"network_mode: {mode}: without a network of its own it is left out of the mesh"
+
+
+def _instead(project: Mapping[str, Service], service: Service) -> str:
+    """What to do about a service that cannot be scaled here."""
+    owner = project.get(joins(service), service)
+    if PROXY in labels(owner):
+        # Copies that Compose makes would share its sidecar, or be a second proxy of its name.
+        return (
+            "its sidecar was written by hand: mesh the file without sidecars instead "
+            "(of this project's bookstore deploy/bookstore/docker-compose.yml)"
+        )
+    return "scale what it is part of" if joins(service) else "use `docker-compose up --scale`"
 
 
 def _absent(service: Service, asked: int | None) -> str:

@@ -21,10 +21,11 @@ from controlplane.ctl.compose.splice import Edit, applied, behind, inside, line_
 from controlplane.ctl.compose.unravel import unravelled
 from controlplane.ctl.compose.weave import KEPT, MARK, services, woven
 
-_LOST = (
+LOST = (
     "what this command writes was changed by hand, and is written anew: change your own keys and "
     f"{KEPT}KEY instead, and look at --diff before"
 )
+"""What is told of a file whose seal is broken."""
 _BYTE_ORDER = "\ufeff"
 """What some editors of Windows write before everything else."""
 _REMARK = "# Written by `mini-istioctl compose mesh`; `--remove` takes it out again."
@@ -37,11 +38,11 @@ def meshed(text: str, name: str, given: Mapping[str, Any], read: Read) -> tuple[
     """
     shape, bare = _unshaped(text)
     document = parse(bare, name)
-    before = document if _record(document) is None else parse(unravelled(document), name)
+    before = document if record(document) is None else parse(unravelled(document), name)
     whole = resolved(project(before), read)
-    wish = options.amended(options.read(_record(document)), given, whole)
+    wish = options.amended(options.read(record(document)), given, whole)
     found = plan(whole, wish)
-    lost = [_LOST] if broken(document, _record(document)) else []
+    lost = [LOST] if broken(document, record(document)) else []
     _check_volumes(before, found)
     result = _completed(woven(before, found.services, found.marks), found, wish)
     _check(result, before, found)
@@ -52,7 +53,7 @@ def plain(text: str, name: str) -> str:
     """The text without the mesh; MiniIstiodError when there is none in it."""
     shape, bare = _unshaped(text)
     document = parse(bare, name)
-    if _record(document) is None:
+    if record(document) is None:
         raise MiniIstiodError(f"{name}: it was not written by `mini-istioctl compose mesh`: no {MARK} in it")
     return shape.of(unravelled(document))
 
@@ -106,12 +107,18 @@ def overlaid(files: Sequence[tuple[str, str]]) -> str:
     documents = [parse(first, files[0][0])]
     documents += [parse(_unshaped(text)[1], name) for name, text in files[1:]]
     for one in documents:
-        if _record(one) is not None:
+        if record(one) is not None:
             raise MiniIstiodError(f"{one.name}: it is meshed already, and no other file can be laid over it")
     return shape.of(overlay.overlaid(documents))
 
 
-def _record(document: Document) -> Value:
+def opened(text: str, name: str) -> Document:
+    """A text as a document, however its lines end; MiniIstiodError where it is none."""
+    return parse(_unshaped(text)[1], name)
+
+
+def record(document: Document) -> Value:
+    """What a meshed file keeps of how it was made; None in a plain one."""
     place = entry(document.root, MARK)
     return None if place is None else value(document, place.node)
 

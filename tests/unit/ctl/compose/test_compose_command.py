@@ -13,6 +13,7 @@ from test_compose_cases import CASES, load
 from controlplane.ctl.__main__ import main
 
 PLAIN = "services:\n  # The page.\n  web:\n    image: example/web  # old\n    ports: ['8080:80']\n"
+PLAIN_THREE = "services:\n" + "".join(f"  {name}: {{image: a}}\n" for name in ("web", "db", "api"))
 
 
 @pytest.fixture
@@ -92,6 +93,81 @@ def test_pairs_that_are_taken_back_leave_by_three_commands(
     monkeypatch.setenv("COMPOSE_PROJECT_NAME", "other")
     assert run("-f", "mesh.yml", "--scale", "web=2", "-o", "two.yml") == 0
     assert "docker volume rm other_web-3-proxy\n" in capsys.readouterr().err
+
+
+class TestAgain:
+    """A plain file meshed again into the file that this wrote: what was chosen goes on."""
+
+    KEPT = (
+        "mini-istioctl: docker-compose.yml: as mesh.yml was written before: "
+        "{} (what you say instead counts)\n"
+    )
+
+    @pytest.fixture(autouse=True)
+    def before(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (folder / "docker-compose.yml").write_text(PLAIN_THREE)
+        flags = ("--gateway", "--scale", "web=2", "--exclude", "db", "--mesh-dir", "./a b")
+        assert run(*flags, "-o", "mesh.yml") == 0
+        capsys.readouterr()
+
+    def test_with_a_note(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        before = (folder / "mesh.yml").read_text()
+        assert run("-o", "mesh.yml") == 0
+        assert (folder / "mesh.yml").read_text() == before
+        wanted = "--mesh-dir './a b' --exclude db --gateway --scale web=2"
+        assert capsys.readouterr().err == self.KEPT.format(wanted)
+        # The meshed file itself keeps them without a word, and printed is what nobody chose.
+        assert run("-f", "mesh.yml", "-o", "mesh.yml") == 0
+        assert capsys.readouterr().err == ""
+        assert run() == 0
+        assert "web-2" not in services(capsys.readouterr().out)
+
+    def test_what_is_said_counts(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        words = ("--no-gateway", "--exclude", "", "--scale", "api=2", "--mesh-dir", "./mesh")
+        assert run(*words, "-o", "mesh.yml") == 0
+        assert capsys.readouterr().err == self.KEPT.format("--scale web=2")
+        found = services((folder / "mesh.yml").read_text())
+        assert {"web-2", "api-2", "db-envoy"} <= found.keys() and "ingressgateway" not in found
+        # Pairs that are taken back are told of as those of a meshed file are.
+        assert run("--scale", "web=1", "-o", "mesh.yml") == 0
+        assert "web-2: taken back" in capsys.readouterr().err
+
+    def test_what_is_gone_is_forgotten(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (folder / "docker-compose.yml").write_text("services:\n  api: {image: a}\n")
+        assert run("-o", "mesh.yml") == 0
+        err = capsys.readouterr().err
+        assert err.startswith(self.KEPT.format("--mesh-dir './a b' --gateway"))
+        assert "ingressgateway" in services((folder / "mesh.yml").read_text())
+
+    def test_only_whom_is_asked(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run("--only", "db", "--exclude", "", "--scale", "web=1", "-o", "mesh.yml") == 0
+        (folder / "docker-compose.yml").write_text("services:\n  api: {image: a}\n")
+        capsys.readouterr()
+        assert run("-o", "mesh.yml") == 2
+        assert "mesh.yml: written with --only db, which is gone" in capsys.readouterr().err
+        assert run("--only", "api", "-o", "mesh.yml") == 0
+
+    def test_a_change_by_hand_is_told(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        text = (folder / "mesh.yml").read_text()
+        (folder / "mesh.yml").write_text(text.replace("timeout: 15s", "timeout: 16s"))
+        assert run("-o", "mesh.yml") == 0
+        assert "mesh.yml: what this command writes was changed by hand" in capsys.readouterr().err
+        assert (folder / "mesh.yml").read_text() == text
+
+    @pytest.mark.parametrize("content", ["", "a: [", "services: {}\n", "\udcff"])
+    def test_what_is_no_meshed_file_is_replaced(
+        self, folder: Path, capsys: pytest.CaptureFixture[str], content: str
+    ) -> None:
+        (folder / "mesh.yml").write_bytes(content.encode(errors="surrogateescape"))
+        assert run("-o", "mesh.yml") == 0
+        assert capsys.readouterr().err == ""
+        assert "web-2" not in services((folder / "mesh.yml").read_text())
+
+    def test_a_record_that_cannot_be_read(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        text = (folder / "mesh.yml").read_text()
+        (folder / "mesh.yml").write_text(text.replace("scale: {web: 2}", "scale: {web: many}"))
+        assert run("-o", "mesh.yml") == 2
+        assert "mini-istioctl: mesh.yml: x-mini-istiod.scale: cannot be used" in capsys.readouterr().err
 
 
 def test_a_service_that_leaves_the_mesh_is_no_pair(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

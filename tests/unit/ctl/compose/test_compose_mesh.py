@@ -439,6 +439,17 @@ def test_copies_of_who_shares_a_network_would_be_without_a_sidecar() -> None:
         project.meshed(text, "x.yml", {"scale": {"b": 2}}, lambda path: {})
 
 
+@pytest.mark.parametrize("name", ["web", "web-envoy"])
+def test_a_sidecar_written_by_hand_is_scaled_in_the_file_without_it(name: str) -> None:
+    text = (
+        "services: {db: {image: a}, web: {image: a, network_mode: 'service:web-envoy'}, "
+        "web-envoy: {image: b, labels: {mini-istiod.proxy: web}}}"
+    )
+    with pytest.raises(MiniIstiodError, match="written by hand: mesh the file without sidecars") as caught:
+        project.meshed(text, "x.yml", {"scale": {name: 2}}, lambda path: {})
+    assert "up --scale" not in str(caught.value)
+
+
 def test_a_plain_file_has_nothing_to_remove() -> None:
     with pytest.raises(MiniIstiodError, match="was not written by"):
         project.plain(one(""), "x.yml")

@@ -7,6 +7,7 @@ output and in the file that E2E_REASON names.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -26,6 +27,8 @@ TESTS = (CHECKOUT / "tests" / "docker", Path(__file__).parent)
 def main(arguments: list[str]) -> int:
     """Run everything; returns the status to end with."""
     started = time.monotonic()
+    # As an exception, so that a daemon of our own ends with us.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
     def say(text: str) -> None:
         print(f"[{time.monotonic() - started:5.1f} s] {text}", flush=True)

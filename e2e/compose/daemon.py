@@ -59,6 +59,10 @@ def docker_daemon() -> Iterator[str]:
         return
     if os.geteuid() != 0:
         raise Impossible(f"no Docker daemon answers ({why_not}), and only root can start one")
+    # Ours takes the interface docker0 away when it starts: from another one, too, which then cannot go on.
+    if os.environ.get("DOCKER_HOST") or _runs("dockerd"):
+        where = os.environ.get("DOCKER_HOST") or "its usual socket"
+        raise Impossible(f"the Docker daemon at {where} does not answer ({why_not}); see that it does")
     with _own_daemon() as host:
         before = os.environ.get("DOCKER_HOST")
         os.environ["DOCKER_HOST"] = host
@@ -69,6 +73,17 @@ def docker_daemon() -> Iterator[str]:
                 del os.environ["DOCKER_HOST"]
             else:
                 os.environ["DOCKER_HOST"] = before
+
+
+def _runs(program: str) -> bool:
+    """Whether any process of this machine runs that program."""
+    for comm in Path("/proc").glob("[0-9]*/comm"):
+        try:
+            if comm.read_text().strip() == program:
+                return True
+        except OSError:
+            continue  # it has ended meanwhile
+    return False
 
 
 @contextmanager

@@ -78,6 +78,12 @@ def _command(made: Container, words: Iterable[str]) -> str:
     return found if found.isprintable() and len(found) <= _LONGEST else ""
 
 
+def _is_in(file: str, folder: str) -> bool:
+    """Whether a path, which may be relative, can be that of a file in a folder."""
+    parent = PurePosixPath(file).parent.parts
+    return not parent or PurePosixPath(folder).parts[-len(parent) :] == parent
+
+
 def _compose(made: Container) -> Iterator[str]:
     yield from ("docker-compose",) if (made.label(_VERSION) or "").startswith("1.") else ("docker", "compose")
     if project := made.label(names.PROJECT):
@@ -85,7 +91,7 @@ def _compose(made: Container) -> Iterator[str]:
     files = [one for one in (made.label(_FILES) or "").split(",") if one not in ("", "-")]
     folder = made.label(_FOLDER) or ""
     # Paths in the files are relative to the first one's folder, unless that was said otherwise.
-    if files and folder and files[0].startswith("/") and str(PurePosixPath(files[0]).parent) != folder:
+    if files and folder and not _is_in(files[0], folder):
         yield from ("--project-directory", folder)
     if environment := made.label(_ENVIRONMENT):
         yield from ("--env-file", environment)

@@ -47,6 +47,14 @@ def labelled(one: Container, labels: dict[str, str]) -> Container:
             BY_2 | {f"{PROJECT}.config_files": "/a/x.yml", f"{PROJECT}.environment_file": "/e/.env"},
             f"docker compose -p shop --project-directory /srv/shop --env-file /e/.env -f /a/x.yml {ANEW}",
         ),
+        (
+            BY_1_29 | {f"{PROJECT}.config_files": "shop/x.yml"},
+            f"docker-compose -p shop -f shop/x.yml {ANEW}",
+        ),
+        (
+            BY_1_29 | {f"{PROJECT}.config_files": "conf/x.yml"},
+            f"docker-compose -p shop --project-directory /srv/shop -f conf/x.yml {ANEW}",
+        ),
         # Labels are anybody's.
         (
             BY_1_29 | {f"{PROJECT}.config_files": "a b.yml; reboot"},

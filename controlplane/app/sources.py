@@ -27,7 +27,7 @@ def followed(settings: Settings, clock: Clock, ids: Iterator[int]) -> tuple[Sour
     if settings.mesh_config is not None:
         found.append(MeshFileSource(settings.mesh_config, clock=clock, ids=ids))
     if settings.docker is not None:
-        project, namespace = settings.docker_project, settings.docker_namespace
+        project, namespace = settings.docker_project or "", settings.docker_namespace
         found.append(
             DockerSource(settings.docker, project=project, namespace=namespace, clock=clock, ids=ids)
         )

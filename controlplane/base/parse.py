@@ -211,9 +211,10 @@ def directory(text: str) -> Path:
     """A directory that exists."""
     if not text:
         raise ValueError("it is required")
-    if not Path(text).is_dir():
-        raise ValueError("it is not there" if not Path(text).exists() else "it is not a directory")
-    return Path(text)
+    path = Path(text)
+    if not path.is_dir():
+        raise ValueError("it is not a directory" if path.exists() else "it is not there")
+    return path
 
 
 def host_names(text: str) -> tuple[str, ...]:
@@ -227,9 +228,10 @@ def host_names(text: str) -> tuple[str, ...]:
 
 def optional_file(text: str) -> Path | None:
     """A file that exists, or "" for none."""
-    if text and not Path(text).is_file():
-        raise ValueError("it is not there" if not Path(text).exists() else "it is not a file")
-    return optional_path(text)
+    path = optional_path(text)
+    if path is not None and not path.is_file():
+        raise ValueError("it is not a file" if path.exists() else "it is not there")
+    return path
 
 
 def token_review(text: str) -> str:
@@ -244,11 +246,6 @@ def word(text: str) -> str:
     if not text or not text.isprintable() or " " in text:
         raise ValueError
     return text
-
-
-def optional_word(text: str) -> str:
-    """Something without blanks, or "" for none."""
-    return word(text) if text else ""
 
 
 def files(text: str) -> tuple[Path, ...]:

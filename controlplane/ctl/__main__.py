@@ -79,16 +79,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
             help="what to show a control plane on another machine: see `mini-istiod token create`",
         )
     for command in (status, wrong, version):
-        command.add_argument(
-            "--monitoring",
-            "--xds-address",
-            metavar="URL",
-            default=DEFAULT,
-            help=f"monitoring port of the control plane (default {DEFAULT})",
-        )
-        command.add_argument(
-            "--timeout", metavar="DURATION", type=parse.positive_duration, default="30s", help="default 30s"
-        )
+        _whom_to_ask(command)
 
     project = commands.add_parser("compose", help="put a Compose project into the mesh")
     # Whoever asks a control plane need not load what reads YAML: it takes longer than the question.
@@ -97,6 +88,19 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
         add_arguments(project)
     return parser
+
+
+def _whom_to_ask(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--monitoring",
+        "--xds-address",
+        metavar="URL",
+        default=DEFAULT,
+        help=f"monitoring port of the control plane (default {DEFAULT})",
+    )
+    command.add_argument(
+        "--timeout", metavar="DURATION", type=parse.positive_duration, default="30s", help="default 30s"
+    )
 
 
 def _token(path: str) -> str:

@@ -47,7 +47,7 @@ class Settings:
     data_dir: Path | None
     publish_root_cert: Path | None
     docker: Address | None
-    docker_project: str
+    docker_project: str | None
     docker_namespace: str
     compose_files: tuple[Path, ...]
     debounce_after: float

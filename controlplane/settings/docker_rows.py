@@ -15,7 +15,7 @@ DOCKER: tuple[Option, ...] = (
     ),
     Option(
         "docker_project",
-        parse.optional_word,
+        parse.optional(parse.word),
         "",
         "the name of a Compose project",
         "whose containers count; by default those of the project that this control plane runs in, or all",

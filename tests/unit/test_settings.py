@@ -44,7 +44,7 @@ def test_the_defaults(config: str) -> None:
         data_dir=None,
         publish_root_cert=None,
         docker=None,
-        docker_project="",
+        docker_project=None,
         docker_namespace="default",
         compose_files=(),
         debounce_after=0.1,

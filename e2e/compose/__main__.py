@@ -16,7 +16,7 @@ from pathlib import Path
 from e2e.compose.daemon import docker_daemon
 from e2e.compose.images import see_to_base_images
 from e2e.compose.machine import CHECKOUT, Impossible
-from e2e.compose.project import build_image, compose_version
+from e2e.compose.project import build_images, compose_version
 
 # EX_UNAVAILABLE of sysexits.h
 UNAVAILABLE = 69
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
         with docker_daemon() as which:
             say(which)
             see_to_base_images(say)
-            say(build_image())
+            say(build_images())
             status = _pytest(arguments)
         say("the end")
         return status

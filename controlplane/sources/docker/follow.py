@@ -55,6 +55,12 @@ class _Known:
     asked: float = float("-inf")
     killed: float = float("-inf")
 
+    def warm_at(self, warm_up: float) -> float:
+        """When it counts as started; long ago where a health check tells."""
+        one = self.container
+        told = not warm_up or one is None or not one.running or one.health
+        return float("-inf") if told else self.started + warm_up
+
     def stops_until(self) -> float:
         """Until when the container counts as stopping, unless it ends."""
         return self.killed + self.rule.patience if self.killed > self.started else float("-inf")
@@ -64,10 +70,12 @@ class Follower:
     """`project` "" is that of this program's own container, else any: which, is known with the first list.
 
     `candidates` are ids that may be its, which is `own` then.  `wanted` are ids to ask about, with
-    the time of the event that made them so; the source takes them out.
+    the time of the event that made them so; the source takes them out.  A container without a health check
+    counts as one that is starting for `warm_up` seconds.
     """
 
-    def __init__(self, project: str, candidates: Sequence[str]) -> None:
+    def __init__(self, project: str, candidates: Sequence[str], warm_up: float = 0.0) -> None:
+        self._warm_up = warm_up
         self.wanted: dict[str, float | None] = {}
         self.own = ""
         self.project = project
@@ -197,15 +205,18 @@ class Follower:
             one = known.container
             if one is not None and self._reached(one, networks):
                 stops = one.running and now < known.stops_until()
-                chosen.append(replace(one, stopping=stops) if stops != one.stopping else one)
+                health = "starting" if now < known.warm_at(self._warm_up) else one.health
+                same = (stops, health) == (one.stopping, one.health)
+                chosen.append(one if same else replace(one, stopping=stops, health=health))
         chosen.sort(key=lambda one: (one.name, one.id))
         problems = [_problem(self._known[id]) for id in sorted(self._known)]
         return Picture(tuple(chosen), networks, tuple(one for one in problems if one is not None), cause)
 
     def due(self, now: float) -> float | None:
-        """When the picture becomes another one by itself: a container goes on that was told to stop."""
-        ends = [known.stops_until() for known in self._known.values()]
-        return min((one for one in ends if one > now), default=None)
+        """When the picture becomes another one by itself: one told to stop goes on, or one is warm."""
+        times = {known.stops_until() for known in self._known.values()}
+        times.update(known.warm_at(self._warm_up) for known in self._known.values())
+        return min((one for one in times if one > now), default=None)
 
     def expire(self) -> None:
         """Look again although nothing came: `due` has come."""

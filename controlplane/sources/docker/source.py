@@ -48,7 +48,8 @@ class Pace:
     `gap`: between two deliveries, and between two questions about one container.  After a failure the next
     attempt is after `retry`, twice that after the next, up to `longest_retry`.  `patience`: how long the
     first delivery waits for containers about which Docker says nothing.  `look_back`: how far back the
-    first stream begins, for containers that are being stopped.
+    first stream begins, for containers that are being stopped.  `warm_up`: how long a container without a
+    health check is not called after its start, because a program does not listen from its first moment.
     """
 
     round: float = 30.0
@@ -57,6 +58,7 @@ class Pace:
     longest_retry: float = 10.0
     patience: float = 10.0
     look_back: float = 60.0
+    warm_up: float = 1.0
 
     def until_retry(self, failures: int) -> float:
         """How long to wait after so many failures in a row (1 = the first)."""
@@ -89,7 +91,8 @@ class DockerSource:
         self._clock = clock or SystemClock()
         self._docker = docker or HttpDocker(address, self._clock)
         self._pace = pace or Pace()
-        self._follower = Follower(project, own_ids() if candidates is None else candidates)
+        own = own_ids() if candidates is None else candidates
+        self._follower = Follower(project, own, self._pace.warm_up)
         self._told = Told(ids or itertools.count(1))
         self._ahead = 0.0
         self._since: float | None = None

@@ -16,9 +16,9 @@ from tests.support.engine import Engine, id_of
 class Scene:
     """A follower beside an engine; nothing is told before the test says so."""
 
-    def __init__(self, project: str = "shop", candidates: tuple[str, ...] = ()) -> None:
+    def __init__(self, project: str = "shop", candidates: tuple[str, ...] = (), warm_up: float = 0.0) -> None:
         self.engine = Engine()
-        self.follower = Follower(project, candidates)
+        self.follower = Follower(project, candidates, warm_up)
         self.heard = 0
         self.last: Picture | None = None
 
@@ -420,3 +420,34 @@ def test_in_whatever_order_it_comes_in_the_end_it_is_the_truth(seed: int) -> Non
     scene.engine.now += 1000
     scene.follower.expire()
     assert scene.seen() == truth
+
+
+class TestWarmUp:
+    """A program does not listen from its first moment; without a health check nobody says when it does."""
+
+    def test_a_container_is_starting_for_a_while(self) -> None:
+        scene = Scene(warm_up=1.0)
+        id = scene.engine.run("reviews")
+        assert scene.settle()["reviews"].health == "starting"
+        due = scene.follower.due(scene.engine.now)
+        assert due == pytest.approx(scene.engine.now + 1.0, abs=0.01)
+        scene.engine.now = due
+        scene.follower.expire()
+        assert scene.seen()["reviews"].health == ""
+        assert scene.follower.due(scene.engine.now) is None
+        # And again after a restart.
+        scene.engine.restart(id)
+        assert scene.settle()["reviews"].health == "starting"
+
+    def test_a_health_check_knows_better(self) -> None:
+        scene = Scene(warm_up=1.0)
+        id = scene.engine.run("reviews", health="starting")
+        scene.settle()
+        scene.engine.health(id, "healthy")
+        assert scene.settle()["reviews"].health == "healthy"
+
+    def test_who_comes_later_finds_it_warm(self) -> None:
+        scene = Scene(warm_up=1.0)
+        scene.engine.run("reviews")
+        scene.engine.now += 1.0
+        assert scene.settle()["reviews"].health == ""

@@ -17,7 +17,7 @@ from controlplane.sources.docker.told import Told
 from tests.support.engine import BEGIN, Engine, Played, id_of
 from tests.support.inbox import Inbox
 
-PACE = Pace(round=30.0, gap=0.01, retry=1.0, longest_retry=8.0, patience=10.0, look_back=60.0)
+PACE = Pace(round=30.0, gap=0.01, retry=1.0, longest_retry=8.0, patience=10.0, look_back=60.0, warm_up=0.0)
 
 
 class World:

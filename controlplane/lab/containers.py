@@ -45,6 +45,14 @@ class ContainersError(MiniIstiodError):
     """A container did not do what was asked of it; the message holds what it said last."""
 
 
+def docker_socket(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variable of docker-compose.yml for Docker's socket, where `docker` uses another than the usual."""
+    host = environ.get("DOCKER_HOST", "")
+    if environ.get("DOCKER_SOCKET") or not host.startswith("unix://"):
+        return {}
+    return {"DOCKER_SOCKET": host.removeprefix("unix://")}
+
+
 class Containers:
     """The running project; `close` removes containers, networks and volumes."""
 
@@ -135,7 +143,8 @@ class Containers:
 
     def _run(self, *words: str) -> str:
         # For the first time it builds images.
-        return run(*self._compose, *words, timeout=None, env={"INGRESS_PORT": str(self.port)})
+        env = {"INGRESS_PORT": str(self.port), **docker_socket(os.environ)}
+        return run(*self._compose, *words, timeout=None, env=env)
 
 
 def in_default(found: cluster.Object) -> cluster.Object:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from controlplane.lab.containers import docker_socket
 from controlplane.lab.programs import ProgramFailed, run
 from e2e.compose.daemon import answering
 from e2e.compose.project import IMAGE, copy_of_the_checkout
@@ -32,8 +33,7 @@ def docker() -> str:
 @pytest.fixture(scope="session")
 def environment(docker: str) -> dict[str, str]:
     """Variables of compose files that hold on this machine."""
-    host = os.environ.get("DOCKER_HOST", "")
-    return {"DOCKER_SOCKET": host.removeprefix("unix://")} if host.startswith("unix://") else {}
+    return docker_socket(os.environ)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,22 @@ from controlplane.lab.ways import Go, Way
 from tests.unit.lab.test_demo import options
 
 
+@pytest.mark.parametrize(
+    ("environ", "wanted"),
+    [
+        ({}, {}),
+        ({"DOCKER_HOST": "tcp://127.0.0.1:2375"}, {}),
+        (
+            {"DOCKER_HOST": "unix:///run/user/1000/docker.sock"},
+            {"DOCKER_SOCKET": "/run/user/1000/docker.sock"},
+        ),
+        ({"DOCKER_HOST": "unix:///run/a.sock", "DOCKER_SOCKET": "/run/b.sock"}, {}),
+    ],
+)
+def test_a_docker_that_is_not_in_its_usual_place(environ: dict[str, str], wanted: dict[str, str]) -> None:
+    assert containers.docker_socket(environ) == wanted
+
+
 def test_who_visits_the_shop_does_so_at_the_gateway() -> None:
     for step in STEPS:
         before, after = step.visits, demo_compose.adapted(step).visits

@@ -86,6 +86,7 @@ class Follower:
         self._early: dict[str, list[Event]] = {}
         self._recent: dict[Event, None] = {}
         self._moved = False
+        self._taken = float("inf")
         self._cause: float | None = None
 
     # -- taking in ------------------------------------------------------------------------------
@@ -199,6 +200,8 @@ class Follower:
         if not self._moved:
             return None
         cause, self._cause, self._moved = self._cause, None, False
+        # Not when somebody asks: a mark may end while the picture is delivered.
+        self._taken = now
         networks = self._networks()
         chosen = []
         for known in self._known.values():
@@ -212,11 +215,11 @@ class Follower:
         problems = [_problem(self._known[id]) for id in sorted(self._known)]
         return Picture(tuple(chosen), networks, tuple(one for one in problems if one is not None), cause)
 
-    def due(self, now: float) -> float | None:
+    def due(self) -> float | None:
         """When the picture becomes another one by itself: one told to stop goes on, or one is warm."""
         times = {known.stops_until() for known in self._known.values()}
         times.update(known.warm_at(self._warm_up) for known in self._known.values())
-        return min((one for one in times if one > now), default=None)
+        return min((one for one in times if one > self._taken), default=None)
 
     def expire(self) -> None:
         """Look again although nothing came: `due` has come."""

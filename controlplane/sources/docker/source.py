@@ -245,8 +245,8 @@ class DockerSource:
     async def _wait(self) -> None:
         """Return when something moved, or when time alone makes a difference."""
         now = self._now()
-        due = self._follower.due(now)
-        waits = [] if due is None else [due - now]
+        due = self._follower.due()
+        waits = [] if due is None else [max(due - now, 0.0)]
         if self._complete_by is not None and not self._synced:
             waits.append(self._complete_by - self._clock.monotonic())
         await sleep_unless(self._clock, min(waits, default=self._pace.round), self._moved)

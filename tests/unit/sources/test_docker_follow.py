@@ -209,12 +209,12 @@ def test_a_container_that_goes_on_after_the_signal_comes_back() -> None:
     scene.engine.signal(id, 15)
     scene.hear()
     assert scene.seen()["reviews"].stopping
-    due = scene.follower.due(scene.engine.now)
+    due = scene.follower.due()
     assert due == pytest.approx(scene.engine.now + GRACE + MARGIN)
     scene.engine.now = due + 0.001
-    assert scene.follower.due(scene.engine.now) is None
     scene.follower.expire()
     assert not scene.seen()["reviews"].stopping
+    assert scene.follower.due() is None
 
 
 def test_a_stop_that_is_under_way_when_the_control_plane_starts_is_seen() -> None:
@@ -429,15 +429,25 @@ class TestWarmUp:
         scene = Scene(warm_up=1.0)
         id = scene.engine.run("reviews")
         assert scene.settle()["reviews"].health == "starting"
-        due = scene.follower.due(scene.engine.now)
+        due = scene.follower.due()
         assert due == pytest.approx(scene.engine.now + 1.0, abs=0.01)
         scene.engine.now = due
         scene.follower.expire()
         assert scene.seen()["reviews"].health == ""
-        assert scene.follower.due(scene.engine.now) is None
+        assert scene.follower.due() is None
         # And again after a restart.
         scene.engine.restart(id)
         assert scene.settle()["reviews"].health == "starting"
+
+    def test_a_while_that_is_over_before_anybody_looks_is_due_all_the_same(self) -> None:
+        scene = Scene(warm_up=1.0)
+        scene.engine.run("reviews")
+        assert scene.settle()["reviews"].health == "starting"
+        scene.engine.now += 5.0  # delivering took so long
+        due = scene.follower.due()
+        assert due is not None and due < scene.engine.now
+        scene.follower.expire()
+        assert scene.seen()["reviews"].health == "" and scene.follower.due() is None
 
     def test_a_health_check_knows_better(self) -> None:
         scene = Scene(warm_up=1.0)

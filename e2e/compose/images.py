@@ -32,7 +32,6 @@ LABEL = "org.opencontainers.image.vendor"
 MADE_HERE = "mini-istiod e2e"
 
 _SUITE = "bookworm"
-_MIRROR = "http://deb.debian.org/debian"
 # A registry that can be reached says at once what it is about to send; then the sending may take long.
 _FIRST_WORD_SECONDS = 15.0
 _PULL_SECONDS = 600.0
@@ -135,20 +134,20 @@ def _bootstrap(target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         tree, tar = Path(folder, "root"), Path(folder, "root.tar")
         options = ("--variant=minbase", "--include=ca-certificates")
-        run("debootstrap", *options, _SUITE, str(tree), _mirror(), timeout=900)
+        run("debootstrap", *options, _SUITE, str(tree), *_mirror(), timeout=900)
         left_out = [f"--exclude={path}" for path in _LEFT_OUT]
         run("tar", "--directory", str(tree), *left_out, "--create", "--file", str(tar), ".", timeout=300)
         tar.replace(target)
 
 
-def _mirror() -> str:
-    """Where this machine gets its own packages from, if that is a Debian mirror."""
+def _mirror() -> tuple[str, ...]:
+    """Where this machine gets its own packages from, if that is a mirror; else debootstrap knows one."""
     try:
         found = run("apt-get", "indextargets", "--format", "$(ORIGIN) $(COMPONENT) $(REPO_URI)")
     except (ProgramFailed, FileNotFoundError):
-        return _MIRROR
+        return ()
     mirrors = [line.split()[2] for line in found.splitlines() if line.startswith("Debian main ")]
-    return next((uri.rstrip("/") for uri in mirrors if uri.rstrip("/").endswith("/debian")), _MIRROR)
+    return tuple(uri.rstrip("/") for uri in mirrors if uri.rstrip("/").endswith("/debian"))[:1]
 
 
 def _python() -> None:

@@ -34,6 +34,7 @@ from controlplane.sources.change import Sink, Source
 from controlplane.sources.recording import Header, Recorder
 from controlplane.store.debounce import Debouncer, Timing
 from controlplane.store.ingest import Ingest
+from controlplane.store.last_valid import Keeper
 from controlplane.telemetry.http import Base, Monitoring
 from controlplane.telemetry.journal import Journal
 from controlplane.telemetry.metrics import Metrics
@@ -118,26 +119,13 @@ def build(settings: Settings) -> App:
     key_sets = key_set_source(settings, clock, ids, metrics)
     kept = kept_objects(settings, clock, ids)
     sources = (*kept, *followed(settings, clock, ids), key_sets)
-    core = spine(
-        clock,
-        timing(settings),
-        [source.name for source in sources],
-        paranoid=settings.paranoid,
-        on_demand=settings.on_demand_virtual_hosts,
-        keeper=next(iter(kept), None),
-    )
-    settle_who_fetches(core.graph, settings.jwt_enable_remote_jwks)
+    core = _core(settings, clock, sources, next(iter(kept), None))
     watching = _watch(settings, core, clock, metrics, sources)
 
     entrance = build_entrance(settings, trust, core.graph, clock, metrics)
-    xds = XdsServer(
-        core.views,
-        settings.grpc_addr,
-        _xds_options(settings),
-        observer=watching.observer,
-        clock=clock,
-        access=serving_requests(entrance.access, trust, metrics, clock),
-    )
+    access = serving_requests(entrance.access, trust, metrics, clock)
+    observer, options = watching.observer, _xds_options(settings)
+    xds = XdsServer(core.views, settings.grpc_addr, options, observer=observer, clock=clock, access=access)
     supply = supply_certificates(trust, core.views, xds, clock)
     metrics.certificates.set_function(supply.__len__)
     supply.on_issued = metrics.certificate_wait.of().observe
@@ -171,6 +159,20 @@ def build(settings: Settings) -> App:
         trust.rotation.held = app.unready
     app.monitoring = _monitoring(app)
     return app
+
+
+def _core(settings: Settings, clock: SystemClock, sources: Sequence[Source], keeper: Keeper | None) -> Spine:
+    """Everything between the sources and the streams."""
+    core = spine(
+        clock,
+        timing(settings),
+        [source.name for source in sources],
+        paranoid=settings.paranoid,
+        on_demand=settings.on_demand_virtual_hosts,
+        keeper=keeper,
+    )
+    settle_who_fetches(core.graph, settings.jwt_enable_remote_jwks)
+    return core
 
 
 class _Watching(NamedTuple):

@@ -198,6 +198,10 @@ class DockerSource:
                         failures = await self._ask_once(id, failures)
                 self._moved.set()
                 await self._clock.sleep(self._pace.until_retry(failures) if failures else self._pace.gap)
+        except Exception:  # noqa: BLE001 - the root of a task: no container may end the control plane
+            _log.exception("a container could not be read", extra={"container": id})
+            self._follower.failed(id, "gave an answer that is not understood")
+            self._wake()
         finally:
             self._asking.discard(id)
 
@@ -217,11 +221,7 @@ class DockerSource:
             return failures + 1
         finally:
             self._open.discard(id)
-        try:
-            self._follower.answered(id, found, asked, cause)
-        except Exception:  # noqa: BLE001 - the root of a task: no container may end the control plane
-            _log.exception("a container could not be read", extra={"container": id})
-            self._follower.failed(id, "gave an answer that is not understood")
+        self._follower.answered(id, found, asked, cause)
         return 0
 
     # -- delivering -----------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from controlplane.app.authority import serving_requests, show_expiry
 from controlplane.app.ca_routes import ca_routes
 from controlplane.app.deferred import Deferred
 from controlplane.app.entrance import Entrance, build_entrance, visitors
+from controlplane.app.features import settle_features
 from controlplane.app.findings import Findings
 from controlplane.app.key_sets import WantedKeySets, key_set_source, settle_who_fetches
 from controlplane.app.observe import Observer
@@ -172,6 +173,7 @@ def _core(settings: Settings, clock: SystemClock, sources: Sequence[Source], kee
         keeper=keeper,
     )
     settle_who_fetches(core.graph, settings.jwt_enable_remote_jwks)
+    settle_features(core.graph, {name.name: getattr(settings, name.name) for name in fields(settings)})
     return core
 
 

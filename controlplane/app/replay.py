@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from controlplane.app.features import settle_features
 from controlplane.app.findings import Findings
 from controlplane.app.key_sets import settle_who_fetches
 from controlplane.app.replay_result import Result
@@ -122,6 +123,7 @@ class _Replay:
         on_demand = bool(header.settings.get("on_demand_virtual_hosts", False))
         core = spine(clock, _timing(header), header.sources, on_demand=on_demand)
         settle_who_fetches(core.graph, str(header.settings.get("jwt_enable_remote_jwks", "istiod")))
+        settle_features(core.graph, header.settings)
         core.watch(_Clocked(core, result))
         core.views.ready = True
         streams = Streams(core.views, clock, _pace(header), self._options.proxy, on_demand=on_demand)

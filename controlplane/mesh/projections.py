@@ -72,6 +72,20 @@ class Inbound(NamedTuple):
         return self._replace(security=policies)
 
 
+class Capture(NamedTuple):
+    """How an application's outbound traffic comes to its sidecar.
+
+    `mode` is REDIRECT, TPROXY or NONE, where nothing is redirected and listeners are dialled themselves.
+    `dns`: name queries come to the proxy, too.
+    """
+
+    mode: str = "REDIRECT"
+    dns: bool = False
+
+
+_REDIRECTED = Capture()
+
+
 class RouteScope(NamedTuple):
     """A scope, and which of the mesh's `sourceLabels` selectors the client satisfies."""
 
@@ -109,7 +123,7 @@ class ProxyView(NamedTuple):
 
     A sidecar has `inbound`, a proxy at the edge `gateway`.  `mutual`: it has a certificate of its own, with
     which its clusters may speak mutual TLS.  `holder`: whose that is; of its configuration its secrets depend
-    on it, and nothing else.
+    on it, and nothing else.  `capture` is a sidecar's.
     """
 
     scope: Scope
@@ -118,6 +132,7 @@ class ProxyView(NamedTuple):
     mutual: bool = False
     holder: Holder | None = None
     gateway: GatewayScope | None = None
+    capture: Capture = _REDIRECTED
 
     @property
     def routes(self) -> RouteScope:

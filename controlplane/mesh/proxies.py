@@ -5,7 +5,7 @@ from __future__ import annotations
 from controlplane.graph import Q, contains, query
 from controlplane.mesh.gateways import edge_of
 from controlplane.mesh.inbound import bindings_of, workload_of
-from controlplane.mesh.projections import GatewayScope, Inbound, ProxyView, RouteScope, Scope
+from controlplane.mesh.projections import Capture, GatewayScope, Inbound, ProxyView, RouteScope, Scope
 from controlplane.mesh.routing import source_selectors
 from controlplane.mesh.security import security_of
 from controlplane.mesh.settings import root_namespace
@@ -37,12 +37,13 @@ def proxy_view(q: Q, proxy: Proxy) -> ProxyView:
         return ProxyView(scope, None, matched, identified, holder, gateway)
     key = _sidecar_of(q, proxy.namespace, workload.labels)
     sidecar: Sidecar | None = None if key is None else q.get(sidecars, key)
-    captured = proxy.metadata.interception_mode != "NONE"
-    bindings = bindings_of(q, workload, sidecar, captured=captured)
+    capture = Capture(proxy.metadata.interception_mode, proxy.metadata.dns_capture)
+    bindings = bindings_of(q, workload, sidecar, captured=capture.mode != "NONE")
     settings = key if sidecar is not None and _limits_inbound(sidecar) else None
     security = security_of(q, proxy.namespace, workload.labels, identified=identified)
     inbound = Inbound(proxy.namespace, bindings, settings, security)
-    return ProxyView(Scope(proxy.namespace, key, rules), inbound, matched, identified, holder)
+    scope = Scope(proxy.namespace, key, rules)
+    return ProxyView(scope, inbound, matched, identified, holder, capture=capture)
 
 
 def _sidecar_of(q: Q, namespace: str, labels: Labels) -> Key | None:

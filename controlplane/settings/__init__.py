@@ -20,6 +20,7 @@ from controlplane.base.errors import SettingsError
 from controlplane.base.networks import Network
 from controlplane.base.parse import Address
 from controlplane.settings.docker_rows import DOCKER
+from controlplane.settings.feature_rows import FEATURES
 from controlplane.settings.option import Option
 from controlplane.settings.request_rows import REQUESTS
 from controlplane.settings.rows import PLACES, PUSHES, RUNNING
@@ -27,7 +28,7 @@ from controlplane.settings.trust_rows import TRUST
 
 __all__ = ["OPTIONS", "Option", "Settings", "add_arguments", "from_args", "ignored_variables", "markdown"]
 
-OPTIONS: tuple[Option, ...] = (*PLACES, *DOCKER, *PUSHES, *TRUST, *REQUESTS, *RUNNING)
+OPTIONS: tuple[Option, ...] = (*PLACES, *DOCKER, *PUSHES, *TRUST, *REQUESTS, *FEATURES, *RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,8 @@ class Settings:
     jwt_enable_remote_jwks: str
     blocked_cidrs_in_jwks_uris: tuple[Network, ...]
     jwks_root_file: Path | None
+    tls_on_sidecar_ingress: bool
+    ip_autoallocate: bool
     drain_duration: float
     paranoid: bool
     log_level: str

@@ -3,7 +3,8 @@
 A case may have `containers.yaml` besides, a list of what Docker tells of containers (`docker inspect`): what
 they are as objects stands in its outputs, too.
 A proxy with `asks` has its virtual hosts on demand, and asks for these; one with `identity`, a SPIFFE ID,
-has a certificate for it.  `secrets` are Secrets that there are ("namespace/name"), with made-up contents.
+has a certificate for it.  `secrets` are Secrets that there are ("namespace/name"), with made-up contents;
+`features` are switches (`controlplane.mesh.features`) that differ from their defaults.
 
 `python -m tests.golden.harness` writes the outputs of all cases anew; read the difference before
 committing it.
@@ -21,6 +22,7 @@ from typing import Any
 import yaml
 from google.protobuf import json_format
 
+from controlplane.app.features import settle_features
 from controlplane.envoy import pb
 from controlplane.envoy.resource import Resource
 from controlplane.envoy.snapshot import snapshot
@@ -54,6 +56,7 @@ class Case:
         node = yaml.safe_load((self.folder / "proxy.yaml").read_text())
         proxy = parse_node(node["id"], node.get("metadata", {}), node.get("locality"))
         self.graph.commit(secrets_of(node))
+        settle_features(self.graph, node.get("features", {}))
         if "identity" in node:
             proxy = replace(proxy, identity=parse_spiffe(node["identity"]))
         self.resources: dict[str, dict[str, Resource]] = snapshot(self.graph, proxy, node.get("asks"))

@@ -72,6 +72,8 @@ def test_the_defaults(config: str) -> None:
         jwt_enable_remote_jwks="istiod",
         blocked_cidrs_in_jwks_uris=(),
         jwks_root_file=None,
+        tls_on_sidecar_ingress=False,
+        ip_autoallocate=True,
         drain_duration=10.0,
         paranoid=False,
         log_level="info",

@@ -1,0 +1,102 @@
+"""Every leaf of Istio's objects, as its definitions list them: what the rows of the table are compared with.
+
+The lists are no part of the repository: they lie beside it, and where they are absent, nothing is compared.
+A path names lists by `[]` and maps by `{}`: `http[].match[].headers{}.exact`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+FACTS = Path(__file__).parents[3] / "shared" / "facts"
+_KIND = re.compile(r"^===== (\S+) (\S+) ")
+_FIELD = re.compile(r"^(repeated )?(map<string, (?P<of>\S+)>|(?P<type>\S+)) (?P<name>\w+) = \d+$")
+_MAPPED = re.compile(r"^map<")
+
+
+def of_objects(listing: str) -> dict[str, frozenset[str]]:
+    """Kind -> its leaves, from the listing of the custom resource definitions."""
+    found: dict[str, set[str]] = {}
+    leaves: set[str] = set()
+    for line in listing.splitlines():
+        if heading := _KIND.match(line):
+            leaves = found.setdefault(heading[2], set())
+        elif line.startswith("."):
+            leaves.add(line.split()[0].removeprefix("."))
+    return {kind: frozenset(leaves) for kind, leaves in found.items()}
+
+
+@dataclass(slots=True)
+class _Message:
+    """A message of the listing: its fields (JSON name with its marks, type), and the messages inside it."""
+
+    within: _Message | None = None
+    fields: list[tuple[str, str]] = field(default_factory=list)
+    inner: dict[str, _Message] = field(default_factory=dict)
+
+    def named(self, name: str) -> _Message | None:
+        """The message that a type's name means here: the innermost one."""
+        return self.inner.get(name) or (self.within.named(name) if self.within else None)
+
+    def leaves(self, path: str) -> Iterator[str]:
+        for name, kind in self.fields:
+            inner = self.named(kind)
+            if inner is None or not inner.fields:
+                yield path + name
+            else:
+                yield from inner.leaves(f"{path}{name}.")
+
+
+def of_mesh(listing: str) -> frozenset[str]:
+    """The leaves of MeshConfig; those of its proxies' defaults are `defaultConfig.…`.
+
+    A message that comes from the networking API is one leaf: its own fields are told with its own kind.
+    """
+    top = _Message()
+    # (indentation, message): a oneof is transparent, what is in an enum is no field.
+    open_blocks: list[tuple[int, _Message | None]] = [(-1, top)]
+    for line in listing.splitlines():
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        depth = len(line) - len(line.lstrip())
+        while open_blocks[-1][0] >= depth:
+            open_blocks.pop()
+        around = open_blocks[-1][1]
+        word, _, name = text.partition(" ")
+        if word == "message":
+            assert around is not None
+            open_blocks.append((depth, around.inner.setdefault(name, _Message(around))))
+        elif word == "enum":
+            open_blocks.append((depth, None))
+        elif word == "oneof":
+            open_blocks.append((depth, around))
+        elif around is not None and (found := _FIELD.match(text)):
+            marks = "[]" if found[1] else "{}" if _MAPPED.match(text) else ""
+            around.fields.append((_json_name(found["name"]) + marks, found["of"] or found["type"]))
+    return frozenset(top.inner["MeshConfig"].leaves(""))
+
+
+def _json_name(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(part[:1].upper() + part[1:] for part in others)
+
+
+def sets(spec: Any, path: str) -> bool:
+    """Whether an object says something at a path, in any element of the lists and maps on the way."""
+    name, _, rest = path.partition(".")
+    plain = name.removesuffix("[]").removesuffix("{}")
+    value = spec.get(plain) if isinstance(spec, dict) else None
+    if value is None or value in ([], {}):
+        return plain in spec if isinstance(spec, dict) and not rest and value == {} else False
+    if not rest:
+        return True
+    if name.endswith("[]"):
+        return any(sets(one, rest) for one in value)
+    if name.endswith("{}"):
+        return any(sets(one, rest) for one in value.values())
+    return sets(value, rest)

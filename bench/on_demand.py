@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 from controlplane.lab.fetch import Target, fetch
 from controlplane.lab.plane import Plane, start_plane
-from controlplane.lab.pods import Lab, Pod, PodSpec, Sidecar
+from controlplane.lab.pod_spec import PodSpec, Sidecar
+from controlplane.lab.pods import Lab, Pod
 
 _PORT = 8080
 _ASKED = 50

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from controlplane.lab import fabric
-from controlplane.lab.pods import App, PodSpec
+from controlplane.lab.pod_spec import App, PodSpec
 from controlplane.model.tls_mode import MUTUAL, TLS_MODE
 
 Object = dict[str, Any]

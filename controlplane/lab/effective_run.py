@@ -24,7 +24,8 @@ from controlplane.lab.effective_schedule import KINDS, NETWORKS, Schedule, Step,
 from controlplane.lab.latency import dataset, pushlog
 from controlplane.lab.ledger import end, entry_of
 from controlplane.lab.plane import Plane, start_plane
-from controlplane.lab.pods import App, Lab, Pod, PodSpec, Sidecar
+from controlplane.lab.pod_spec import App, PodSpec, Sidecar
+from controlplane.lab.pods import Lab, Pod
 from controlplane.lab.processes import cpu_seconds
 
 _ANSWERS = Path(__file__).parent / "effective_answers.py"

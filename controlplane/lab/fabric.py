@@ -7,6 +7,9 @@ between pods, nothing can leak out, and all of it is gone when the namespaces ar
 The addresses are those that kubeadm users know: pods in 10.244.0.0/16, services in 10.96.0.0/16.  A
 service address exists nowhere: pods have a default route that leads to it, because the kernel looks
 for a route before it asks the redirect rules.
+
+Beside the pods there is the rest of the world, each part behind the same bridge in a network of its own:
+machines that belong to the mesh without being in the cluster, and what is outside of both.
 """
 
 from __future__ import annotations
@@ -21,13 +24,17 @@ from typing import Any
 from controlplane.base.errors import EnvironmentUnfit
 from controlplane.lab import netns
 
-PODS = ipaddress.ip_network("10.244.0.0/16")
-SERVICES = ipaddress.ip_network("10.96.0.0/16")
-GATEWAY = PODS[1]
+PODS = ipaddress.IPv4Network("10.244.0.0/16")
+SERVICES = ipaddress.IPv4Network("10.96.0.0/16")
+MACHINES = ipaddress.IPv4Network("192.168.64.0/24")
+"""Virtual machines that have joined the mesh."""
+OUTSIDE = ipaddress.IPv4Network("203.0.113.0/24")
+"""Where servers live that know nothing of the mesh (RFC 5737: addresses that nobody has)."""
 CONTROL_PLANE = str(PODS[-2])
 """Where a control plane that lives in the fabric is found: the last address, far from the pods'."""
 
 _BRIDGE = "pods"
+_NETWORKS = {PODS: "p", MACHINES: "m", OUTSIDE: "o"}  # and how the bridge's ports to them begin
 _POD_SIDE = "eth0"
 
 
@@ -48,7 +55,7 @@ def create(fabric: str) -> None:
 
 
 def attach(fabric: str, pod: str, address: str) -> None:
-    """Make the namespace `pod` and plug it into the fabric with `address`."""
+    """Make the namespace `pod` and plug it into the fabric with `address`, one of any of its networks."""
     netns.create(pod)
     descriptor = os.open(netns.NAMES / pod, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -96,7 +103,11 @@ def _build_bridge() -> None:
         _up(netlink, "lo")
         netlink.link("add", ifname=_BRIDGE, kind="bridge")
         index = _up(netlink, _BRIDGE)
-        netlink.addr("add", index=index, address=str(GATEWAY), prefixlen=PODS.prefixlen)
+        for network in _NETWORKS:
+            netlink.addr("add", index=index, address=str(network[1]), prefixlen=network.prefixlen)
+    # From one network to another it goes through one port; nobody is to be told of a shorter way.
+    for port in ("all", _BRIDGE):
+        Path(f"/proc/sys/net/ipv4/conf/{port}/send_redirects").write_text("0")
 
 
 def _plug(pod_descriptor: int, port: str) -> None:
@@ -119,8 +130,9 @@ def _configure(address: str) -> None:
     with _routes() as netlink:
         _up(netlink, "lo")
         index = _up(netlink, _POD_SIDE)
-        netlink.addr("add", index=index, address=address, prefixlen=PODS.prefixlen)
-        netlink.route("add", dst="default", gateway=str(GATEWAY))
+        network = _network(address)
+        netlink.addr("add", index=index, address=address, prefixlen=network.prefixlen)
+        netlink.route("add", dst="default", gateway=str(network[1]))
 
 
 def _up(netlink: Any, name: str) -> int:
@@ -136,9 +148,17 @@ def _no_ipv6() -> None:
         switch.write_text("1")
 
 
+def _network(address: str) -> ipaddress.IPv4Network:
+    found = ipaddress.IPv4Address(address)
+    for network in _NETWORKS:
+        if found in network:
+            return network
+    raise EnvironmentUnfit(f"{address} is in no network of the lab: {', '.join(map(str, _NETWORKS))}")
+
+
 def _port_name(address: str) -> str:
     high, low = address.split(".")[2:]
-    return f"p{high}-{low}"
+    return f"{_NETWORKS[_network(address)]}{high}-{low}"
 
 
 @contextmanager

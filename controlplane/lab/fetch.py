@@ -63,6 +63,15 @@ def answers(target: Target, path: str, timeout: float = 1.0) -> bool:
         return False
 
 
+def opens(target: Target, timeout: float = 1.0) -> bool:
+    """Whether a connection is taken right now; it is closed without a word."""
+    try:
+        connect(target, timeout).close()
+    except OSError:
+        return False
+    return True
+
+
 class Admin(NamedTuple):
     """The admin interface of the Envoy in a pod's namespace."""
 

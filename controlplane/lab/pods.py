@@ -13,18 +13,19 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
 
 from controlplane.base.errors import EnvironmentUnfit, MiniIstiodError
-from controlplane.envoy.bootstrap import ControlPlane, Node, bootstrap
+from controlplane.envoy.bootstrap import ControlPlane, bootstrap
 from controlplane.envoy.bootstrap_trust import Json, secret_files
 from controlplane.lab import fabric, ledger, netns, tools, users
-from controlplane.lab.fetch import Admin, Target, answers
+from controlplane.lab.fetch import Admin, Target, answers, opens
 from controlplane.lab.plane import House
+from controlplane.lab.pod_spec import App, PodSpec, Sidecar
 from controlplane.lab.site import DEFAULT_PLACE, Command, Place, Site, claim, require_root
 from controlplane.lab.volumes import Account, Kubelet, Mint
 from controlplane.lab.waiting import wait_until
@@ -45,58 +46,6 @@ _ENVOY_FLAGS = (
 
 class PodError(MiniIstiodError):
     """A pod ended or did not become ready in time; the message holds the end of the log that tells why."""
-
-
-@dataclass(frozen=True, slots=True)
-class App:
-    """A Python script that uses the standard library only; `port` answers GET /healthz (None: no check)."""
-
-    script: Path
-    args: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict)
-    port: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PodSpec:
-    """What a Pod object would say; `app` None is a pod to run commands in."""
-
-    name: str
-    namespace: str
-    ip: str
-    labels: Mapping[str, str] = field(default_factory=dict)
-    service_account: str = "default"
-    workload: str = ""
-    app: App | None = None
-    kind: Literal["sidecar", "router"] = "sidecar"
-    """A router is a gateway: its Envoy listens by itself, and nothing is redirected to it."""
-
-    @property
-    def node(self) -> Node:
-        """The identity under which its Envoy asks for configuration."""
-        return Node(
-            ip=self.ip,
-            name=self.name,
-            namespace=self.namespace,
-            labels=self.labels,
-            service_account=self.service_account,
-            workload=self.workload,
-            kind=self.kind,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Sidecar:
-    """How a pod's Envoy reaches the control plane; `stats` are prefixes kept beyond the default set.
-
-    With a `kubelet` it speaks TLS and sends the token of its service account, both from files that the
-    kubelet keeps fresh; without, it is nobody on a local socket.
-    """
-
-    address: str
-    protocol: Literal["GRPC", "DELTA_GRPC"] = "DELTA_GRPC"
-    stats: tuple[str, ...] = ()
-    kubelet: Kubelet | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +70,12 @@ class Pod:
                 raise PodError(f"{name} of pod {self.spec.name} ended ({status}):\n{self._tail(name)}")
         if "envoy" in self.processes and not self.admin.live():
             return False
-        port = None if self.spec.app is None else self.spec.app.port
-        return port is None or answers(Target(self.netns, "127.0.0.1", port), "/healthz")
+        app = self.spec.app
+        if app is None:
+            return True
+        if app.port is not None and not answers(Target(self.netns, "127.0.0.1", app.port), "/healthz"):
+            return False
+        return app.opens is None or opens(Target(self.netns, "127.0.0.1", app.opens))
 
     def rejected(self) -> dict[str, int]:
         """The updates that its Envoy refused, by statistic; PodError when Envoy does not answer."""
@@ -176,8 +129,7 @@ class Lab:
                 netns.inside(space, _open_low_ports)
             processes["envoy"] = self._start_envoy(spec, sidecar, space)
         if spec.app is not None:
-            log = directory / "app.log"
-            processes["app"] = self.site.start(self._script(spec.app, f"{spec.name}/app", space, log))
+            processes["app"] = self.site.start(self._script(spec, spec.app, space, directory / "app.log"))
         pod = Pod(spec, space, directory, processes, sidecar)
         self.pods[spec.name] = pod
         return pod
@@ -188,7 +140,7 @@ class Lab:
 
     def run_in(self, pod: Pod, app: App) -> subprocess.Popen[str]:
         """Run a script in a running pod as its application's user, like `kubectl exec`; stdout is a pipe."""
-        return self.site.start(self._script(app, f"{pod.spec.name}/exec", pod.netns, None))
+        return self.site.start(self._script(pod.spec, app, pod.netns, None))
 
     def wait_ready(self, timeout: float = 60.0) -> None:
         """Return once all pods are ready; PodError after `timeout` seconds or when one has ended."""
@@ -252,14 +204,34 @@ class Lab:
             raise EnvironmentUnfit("no Python interpreter runs in the lab's folder")
         return own, 0
 
-    def _script(self, app: App, name: str, space: str, log: Path | None) -> Command:
+    def _script(self, spec: PodSpec, app: App, space: str, log: Path | None) -> Command:
         # Copied, because the application's user may not be able to enter the folder it comes from.
         script = self.directory / app.script.name
         if not script.exists():
             shutil.copyfile(app.script, script)
             script.chmod(0o644)
-        argv = (str(self._interpreter), "-I", "-S", "-u", str(script), *app.args)
-        return Command(name, argv, namespace=space, uid=self._app_uid, log=log, env=app.env)
+        argv, uid = ("-u", str(script), *app.args), self._app_uid
+        if app.libraries:
+            argv, uid = (sys.executable, "-I", *argv), os.geteuid()
+        else:
+            argv = (str(self._interpreter), "-I", "-S", *argv)
+        name = f"{spec.name}/{'exec' if log is None else 'app'}"
+        return Command(name, argv, space, uid, log, app.env, self._resolver(spec))
+
+    def _resolver(self, spec: PodSpec) -> Path | None:
+        if not spec.nameservers:
+            return None
+        file = self.directory / "pods" / spec.name / "resolv.conf"
+        if not file.exists():
+            domain = spec.node.domain
+            ways = (f"{spec.namespace}.svc.{domain}", f"svc.{domain}", domain)
+            lines = (
+                f"search {' '.join(ways)}",
+                "options ndots:5",
+                *(f"nameserver {one}" for one in spec.nameservers),
+            )
+            file.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
+        return file
 
     def _start_envoy(self, spec: PodSpec, sidecar: Sidecar, space: str) -> subprocess.Popen[str]:
         directory = self.directory / "pods" / spec.name
@@ -273,8 +245,9 @@ class Lab:
         _write(directory, {config.name: users.marked(content, self._users)})
         argv = (str(self._envoy), "--config-path", str(config), *_ENVOY_FLAGS)
         log = directory / "envoy.log"
-        uid = self._users.proxy
-        return self.site.start(Command(f"{spec.name}/envoy", argv, namespace=space, uid=uid, log=log))
+        uid, resolver = self._users.proxy, self._resolver(spec)
+        name = f"{spec.name}/envoy"
+        return self.site.start(Command(name, argv, space, uid, log, resolver=resolver))
 
     def intercept(self, space: str) -> None:
         """Load the redirect rules into a network namespace.  EnvironmentUnfit when the kernel refuses."""

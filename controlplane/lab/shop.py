@@ -12,7 +12,8 @@ from controlplane.lab import cluster, pushes
 from controlplane.lab.fetch import Target
 from controlplane.lab.hops import INGRESS, OUTSIDER
 from controlplane.lab.plane import Plane, start_plane
-from controlplane.lab.pods import App, Lab, Pod, Sidecar
+from controlplane.lab.pod_spec import App, Sidecar
+from controlplane.lab.pods import Lab, Pod
 from controlplane.lab.steps import Result, Step, Visit
 from controlplane.lab.tokens import minter
 from controlplane.lab.watched import Watched

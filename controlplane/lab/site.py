@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 
 from controlplane.base.errors import EnvironmentUnfit
-from controlplane.lab import ledger, netns, tools
+from controlplane.lab import ledger, netns, syscalls, tools
 
 _LARGEST = 64
 _GRACE = 3.0  # seconds between SIGTERM and SIGKILL
@@ -44,7 +44,8 @@ DEFAULT_PLACE = Place()
 class Command:
     """A process to start: in a network namespace (None: the caller's), as a user (None: the caller).
 
-    `log` receives standard output and error (None: standard output is a pipe to the caller).
+    `log` receives standard output and error (None: standard output is a pipe to the caller).  `resolver` is
+    a file that it sees in place of /etc/resolv.conf.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Command:
     uid: int | None = None
     log: Path | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+    resolver: Path | None = None
 
 
 class Site:
@@ -169,9 +171,23 @@ def _spawn(command: Command) -> subprocess.Popen[str]:
         with _output(command) as out, _program(command) as (executable, kept):
             if command.namespace is None:
                 return run(executable, out, kept)
-            return netns.inside(command.namespace, lambda: run(executable, out, kept))
+
+            def enter() -> subprocess.Popen[str]:
+                if command.resolver is not None:
+                    _resolve_by(command.resolver)
+                return run(executable, out, kept)
+
+            return netns.inside(command.namespace, enter)
     except OSError as error:
         raise EnvironmentUnfit(f"cannot start {command.name} ({command.argv[0]}): {error}") from error
+
+
+def _resolve_by(file: Path) -> None:
+    """Let this thread, and what it starts, see a file of its own as /etc/resolv.conf."""
+    syscalls.unshare(syscalls.NEW_MOUNTS)
+    # What the lab mounts and takes away afterwards is seen here too; what happens here stays here.
+    syscalls.mount("none", Path("/"), syscalls.SLAVE | syscalls.RECURSIVE)
+    syscalls.mount(str(file), Path("/etc/resolv.conf"), syscalls.BIND)
 
 
 @contextmanager

@@ -12,7 +12,10 @@ from pathlib import Path
 NEW_MOUNTS, NEW_USERS, NEW_PIDS, NEW_NETWORK = 0x00020000, 0x10000000, 0x20000000, 0x40000000
 """What `unshare` makes anew."""
 
-NOSUID, NODEV, NOEXEC, BIND, RECURSIVE, PRIVATE, SHARED = 2, 4, 8, 4096, 16384, 1 << 18, 1 << 20
+NOSUID, NODEV, NOEXEC, BIND, RECURSIVE, PRIVATE, SLAVE, SHARED = (
+    *(2, 4, 8, 4096, 16384),
+    *(1 << 18, 1 << 19, 1 << 20),
+)
 """Flags of `mount`."""
 
 _PR_SET_PDEATHSIG = 1

@@ -9,7 +9,8 @@ import sys
 
 from controlplane.base.errors import MiniIstiodError
 from controlplane.lab import fabric
-from controlplane.lab.pods import Lab, PodSpec
+from controlplane.lab.pod_spec import PodSpec
+from controlplane.lab.pods import Lab
 
 
 def main() -> int:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, get_args
 
 from controlplane import __version__
 from controlplane.app import debug
+from controlplane.app.addresses import WantedAddresses, address_source
 from controlplane.app.authority import serving_requests, show_expiry
 from controlplane.app.ca_routes import ca_routes
 from controlplane.app.deferred import Deferred
@@ -67,6 +68,7 @@ class App:
     trust: Trust
     entrance: Entrance
     key_sets: WantedKeySets
+    addresses: WantedAddresses
     monitoring: Monitoring
     gc_pauses: GcPauses
     mesh: debug.Mesh
@@ -105,6 +107,7 @@ class App:
         """Let all leases go."""
         self.views.close()
         self.key_sets.close()
+        self.addresses.close()
         self.mesh.findings.close()
         for shelf in self.mesh.shelves:
             shelf.release()
@@ -119,7 +122,8 @@ def build(settings: Settings) -> App:
     ids = itertools.count(1)
     key_sets = key_set_source(settings, clock, ids, metrics)
     kept = kept_objects(settings, clock, ids)
-    sources = (*kept, *followed(settings, clock, ids), key_sets)
+    addresses = address_source(settings, clock, ids)
+    sources = (*kept, *followed(settings, clock, ids), key_sets, addresses)
     core = _core(settings, clock, sources, next(iter(kept), None))
     watching = _watch(settings, core, clock, metrics, sources)
 
@@ -148,6 +152,7 @@ def build(settings: Settings) -> App:
         trust=trust,
         entrance=entrance,
         key_sets=wanted,
+        addresses=WantedAddresses(core.graph, addresses),
         monitoring=Monitoring(Base(lambda: "", metrics.text, _version)),
         gc_pauses=_gc_pauses(metrics, watching.push_log),
         mesh=mesh,

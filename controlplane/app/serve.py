@@ -142,6 +142,7 @@ async def _become_ready(app: App) -> None:
     await app.ingest.wait_synced()
     await app.debouncer.settled()
     await app.key_sets.tried()
+    await app.addresses.given()
     await app.debouncer.settled()
     app.views.ready = True
     objects = sum(len(rows.values) for rows in app.graph.tables().values())

@@ -46,26 +46,29 @@ def listener_maps(
 
     `on_demand`: the virtual hosts of ports come when they are asked for.
     """
-    common = ((common_listeners, ()),) if view.scope.sidecar is None else ()
+    common = ((common_listeners, (view.capture.dns,)),) if view.scope.sidecar is None else ()
     inbound = () if view.inbound is None else ((inbound_listeners, (view.inbound,)),)
     return (
         *common,
-        (on_demand_listeners if on_demand else shared_listeners, (view.routes,)),
-        (particular_listeners, (view.routes,)),
+        (on_demand_listeners if on_demand else shared_listeners, (view.listening,)),
+        (particular_listeners, (view.listening,)),
         (virtual_listeners, (view.scope,)),
         *inbound,
     )
 
 
 @keyed
-def common_listeners(q: Q) -> Plan:
-    """Listener name -> Resource, for services with addresses of their own that all clients see alike."""
-    return flat(q.map(common_own), _common_listener)
+def common_listeners(q: Q, dns: bool) -> Plan:
+    """Listener name -> Resource, for services with addresses of their own that all clients see alike.
+
+    `dns`: the clients' proxies answer names, so that addresses that services were given count as well.
+    """
+    return flat(q.map(common_own, dns), _common_listener, dns)
 
 
 @query
-def _common_listener(q: Q, bind: Bind) -> tuple[tuple[str, Resource], ...]:
-    claims = q.keys(q.part(common_own, (), bind))
+def _common_listener(q: Q, dns: bool, bind: Bind) -> tuple[tuple[str, Resource], ...]:
+    claims = q.keys(q.part(common_own, (dns,), bind))
     return ((bind.name, q(outbound_listener, bind, claims, _NO_STRANGERS)),) if claims else ()
 
 

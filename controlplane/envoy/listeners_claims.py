@@ -11,7 +11,6 @@ per scope what is particular to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,7 +24,7 @@ from controlplane.mesh.routing import l4_selectors
 from controlplane.mesh.routing_hosts import ANYWHERE
 from controlplane.mesh.routing_l4 import L4, is_l4_uniform, l4_rules
 from controlplane.mesh.routing_match import ANYONE, Client
-from controlplane.mesh.routing_names import own_addresses
+from controlplane.mesh.routing_names import dialled_addresses
 from controlplane.mesh.rules import common_rule, rule_of
 from controlplane.mesh.scope import common_services, particular_services
 from controlplane.mesh.service import Port, Service, ServiceId, service
@@ -91,20 +90,20 @@ def l4_scope(q: Q, scope: RouteScope) -> RouteScope:
     if not scope.matched:
         return scope
     selectors = q(l4_selectors)
-    return RouteScope(scope.scope, tuple(labels for labels in scope.matched if labels in selectors))
+    return scope._replace(matched=tuple(labels for labels in scope.matched if labels in selectors))
 
 
 def shared_claims(q: Q, scope: RouteScope, bind: Bind) -> tuple[Claim, ...]:
     """All claims that meet in a scope on a port of the wildcard address, oldest first."""
     found = set(q.keys(q.part(particular_shared, (scope,), bind)))
     if scope.scope.sidecar is None:
-        found.update(q.keys(q.part(common_shared, (), bind)))
+        found.update(q.keys(q.part(common_shared, (scope.dns,), bind)))
     return tuple(sorted(found))
 
 
 def own_claims(q: Q, scope: RouteScope, bind: Bind) -> tuple[Claim, ...]:
     """The claims on another address that are a scope's own; () where the mesh has some already."""
-    if scope.scope.sidecar is None and q.keys(q.part(common_own, (), bind)):
+    if scope.scope.sidecar is None and q.keys(q.part(common_own, (scope.dns,), bind)):
         return ()
     return q.keys(q.part(particular_own, (scope,), bind))
 
@@ -112,19 +111,19 @@ def own_claims(q: Q, scope: RouteScope, bind: Bind) -> tuple[Claim, ...]:
 def shared_binds(q: Q, scope: RouteScope) -> tuple[Source, ...]:
     """The ports of the wildcard address on which a scope has a listener."""
     particular = q.map(particular_shared, scope)
-    return (particular,) if scope.scope.sidecar else (q.map(common_shared), particular)
+    return (particular,) if scope.scope.sidecar else (q.map(common_shared, scope.dns), particular)
 
 
 @keyed
-def common_shared(q: Q) -> Plan:
-    """Bind -> claims of common services on the wildcard address."""
-    return group(common_services(q), _common_shared)
+def common_shared(q: Q, dns: bool) -> Plan:
+    """Bind -> claims of common services on the wildcard address; `dns`: of clients whose proxy answers names."""
+    return group(common_services(q), _common_shared, dns)
 
 
 @keyed
-def common_own(q: Q) -> Plan:
-    """Bind -> claims of common services on addresses of their own."""
-    return group(common_services(q), _common_own)
+def common_own(q: Q, dns: bool) -> Plan:
+    """Bind -> claims of common services on addresses of their own; `dns` as in `common_shared`."""
+    return group(common_services(q), _common_own, dns)
 
 
 @keyed
@@ -163,23 +162,23 @@ def _is_common(q: Q, id: ServiceId) -> bool:
 
 
 @query
-def _common(q: Q, id: ServiceId) -> Claims:
+def _common(q: Q, dns: bool, id: ServiceId) -> Claims:
     policy = q(common_rule, id) or ()
     found = q(service, id)
     if found is None:
         return Claims()
     ports = found.ports if _is_common(q, id) else [p for p in found.ports if p.protocol in HTTP_LIKE]
-    return _claims(q, ANYWHERE, found, tuple(ports), policy)
+    return _claims(q, ANYWHERE._replace(dns=dns), found, tuple(ports), policy)
 
 
 @query
-def _common_shared(q: Q, id: ServiceId) -> tuple[tuple[Bind, Claim], ...]:
-    return q(_common, id).shared
+def _common_shared(q: Q, dns: bool, id: ServiceId) -> tuple[tuple[Bind, Claim], ...]:
+    return q(_common, dns, id).shared
 
 
 @query
-def _common_own(q: Q, id: ServiceId) -> tuple[tuple[Bind, Claim], ...]:
-    return q(_common, id).own
+def _common_own(q: Q, dns: bool, id: ServiceId) -> tuple[tuple[Bind, Claim], ...]:
+    return q(_common, dns, id).own
 
 
 @query
@@ -218,19 +217,18 @@ def _claims(
             # HTTP to an address that is not known yet finds its way by Host.
             shared.append((wildcard, HTTP))
         claim = _connections(q, scope, found, port, policy)
-        own += ((Bind(address, port.number), claim) for address in _addresses(q, found, port))
+        dialled = dialled_addresses(found, dns=scope.dns)
+        addresses = _instances(q, found, port) if found.headless else dialled
+        own += ((Bind(address, port.number), claim) for address in addresses)
         subnets = tuple(address for address in found.addresses if "/" in address)
-        if subnets or not (own_addresses(found) or found.headless):
+        if subnets or not (dialled or found.headless):
             shared.append((wildcard, claim._replace(subnets=subnets)))
     return Claims(tuple(one for one in shared if one[0].port not in _TAKEN), tuple(own))
 
 
-def _addresses(q: Q, found: Service, port: Port) -> Iterator[str]:
-    """The addresses that are dialled for a service: its own, or those of its pods if it is headless."""
-    if found.headless:
-        yield from sorted({one.address for one in q(endpoints, found.id, port.number) if one.healthy})
-    else:
-        yield from own_addresses(found)
+def _instances(q: Q, found: Service, port: Port) -> list[str]:
+    """What is dialled for a headless service: the addresses of its pods."""
+    return sorted({one.address for one in q(endpoints, found.id, port.number) if one.healthy})
 
 
 def _connections(q: Q, scope: RouteScope, found: Service, port: Port, policy: tuple[Key, ...]) -> Claim:

@@ -87,10 +87,15 @@ _REDIRECTED = Capture()
 
 
 class RouteScope(NamedTuple):
-    """A scope, and which of the mesh's `sourceLabels` selectors the client satisfies."""
+    """A scope, and which of the mesh's `sourceLabels` selectors the client satisfies.
+
+    `dns`, which counts for listeners alone: the client's proxy answers names, so that it dials addresses that
+    services were given.
+    """
 
     scope: Scope
     matched: tuple[Labels, ...] = ()
+    dns: bool = False
 
 
 class Edge(NamedTuple):
@@ -138,3 +143,8 @@ class ProxyView(NamedTuple):
     def routes(self) -> RouteScope:
         """The projection that outbound routes depend on."""
         return RouteScope(self.scope, self.matched)
+
+    @property
+    def listening(self) -> RouteScope:
+        """The projection that outbound listeners depend on."""
+        return RouteScope(self.scope, self.matched, self.capture.dns)

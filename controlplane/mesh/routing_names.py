@@ -60,7 +60,13 @@ def _derivations(found: Service, namespace: str) -> dict[str, str]:
 
 def own_addresses(found: Service) -> tuple[str, ...]:
     """The addresses that are the service's alone to dial: no networks, and not "any address" spelled out."""
-    return tuple(one for one in found.addresses if "/" not in one and one not in _UNSPECIFIED)
+    named = tuple(one for one in found.addresses if "/" not in one and one not in _UNSPECIFIED)
+    return (*named, *found.allocated)
+
+
+def dialled_addresses(found: Service, *, dns: bool) -> tuple[str, ...]:
+    """Those of them that a client may dial: one that was given only if the client's proxy answers names."""
+    return own_addresses(found) if dns or not found.allocated else ()
 
 
 def home_namespaces(found: Service) -> tuple[str, ...]:

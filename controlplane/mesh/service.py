@@ -10,11 +10,12 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from controlplane.graph import Q, query
+from controlplane.mesh.allocated import given_addresses
 from controlplane.mesh.hosts import kubernetes_host, kubernetes_key
 from controlplane.mesh.protocols import declared_protocol, kubernetes_protocol
+from controlplane.mesh.service_id import ServiceId as ServiceId
 from controlplane.mesh.settings import resolved_export_to, service_export_to
 from controlplane.model.hosts import fqdn
 from controlplane.model.keys import Key, Labels, Ref
@@ -25,13 +26,6 @@ from controlplane.model.kinds.service_entry import ServiceEntry
 EXPORT_TO = "networking.istio.io/exportTo"
 DIRECT = "mini-istiod.io/direct"
 """The annotation of a service whose addresses are those of its workloads, as a container's are."""
-
-
-class ServiceId(NamedTuple):
-    """A host (FQDN; a ServiceEntry's may be a wildcard) and the namespace of the object that defines it."""
-
-    host: str
-    namespace: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +46,8 @@ class Port:
 class Service:
     """A service as proxies see it.
 
-    `addresses` are virtual IPs or CIDRs, () = any address.  `resolution` is STATIC, DNS,
+    `addresses` are virtual IPs or CIDRs, () = any address.  `allocated` are virtual IPs that it was given, for
+    clients that resolve its name through a proxy.  `resolution` is STATIC, DNS,
     DNS_ROUND_ROBIN, NONE (also for headless services) or DYNAMIC_DNS.  `export_to` has the mesh's
     default and "." filled in.  `selector` None: its workloads are not chosen by labels.  `aliases`
     are the hosts of ExternalName Services that point here.  `direct`: `addresses` are no virtual IPs but
@@ -73,6 +68,7 @@ class Service:
     labels: Labels
     subject_alt_names: tuple[str, ...] = ()
     direct: bool = False
+    allocated: tuple[str, ...] = ()
 
     def port(self, number: int) -> Port | None:
         """The port of this number."""
@@ -195,6 +191,7 @@ def _from_entry(q: Q, id: ServiceId, entry: ServiceEntry) -> Service:
         labels=entry.meta.labels,
         subject_alt_names=entry.subject_alt_names,
         direct=(DIRECT, "true") in entry.meta.annotations,
+        allocated=given_addresses(q, entry, id.host),
     )
 
 

@@ -11,10 +11,13 @@ from typing import Any, NamedTuple
 
 from controlplane.model.keys import Key
 from controlplane.model.kinds import KINDS
+from controlplane.model.kinds.allocated_address import ALLOCATED_ADDRESS, ALLOCATED_GROUP
 from controlplane.model.kinds.key_set import GROUP, KEY_SET
 from controlplane.model.kinds.kind import DEFAULT_NAMESPACE, MESH, Kind
 
-_READ = (*KINDS, KEY_SET)
+_READ = (*KINDS, KEY_SET, ALLOCATED_ADDRESS)
+# What each of our own groups' objects come from; users write none of them.
+_OURS = {GROUP: "fetched", ALLOCATED_GROUP: "given by the control plane"}
 _KINDS: Mapping[str, tuple[Kind, ...]] = {
     name: tuple(kind for kind in _READ if kind.name == name) for name in {kind.name for kind in _READ}
 }
@@ -70,8 +73,9 @@ def name_of(raw: Mapping[str, Any]) -> Name | NoName:
     if known is not None and known.shape == "bare":
         # Such a document needs no apiVersion; whatever it says, it is the same object.
         return Name(known.group, kind, MESH)
-    if group == GROUP:
-        return NoName("apiVersion", "objects of this group are not written but fetched", "remove the object")
+    if group in _OURS:
+        said = f"objects of this group are not written but {_OURS[group]}"
+        return NoName("apiVersion", said, "remove the object")
     if not api_version:
         return NoName("apiVersion", "the document has no apiVersion", "add apiVersion")
     metadata = raw.get("metadata")

@@ -22,6 +22,7 @@ from typing import Any
 import yaml
 from google.protobuf import json_format
 
+from controlplane.app.addresses import settle_addresses
 from controlplane.app.features import settle_features
 from controlplane.envoy import pb
 from controlplane.envoy.resource import Resource
@@ -57,6 +58,7 @@ class Case:
         proxy = parse_node(node["id"], node.get("metadata", {}), node.get("locality"))
         self.graph.commit(secrets_of(node))
         settle_features(self.graph, node.get("features", {}))
+        settle_addresses(self.graph)
         if "identity" in node:
             proxy = replace(proxy, identity=parse_spiffe(node["identity"]))
         self.resources: dict[str, dict[str, Resource]] = snapshot(self.graph, proxy, node.get("asks"))

@@ -69,6 +69,8 @@ class Kind:
     read: Callable[[Reader, Meta], Any]
     shape: Literal["custom", "core", "bare"] = "custom"
     guarding: bool = False
+    status: Callable[[object, Any], Any] | None = None
+    """Of a "custom" kind: what the raw status, written by controllers, adds to the value.  Never refuses."""
 
     def parse(self, raw: object, where: Origin | None = None) -> Parsed:
         """The value of a raw object (plain dicts, lists and scalars), or why there is none.  Never raises."""
@@ -93,6 +95,8 @@ class Kind:
             spec = root.inner("spec")
             value = self.read(spec, meta)
             spec.close()
+            if self.status is not None:
+                value = self.status(root.value("status"), value)
             root.close()
         key = meta.key if meta.name else None
         return Parsed(None if report.failed else value, tuple(report.problems), key)

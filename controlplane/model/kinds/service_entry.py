@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from controlplane.graph import Table
 from controlplane.model.checks import (
@@ -74,6 +75,8 @@ class ServiceEntry:
     workload_selector: Labels | None = None
     export_to: tuple[str, ...] = ()
     subject_alt_names: tuple[str, ...] = ()
+    status_addresses: tuple[tuple[str, str], ...] = ()
+    """(host, address) pairs: what a controller says that hosts were given."""
 
 
 def _address(_key: Key, value: WorkloadEntry) -> tuple[str, ...]:
@@ -174,6 +177,17 @@ def _read_service_entry(r: Reader, meta: Meta) -> ServiceEntry:
     return value
 
 
+def _read_status(raw: object, value: ServiceEntry) -> ServiceEntry:
+    """The addresses of `status`; what is no address of a host is passed over, nobody writes it by hand."""
+    listed = raw.get("addresses") if isinstance(raw, Mapping) else None
+    found: set[tuple[str, str]] = set()
+    for one in listed if isinstance(listed, list) else ():
+        host, address = (one.get("host"), one.get("value")) if isinstance(one, Mapping) else (None, None)
+        if isinstance(host, str) and isinstance(address, str) and is_address(address):
+            found.add((canonical(host), address))
+    return replace(value, status_addresses=tuple(sorted(found))) if found else value
+
+
 def read_workload_selector(r: Reader) -> Labels:
     """A WorkloadSelector; one without labels selects nothing."""
     labels = r.labels("labels")
@@ -266,4 +280,5 @@ SERVICE_ENTRY = Kind(
     namespaced=True,
     table=service_entries,
     read=_read_service_entry,
+    status=_read_status,
 )

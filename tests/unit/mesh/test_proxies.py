@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controlplane.mesh.scope import Binding, Inbound, Scope
+from controlplane.mesh.scope import Binding, Inbound, RouteScope, Scope
 from controlplane.mesh.service import ServiceId
 from controlplane.model.keys import Key
 from tests.unit.mesh.world import World, pod, service, slice_of
@@ -226,7 +226,7 @@ spec:
     )
     view = world.view(ID)
     assert view.matched == ((("app", "reviews"),),)
-    assert view.routes == (view.scope, view.matched)
+    assert view.routes == RouteScope(view.scope, view.matched)
 
 
 def test_the_mesh_may_call_another_namespace_its_root() -> None:

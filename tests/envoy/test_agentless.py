@@ -198,6 +198,7 @@ def test_it_is_known_certified_and_alone_in_its_pod(mesh: Mesh) -> None:
     assert token.read_text() not in mesh.plane.log.read_text()
 
 
+@pytest.mark.alone
 def test_a_token_that_is_renewed_in_time_is_used_when_the_old_one_expires(mesh: Mesh) -> None:
     renewed = mesh.start("renewed", mesh.kubelet(lifetime=4.0, renew_after=1.5))
     # It has to be let in before that ends, on a busy machine, too.
@@ -264,6 +265,7 @@ def test_a_control_plane_of_another_root_is_not_spoken_to(mesh: Mesh, tmp_path: 
     mesh.lab.delete(pod)
 
 
+@pytest.mark.alone
 def test_a_certificate_proves_as_much_and_is_read_again(mesh: Mesh) -> None:
     pod = mesh.start("certified", Certifier(mesh.plane.data, lifetime=12.0))
     assert wait_until(lambda: connected(pod) and pod.admin.live(), PATIENCE)

@@ -27,7 +27,7 @@ from tests.support.process import Process, started
 
 pytestmark = MARKS
 
-PROMPT = 5.0
+PROMPT = 12.0
 """Seconds.  A cluster that waits for its name holds LDS up for more than 60, a CDS ACK for more than 15."""
 _RESOLVER = "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"
 _SPEC = PodSpec("web-1", "default", "10.244.0.2", labels={"app": "web"})

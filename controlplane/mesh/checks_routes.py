@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.graph import Q, query
-from controlplane.mesh.checks_finding import Finding, warning, without_effect
+from controlplane.mesh.checks_finding import Finding, warning
 from controlplane.mesh.checks_gateways import bindings
+from controlplane.mesh.checks_routes_delegates import of_delegate, of_root
+from controlplane.mesh.checks_routes_reach import rivals, shared_names, unreached
 from controlplane.mesh.checks_rules import unknown_host, unknown_port
 from controlplane.mesh.imports import nearest_service
 from controlplane.mesh.projections import Scope
-from controlplane.mesh.routing import Layer, attachment, virtual_service
-from controlplane.mesh.routing_unsupported import unsupported
+from controlplane.mesh.routing import Attachment, attachment, virtual_service
 from controlplane.mesh.rules import destination_rule
 from controlplane.mesh.service import alias_target, service_ports
+from controlplane.mesh.settings import exported
 from controlplane.model.claims import is_claim
 from controlplane.model.hosts import fqdn
 from controlplane.model.keys import Key
@@ -22,8 +24,6 @@ from controlplane.model.kinds.gateway import MESH
 from controlplane.model.kinds.http_route import Destination
 from controlplane.model.kinds.virtual_service import VirtualService
 from controlplane.model.problem import Problem
-
-LAYERS: tuple[Layer, ...] = ("http", "tls", "tcp")
 
 
 @query
@@ -38,11 +38,11 @@ def virtual_service_problems(q: Q, key: Key) -> tuple[Problem, ...]:
         for finding in _destination(q, key.namespace, field, destination)
     ]
     findings += _hosts(q, route)
-    findings += _delegates(q, route)
+    findings += of_root(q, route) if route.hosts else of_delegate(q, route)
+    findings += unreached(route)
+    findings += shared_names(q, route)
     findings += bindings(q, route)
     findings += _claims(route)
-    # What is wrong with a delegate is told better by itself.
-    findings += (without_effect(path) for path in unsupported(route) if not path.endswith(".delegate"))
     return tuple(warning("VirtualService", key, finding) for finding in findings)
 
 
@@ -96,22 +96,38 @@ def _destination(q: Q, namespace: str, field: str, destination: Destination) -> 
 
 
 def _hosts(q: Q, route: VirtualService) -> Iterator[Finding]:
-    """For sidecars one VirtualService speaks for a host, and nothing is merged: is it this one at home?"""
-    if q(attachment, route.meta.key) is None:
-        return
-    key, scope = route.meta.key, Scope(route.meta.namespace)
-    for index, text in enumerate(route.hosts):
-        host = fqdn(text, key.namespace)
-        if key not in q.index(virtual_services, "host", host):
-            continue
-        winners = {virtual_service(q, scope, host, layer) for layer in LAYERS if getattr(route, layer)}
-        for other in sorted(winner for winner in winners if winner not in (None, key)):
-            yield Finding(
-                f"spec.hosts[{index}]",
-                f"VirtualService {other.namespace}/{other.name} speaks for {host}; "
-                f"in namespace {key.namespace} this one is not used",
-                "merge the two",
-            )
+    """For sidecars one VirtualService speaks for a host, and nothing is merged: winner and loser are told."""
+    mine = q(attachment, route.meta.key)
+    for index, text in enumerate(() if mine is None else route.hosts):
+        host = fqdn(text, route.meta.namespace)
+        for other in rivals(q, route.meta.key, host):
+            theirs = q(attachment, other)
+            if mine is None or theirs is None:
+                continue
+            at = f"spec.hosts[{index}]"
+            for namespace in _lost(q, mine, host, other):
+                yield Finding(
+                    at,
+                    f"VirtualService {other.namespace}/{other.name} speaks for {host}; "
+                    f"in namespace {namespace} this one is not used",
+                    "merge the two",
+                )
+            for namespace in _lost(q, theirs, host, mine.key):
+                yield Finding(
+                    at,
+                    f"in namespace {namespace} this one speaks for {host}, "
+                    f"and VirtualService {other.namespace}/{other.name} is not used",
+                    "merge the two",
+                )
+
+
+def _lost(q: Q, loser: Attachment, host: str, winner: Key) -> Iterator[str]:
+    """Where a VirtualService has to leave a host to another: at home, or else where it is exported to."""
+    home = loser.key.namespace
+    for namespace in (home,) if exported(loser.export_to, home) else loser.export_to:
+        scope = Scope(namespace)
+        if any(virtual_service(q, scope, host, layer) == winner for layer in loser.layers):
+            yield namespace
 
 
 def _claims(route: VirtualService) -> Iterator[Finding]:
@@ -133,17 +149,3 @@ def _claims(route: VirtualService) -> Iterator[Finding]:
                     for name, _ in tests
                     if is_claim(name)
                 )
-
-
-def _delegates(q: Q, route: VirtualService) -> Iterator[Finding]:
-    for index, rule in enumerate(route.http):
-        if rule.delegate is None:
-            continue
-        key = Key(rule.delegate.namespace or route.meta.namespace, rule.delegate.name)
-        found: VirtualService | None = q.get(virtual_services, key)
-        why, remedy = "delegates are not followed yet", "write the delegate's rules here"
-        if found is None:
-            why = f"there is no VirtualService {key.namespace}/{key.name}"
-        elif found.hosts:
-            why = f"hosts are named by VirtualService {key.namespace}/{key.name}"
-        yield Finding(f"spec.http[{index}].delegate", f"{why}; this rule is left out", remedy)

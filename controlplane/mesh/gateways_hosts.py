@@ -18,6 +18,7 @@ from controlplane.mesh.gateways import ServerId, Socket, served, server_of
 from controlplane.mesh.hosts import covers
 from controlplane.mesh.projections import Edge, RouteScope
 from controlplane.mesh.routing import Layer, closeness
+from controlplane.mesh.routing_delegates import http_rules
 from controlplane.mesh.routing_hosts import client_of
 from controlplane.mesh.routing_http import http_routes
 from controlplane.mesh.routing_ir import (
@@ -104,7 +105,7 @@ def attached(q: Q, key: Key) -> Attached | None:
         return None
     layers: tuple[Layer, ...] = ("http", "tls", "tcp")
     bound = {gateway_key(text, key.namespace) for text in found.gateways} - {None}
-    matches = [match for rule in found.http for match in rule.match]
+    matches = [match for rule in http_rules(q, found) for match in rule.match]
     return Attached(
         layers=tuple(layer for layer in layers if getattr(found, layer)),
         created=found.meta.created,

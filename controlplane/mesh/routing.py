@@ -13,18 +13,21 @@ not select anew.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from controlplane.graph import Plan, Q, group, keyed, query
 from controlplane.mesh.hosts import covers, is_partial, patterns_of, specificity
 from controlplane.mesh.imports import egress_of
 from controlplane.mesh.projections import Scope
+from controlplane.mesh.routing_delegates import http_rules
 from controlplane.mesh.settings import exported, resolved_export_to, virtual_service_export_to
 from controlplane.model.hosts import fqdn
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import virtual_services
 from controlplane.model.kinds.gateway import MESH
-from controlplane.model.kinds.virtual_service import VirtualService
+from controlplane.model.kinds.http_route import HTTPRoute
+from controlplane.model.kinds.virtual_service import TCPRoute, TLSRoute, VirtualService
 
 Layer = Literal["http", "tls", "tcp"]
 
@@ -151,14 +154,16 @@ def _selectors(q: Q) -> Plan:
 
 @query
 def _selectors_of(q: Q, key: Key) -> tuple[tuple[str, Labels], ...]:
-    found = q.get(virtual_services, key)
-    http = (("http", labels) for labels in selectors_in(found, ("http",)))
-    return (*http, *(("l4", labels) for labels in selectors_in(found, ("tls", "tcp"))))
+    found: VirtualService = q.get(virtual_services, key)
+    if not found.hosts:
+        # What a delegate asks for is asked by those who delegate to it.
+        return ()
+    http = (("http", labels) for labels in selectors_of(http_rules(q, found)))
+    return (*http, *(("l4", labels) for labels in selectors_of((*found.tls, *found.tcp))))
 
 
-def selectors_in(found: VirtualService, layers: tuple[Layer, ...]) -> tuple[Labels, ...]:
-    """The distinct `sourceLabels` selectors of some kinds of its rules, sorted."""
-    rules = (rule for layer in layers for rule in getattr(found, layer))
+def selectors_of(rules: Iterable[HTTPRoute | TLSRoute | TCPRoute]) -> tuple[Labels, ...]:
+    """The distinct `sourceLabels` selectors of rules, sorted."""
     return tuple(
         sorted({match.source_labels for rule in rules for match in rule.match if match.source_labels})
     )

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from controlplane.graph import Q, query
 from controlplane.mesh.projections import Binding, RouteScope, Scope
 from controlplane.mesh.protocols import AUTO
-from controlplane.mesh.routing import candidates, routed_alike, selectors_in, virtual_service
+from controlplane.mesh.routing import candidates, routed_alike, selectors_of, virtual_service
+from controlplane.mesh.routing_delegates import http_rules
 from controlplane.mesh.routing_effects import INBOUND_RETRIES
 from controlplane.mesh.routing_hash import affinity_of, hash_keys, hashed_alike, may_hash
 from controlplane.mesh.routing_http import DEFAULT_ROUTE, default_retries, http_routes, without_avoidance
@@ -112,11 +113,11 @@ def _needs(q: Q, key: Key) -> _Needs:
     found: VirtualService | None = q.get(virtual_services, key)
     if found is None:
         return _Needs(False, (), ())
-    matches = [match for rule in found.http for match in rule.match]
-    hosts = {fqdn(share.destination.host, key.namespace) for rule in found.http for share in rule.route}
+    rules = http_rules(q, found)
+    hosts = {fqdn(share.destination.host, key.namespace) for rule in rules for share in rule.route}
     return _Needs(
-        namespace=any(match.source_namespace for match in matches),
-        selectors=selectors_in(found, ("http",)),
+        namespace=any(match.source_namespace for rule in rules for match in rule.match),
+        selectors=selectors_of(rules),
         hosts=tuple(sorted(host for host in hosts if q(may_hash, host))),
     )
 

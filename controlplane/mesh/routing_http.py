@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from controlplane.graph import Q, query
+from controlplane.mesh.routing_delegates import http_rules
 from controlplane.mesh.routing_effects import (
     DEFAULT_RETRIES,
     authority_of,
@@ -70,7 +71,7 @@ def http_routes(q: Q, key: Key, port: int, client: Client) -> tuple[Route, ...]:
     place = Place(key.namespace, port, client)
     source = Ref("VirtualService", key.namespace, key.name)
     out: list[Route] = []
-    for rule in found.http:
+    for rule in http_rules(q, found):
         for match in rule.match or (None,):
             if match is not None and not admits(match, client, port, key.namespace):
                 continue

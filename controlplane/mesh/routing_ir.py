@@ -39,6 +39,9 @@ class PathMatch:
     ignore_case: bool = False
 
 
+_EVERY_PATH = {("prefix", "/"), ("prefix", ""), ("segments", "/"), ("regex", ".*")}
+
+
 @dataclass(frozen=True, slots=True)
 class HeaderMatch:
     """A test of a header or pseudo header (":method", ":scheme", ":authority")."""
@@ -83,7 +86,7 @@ class Match:
         """Whether no request can pass it by, so that what follows is never reached."""
         if self.headers or self.query or self.claims:
             return False
-        return (self.path.kind, self.path.value) in {("prefix", "/"), ("segments", "/"), ("regex", ".*")}
+        return (self.path.kind, self.path.value) in _EVERY_PATH
 
 
 @dataclass(frozen=True, slots=True)

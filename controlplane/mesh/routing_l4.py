@@ -12,7 +12,7 @@ from typing import Literal
 from controlplane.graph import Q, query
 from controlplane.mesh.hosts import is_partial
 from controlplane.mesh.projections import RouteScope, Scope
-from controlplane.mesh.routing import attachment, candidates, routed_alike, selectors_in, virtual_service
+from controlplane.mesh.routing import attachment, candidates, routed_alike, selectors_of, virtual_service
 from controlplane.mesh.routing_http import Place, target_of
 from controlplane.mesh.routing_ir import Destination, TcpRoute
 from controlplane.mesh.routing_match import ANYONE, Client, admits
@@ -63,7 +63,7 @@ def _needs(q: Q, key: Key, layer: L4) -> tuple[bool, tuple[Labels, ...]]:
         return _NOTHING
     found: VirtualService = q.get(virtual_services, key)
     matches = [match for rule in getattr(found, layer) for match in rule.match]
-    return any(match.source_namespace for match in matches), selectors_in(found, (layer,))
+    return any(match.source_namespace for match in matches), selectors_of(getattr(found, layer))
 
 
 @query

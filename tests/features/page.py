@@ -12,7 +12,8 @@ _HEAD = """# Features: every field of Istio's networking API
 What becomes of each field of the kinds below, with a stock Envoy.  A field is
 
 - **supported**: it does what Istio's documentation says; the test beside it shows it,
-- **unsupported**: it has no effect, and an object that sets it is told so ([Problems](debugging.md#debugproblems)),
+- **unsupported**: it has no effect, and an object that sets it
+  [is told so](debugging.md#debugproblems),
 - **n/a**: it has no meaning here, or nothing is to be done for it.
 
 `golden:` cases are folders of objects and of what is served for them; `tests/envoy` run a real Envoy.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -59,7 +60,12 @@ def read_string_match(r: Reader) -> StringMatch:
     return _string_match(r)
 
 
-def _string_match(r: Reader, star: bool = False) -> StringMatch:
+def _read_uri(r: Reader) -> StringMatch:
+    # An empty prefix is that of every path.
+    return _string_match(r, bare=True)
+
+
+def _string_match(r: Reader, *, star: bool = False, bare: bool = False) -> StringMatch:
     tests = {kind: r.text(kind) for kind in _TESTS}
     given = [kind for kind in _TESTS if r.has(kind)]
     if len(given) > 1:
@@ -68,7 +74,7 @@ def _string_match(r: Reader, star: bool = False) -> StringMatch:
         return StringMatch("present")
     kind = given[0]
     value = tests[kind]
-    if kind == "prefix" and not value:
+    if kind == "prefix" and not value and not bare:
         r.error(kind, "is empty", "write a prefix, or leave the match out")
     elif kind == "regex" and star and value == "*":
         return StringMatch("present")
@@ -86,7 +92,7 @@ def read_http_match(r: Reader) -> HTTPMatchRequest:
     """One HTTPMatchRequest."""
     match = HTTPMatchRequest(
         name=r.text("name"),
-        uri=_read_test(r, "uri"),
+        uri=_read_test(r, "uri", _read_uri),
         scheme=_read_test(r, "scheme"),
         method=_read_test(r, "method"),
         authority=_read_test(r, "authority"),
@@ -108,8 +114,10 @@ def read_http_match(r: Reader) -> HTTPMatchRequest:
     return match
 
 
-def _read_test(r: Reader, name: str) -> StringMatch | None:
-    match = r.message(name, read_string_match)
+def _read_test(
+    r: Reader, name: str, read: Callable[[Reader], StringMatch] = read_string_match
+) -> StringMatch | None:
+    match = r.message(name, read)
     if match is None or match.kind != "present":
         return match
     # Every request has a path, a method, a scheme and an authority: nothing is asked.

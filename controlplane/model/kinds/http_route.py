@@ -149,6 +149,9 @@ def read_http_route(r: Reader) -> HTTPRoute:
 def _check_action(r: Reader) -> None:
     """A rule does exactly one thing, and only what fits it."""
     given = [action for action in ACTIONS if r.has(action)]
+    if given == ["directResponse", "delegate"]:
+        # The answer is then that of the delegate's rules, which only narrow down who gets it.
+        return
     if not given:
         r.error("route", "is missing", "say one of " + ", ".join(ACTIONS))
     elif len(given) > 1:

@@ -323,5 +323,6 @@ def test_the_operation_names_the_only_destination_else_the_object() -> None:
     assert route("redirect: {uri: /n}").operation == "v:9080/*"
 
 
-def test_a_rule_that_hands_over_to_a_delegate_is_left_out() -> None:
-    assert routes(f"[{{delegate: {{name: d}}}}, {{name: rest, {TO}}}]")[0].name == "rest"
+def test_an_empty_prefix_is_that_of_every_path() -> None:
+    found = routes(f"[{{match: [{{uri: {{prefix: ''}}}}], {TO}}}, {{name: behind, {TO}}}]")
+    assert [one.match for one in found] == [Match(PathMatch("prefix", ""))]

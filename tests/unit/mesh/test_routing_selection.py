@@ -14,9 +14,7 @@ from controlplane.mesh.routing import (
     source_selectors,
     virtual_service,
 )
-from controlplane.mesh.routing_unsupported import unsupported
 from controlplane.model.keys import Key
-from controlplane.model.kinds import virtual_services
 from tests.unit.envoy.traffic import virtual_service as vs
 from tests.unit.mesh.world import World
 
@@ -181,22 +179,3 @@ def test_source_selectors_are_distinct_and_known_by_layer() -> None:
     assert world.read(l4_selectors) == (t,)
     world.delete("VirtualService", "b")
     assert world.read(source_selectors) == (both, a)
-
-
-def test_what_is_not_translated_is_known() -> None:
-    world = World(
-        vs(
-            "a",
-            "[reviews]",
-            "[{delegate: {name: d}}, {fault: {abort: {grpcStatus: UNAVAILABLE}}, match: "
-            "[{headers: {'@request.auth.claims.sub': {exact: me}}}], route: [{destination: {host: r}}]}]",
-            tcp="[{match: [{sourceSubnet: 10.0.0.0/8}], route: [{destination: {host: r}}]}]",
-        )
-        + vs("b", "[ratings]", ROUTE)
-    )
-    cells = world.graph.rows(virtual_services).values
-    assert unsupported(cells[Key("default", "a")]) == (
-        "http[0].delegate",
-        "tcp[0].match[0].sourceSubnet",
-    )
-    assert unsupported(cells[Key("default", "b")]) == ()

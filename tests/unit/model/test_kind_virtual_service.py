@@ -420,7 +420,7 @@ def test_a_timeout_of_zero_means_none(value: Values) -> None:
             "spec.http[0].match[0].uri.prefix",
             "excludes exact",
         ),
-        (http(match=[{"uri": {"prefix": ""}}]), "spec.http[0].match[0].uri.prefix", "is empty"),
+        (http(match=[{"scheme": {"prefix": ""}}]), "spec.http[0].match[0].scheme.prefix", "is empty"),
         (http(match=[{"uri": {"regex": "*"}}]), "spec.http[0].match[0].uri.regex", "repeats nothing"),
         (
             http(match=[{"headers": {"h": {"regex": "(?=a)"}}}]),

@@ -23,6 +23,11 @@ def outbound_cluster(port: int, subset: str, host: str) -> str:
     return f"outbound|{port}|{subset}|{host}"
 
 
+def sni_cluster(port: int, subset: str, host: str) -> str:
+    """ "outbound_.9080_.v1_.reviews…": what sidecars ask for, and the cluster that a gateway passes it on to."""
+    return f"outbound_.{port}_.{subset}_.{host}"
+
+
 def key_cluster(port: int, host: str) -> str:
     """ "jwks|443||accounts.example.com": where a proxy fetches an issuer's keys by itself."""
     return f"jwks|{port}||{host}"

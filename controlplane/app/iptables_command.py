@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import ipaddress
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from controlplane.app.xtables import Tables, families, foreign_namespace, lacks_right, tables_of
@@ -26,6 +27,8 @@ from controlplane.inject.iptables import (
     nat_rules,
     removal,
 )
+
+RESOLV_CONF = Path("/etc/resolv.conf")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +55,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _flag(leaving, ("-o", "--istio-local-outbound-ports-exclude"), _ports, (), "not redirected")
     interfaces = ("-c", "--istio-exclude-interfaces")
     _flag(parser, interfaces, _interfaces, (), "interfaces whose traffic passes, with commas")
+    names = parser.add_argument_group("names: with node metadata DNS_CAPTURE of the proxy")
+    names.add_argument(
+        "--redirect-dns",
+        action="store_true",
+        help=f"what the workload asks the name servers of {RESOLV_CONF} goes to the proxy",
+    )
+    names.add_argument(
+        "--capture-all-dns", action="store_true", help="with --redirect-dns: what it asks any name server"
+    )
     parser.add_argument("-n", "--dry-run", action="store_true", help="print the rules, and change nothing")
     parser.add_argument("--cleanup-only", action="store_true", help="take the rules away")
 
@@ -115,7 +127,37 @@ def interception_of(args: argparse.Namespace) -> Interception:
         exclude_outbound_ports=args.istio_local_outbound_ports_exclude,
         exclude_interfaces=args.istio_exclude_interfaces,
         resolvers=(DOCKERS_DNS,),
+        capture_dns=_captured(args) if args.redirect_dns else (),
     )
+
+
+def _captured(args: argparse.Namespace) -> tuple[Network, ...] | None:
+    """The name servers that queries are taken from; None for any.  EnvironmentUnfit where there is none."""
+    if args.capture_all_dns:
+        return None
+    try:
+        found = name_servers(RESOLV_CONF.read_text(errors="replace"))
+    except OSError as error:
+        raise EnvironmentUnfit(f"--redirect-dns: {RESOLV_CONF} cannot be read: {error.strerror}") from error
+    if not found:
+        raise EnvironmentUnfit(
+            f"--redirect-dns: {RESOLV_CONF} names no IPv4 name server; add --capture-all-dns to take queries to any"
+        )
+    return found
+
+
+def name_servers(text: str) -> tuple[Network, ...]:
+    """The IPv4 name servers of a resolv.conf, as networks of one address each."""
+    found: list[Network] = []
+    for line in text.splitlines():
+        word, _, rest = line.strip().partition(" ")
+        try:
+            address = ipaddress.IPv4Network(rest.strip())
+        except ValueError:
+            continue
+        if word == "nameserver" and address not in found:
+            found.append(address)
+    return tuple(found)
 
 
 def _number(text: str) -> int:

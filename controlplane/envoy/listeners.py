@@ -9,6 +9,7 @@ and policies live elsewhere.
 from __future__ import annotations
 
 from controlplane.envoy import names
+from controlplane.envoy.dns import dns_listeners
 from controlplane.envoy.listeners_claims import (
     Bind,
     common_own,
@@ -53,6 +54,7 @@ def listener_maps(
         (on_demand_listeners if on_demand else shared_listeners, (view.listening,)),
         (particular_listeners, (view.listening,)),
         (virtual_listeners, (view.scope,)),
+        *(((dns_listeners, (view.scope,)),) if view.capture.dns else ()),
         *inbound,
     )
 

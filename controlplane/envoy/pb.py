@@ -30,6 +30,7 @@ from envoy.config.listener.v3 import listener_pb2 as listener
 from envoy.config.rbac.v3 import rbac_pb2 as rbac
 from envoy.config.route.v3 import route_components_pb2 as route_components
 from envoy.config.route.v3 import route_pb2 as route
+from envoy.data.dns.v3 import dns_table_pb2 as dns_table
 from envoy.extensions.access_loggers.file.v3 import file_pb2 as file_access_log
 from envoy.extensions.filters.common.fault.v3 import fault_pb2 as fault_common
 from envoy.extensions.filters.http.cors.v3 import cors_pb2 as cors
@@ -50,6 +51,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_rbac
 from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_state_pb2 as set_filter_state
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2 as tcp_proxy
+from envoy.extensions.filters.udp.dns_filter.v3 import dns_filter_pb2 as dns_filter
 from envoy.extensions.load_balancing_policies.least_request.v3 import least_request_pb2 as least_request
 from envoy.extensions.path.match.uri_template.v3 import uri_template_match_pb2 as uri_template
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2 as previous_hosts
@@ -88,6 +90,8 @@ __all__ = [
     "cors",
     "deterministic",
     "discovery",
+    "dns_filter",
+    "dns_table",
     "duration",
     "duration_pb2",
     "endpoint",

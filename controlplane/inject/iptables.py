@@ -5,7 +5,10 @@ that Envoy reads the original destination with SO_ORIGINAL_DST.  Chains, order a
 istio-init (https://istio.io/latest/docs/ops/deployment/application-requirements/), so that a pod made
 here and a pod made by Istio treat every packet alike.
 
-The text is for `--noflush`: it fills four chains of its own, and touches nothing else of the table, in which
+With DNS capture the workload's queries by UDP arrive at 15053 as well.  Istio sends those by TCP there too, to
+an agent; Envoy answers UDP alone, so that those (a client's second try, for a long answer) go to the resolver.
+
+The text is for `--noflush`: it fills chains of its own, and touches nothing else of the table, in which
 others have rules, too.  In a container those are Docker's, by which 127.0.0.11 answers names.
 """
 
@@ -19,6 +22,7 @@ from typing import Literal, TypeAlias
 OUTBOUND_PORT = 15001
 INBOUND_PORT = 15006
 TUNNEL_PORT = 15008
+DNS_PORT = 15053
 PROXY_UID = 1337
 OWN_PORTS = (15020, 15021, 15090)
 """What the proxy itself serves: an agent's port, readiness, statistics."""
@@ -32,6 +36,9 @@ _INBOUND_SOURCE = {4: "127.0.0.6/32", 6: "::6/128"}
 _LOOPBACK = {4: "127.0.0.1/32", 6: "::1/128"}
 _CHAINS = ("ISTIO_INBOUND", "ISTIO_IN_REDIRECT", "ISTIO_OUTPUT", "ISTIO_REDIRECT")
 _JUMPS = ("-A PREROUTING -p tcp -j ISTIO_INBOUND", "-A OUTPUT -p tcp -j ISTIO_OUTPUT")
+_DNS_CHAIN = "ISTIO_OUTPUT_DNS"
+# As iptables-save writes it.  It goes first: Docker's own rules for its resolver would else be met before.
+_DNS_JUMP = "-A OUTPUT -p udp -m udp --dport 53 -j ISTIO_OUTPUT_DNS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,7 @@ class Interception:
     and, unless `proxy_gid` is another, the group that Envoy runs as: its own packets pass.  None of
     `include_inbound` and `include_outbound` is all; `include_outbound_ports` are redirected beside networks.
     What comes in or leaves by `exclude_interfaces` passes, and what goes to `resolvers` on this machine.
+    `capture_dns`: queries to these name servers are redirected, None = to any; () = none are.
     """
 
     proxy_uid: int = PROXY_UID
@@ -56,6 +64,8 @@ class Interception:
     exclude_outbound_ports: tuple[int, ...] = ()
     exclude_interfaces: tuple[str, ...] = ()
     resolvers: tuple[Network, ...] = ()
+    capture_dns: tuple[Network, ...] | None = ()
+    dns_port: int = DNS_PORT
 
 
 def nat_rules(interception: Interception, family: Family = 4, standing: str = "") -> str:
@@ -65,11 +75,16 @@ def nat_rules(interception: Interception, family: Family = 4, standing: str = ""
     that a second run leaves what the first did.  The chains are filled anew, in one step with the rest.
     """
     there = set(standing.splitlines())
+    # IPv6 has none: the proxy answers names on 127.0.0.1.
+    dns = _dns(interception) if family == 4 else []
+    chains = (*_CHAINS, _DNS_CHAIN) if dns else _CHAINS
     lines = [
         "*nat",
-        *(f":{chain} - [0:0]" for chain in _CHAINS),
+        *(f":{chain} - [0:0]" for chain in chains),
         *(jump for jump in _JUMPS if jump not in there),
+        *([_DNS_JUMP.replace("-A OUTPUT", "-I OUTPUT 1")] if dns and _DNS_JUMP not in there else ()),
         *_redirects(interception),
+        *dns,
         *_inbound(interception),
         *_outbound(interception, family),
         "COMMIT",
@@ -80,8 +95,9 @@ def nat_rules(interception: Interception, family: Family = 4, standing: str = ""
 def removal(standing: str) -> str:
     """What takes these rules away again, as `iptables-restore --noflush` reads it; "" when none is there."""
     there = set(standing.splitlines())
-    chains = [chain for chain in _CHAINS if any(line.startswith(f":{chain} ") for line in there)]
-    lines = [jump.replace("-A", "-D", 1) for jump in _JUMPS if jump in there]
+    ours = (*_CHAINS, _DNS_CHAIN)
+    chains = [chain for chain in ours if any(line.startswith(f":{chain} ") for line in there)]
+    lines = [jump.replace("-A", "-D", 1) for jump in (*_JUMPS, _DNS_JUMP) if jump in there]
     lines += [f"-F {chain}" for chain in chains]
     lines += [f"-X {chain}" for chain in chains]
     return "\n".join(["*nat", *lines, "COMMIT"]) + "\n" if lines else ""
@@ -110,6 +126,23 @@ def _inbound(interception: Interception) -> list[str]:
     ]
 
 
+def _dns(interception: Interception) -> list[str]:
+    """The workload's queries by UDP, to the proxy; the proxy's own go to the resolvers."""
+    servers = interception.capture_dns
+    if servers == ():
+        return []
+    uid, gid = interception.proxy_uid, interception.proxy_gid
+    taken = [""] if servers is None else [f" -d {server}" for server in _of(servers, 4)]
+    return [
+        f"-A {_DNS_CHAIN} -m owner --uid-owner {uid} -j RETURN",
+        f"-A {_DNS_CHAIN} -m owner --gid-owner {uid if gid is None else gid} -j RETURN",
+        *(
+            f"-A {_DNS_CHAIN} -p udp{match} --dport 53 -j REDIRECT --to-ports {interception.dns_port}"
+            for match in taken
+        ),
+    ]
+
+
 def _outbound(interception: Interception, family: Family) -> list[str]:
     leaving = [
         *(f"-o {name}" for name in interception.exclude_interfaces),
@@ -118,6 +151,8 @@ def _outbound(interception: Interception, family: Family) -> list[str]:
         f"-o lo -s {_INBOUND_SOURCE[family]}",
         # Its questions for names are no calls to its own workload, though they leave on lo.
         *(f"-d {network}" for network in _of(interception.resolvers, family)),
+        # What is asked by TCP has an answer that the resolver began; nobody else knows how it goes on.
+        *(f"-p tcp --dport 53{match}" for match in _asked(interception, family)),
     ]
     excluded = [_LOOPBACK[family], *map(str, _of(interception.exclude_outbound, family))]
     included = interception.include_outbound
@@ -149,6 +184,11 @@ def _own(interception: Interception, family: Family) -> list[str]:
             f"-A ISTIO_OUTPUT -m owner {match} -j RETURN",
         ]
     return rules
+
+
+def _asked(interception: Interception, family: Family) -> list[str]:
+    servers = interception.capture_dns
+    return [""] if servers is None else [f" -d {server}" for server in _of(servers, family)]
 
 
 def _of(networks: Iterable[Network], family: Family) -> list[Network]:

@@ -124,7 +124,7 @@ class Lab:
         processes = {}
         if sidecar is not None:
             if spec.kind == "sidecar":
-                self.intercept(space)
+                self.intercept(space, dns=spec.metadata.get("DNS_CAPTURE") == "true")
             else:
                 netns.inside(space, _open_low_ports)
             processes["envoy"] = self._start_envoy(spec, sidecar, space)
@@ -249,9 +249,9 @@ class Lab:
         name = f"{spec.name}/envoy"
         return self.site.start(Command(name, argv, space, uid, log, resolver=resolver))
 
-    def intercept(self, space: str) -> None:
+    def intercept(self, space: str, *, dns: bool = False) -> None:
         """Load the redirect rules into a network namespace.  EnvironmentUnfit when the kernel refuses."""
-        rules = users.redirect_rules(self._users)
+        rules = users.redirect_rules(self._users, dns=dns)
         command = [str(self._iptables), "--wait", "5"]
         result = netns.inside(
             space, lambda: subprocess.run(command, input=rules, capture_output=True, text=True, timeout=30)

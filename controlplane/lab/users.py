@@ -48,9 +48,13 @@ def holds(id_map: str, wanted: tuple[int, ...]) -> bool:
     return all(any(first <= one < first + count for first, _, count in rows) for one in wanted)
 
 
-def redirect_rules(users: Users) -> str:
-    """The nat table of a pod, as `iptables-restore` reads it: by Envoy's user, or by the mark instead."""
-    rules = nat_rules(Interception())
+def redirect_rules(users: Users, *, dns: bool = False) -> str:
+    """The nat table of a pod, as `iptables-restore` reads it: by Envoy's user, or by the mark instead.
+
+    `dns`: queries for names are redirected, too.  That takes users of their own: what asks for names in Envoy
+    opens sockets without a mark, and its queries would come back to it.
+    """
+    rules = nat_rules(Interception(capture_dns=None if dns and users.mark is None else ()))
     if users.mark is None:
         return rules
     # One mark stands for user and group, so the rules for the group go.

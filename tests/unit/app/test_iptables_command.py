@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.app import xtables
+from controlplane.app import iptables_command, xtables
 from controlplane.app.commands import main
 from controlplane.app.iptables_command import add_arguments, interception_of
 from controlplane.app.xtables import Tables, families, foreign_namespace, tables_of
@@ -84,6 +84,23 @@ def test_flags_are_those_of_istio() -> None:
         *("--istio-local-outbound-ports-exclude", "25", "--istio-exclude-interfaces", "eth1,tun0"),
     )
     assert long == short
+
+
+def test_queries_for_names_are_taken_from_the_name_servers_of_the_pod(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = tmp_path / "resolv.conf"
+    monkeypatch.setattr(iptables_command, "RESOLV_CONF", found)
+    found.write_text("search x\nnameserver 10.96.0.10\nnameserver fd00::1\n nameserver 10.96.0.10\n# no\n")
+    assert asked("--redirect-dns").capture_dns == (ipaddress.ip_network("10.96.0.10/32"),)
+    assert asked("--redirect-dns", "--capture-all-dns").capture_dns is None
+    assert asked("--capture-all-dns").capture_dns == ()
+    found.write_text("nameserver fd00::1\n")
+    with pytest.raises(EnvironmentUnfit, match="names no IPv4 name server"):
+        asked("--redirect-dns")
+    found.unlink()
+    with pytest.raises(EnvironmentUnfit, match="cannot be read"):
+        asked("--redirect-dns")
 
 
 def test_all_and_nothing_can_be_said() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import shlex
+from ipaddress import IPv4Network as Network4
 
 import pytest
 
@@ -261,3 +262,47 @@ def test_only_what_is_there_and_ours_is_taken_away() -> None:
     others = "".join(line for line in STANDING.splitlines(keepends=True) if "ISTIO" not in line)
     assert removal(others) == ""
     assert are_there(STANDING) and not are_there(others)
+
+
+NAME_SERVER = Network4("10.96.0.2/32")
+QUERY: dict[str, object] = {
+    **{"out": "eth0", "destination": "10.96.0.2", "dport": 53, "source": POD},
+    **{"uid": APP, "gid": APP, "protocol": "udp"},
+}
+
+
+@pytest.mark.parametrize(
+    ("servers", "changed", "expected"),
+    [
+        ((NAME_SERVER,), {}, "15053"),
+        ((NAME_SERVER,), {"destination": "8.8.8.8"}, "pass"),
+        (None, {"destination": "8.8.8.8"}, "15053"),
+        (None, {"dport": 5353}, "pass"),
+        (None, {"uid": ENVOY, "gid": ENVOY}, "pass"),
+        (None, {"uid": APP, "gid": ENVOY}, "pass"),
+        ((), {}, "pass"),
+        # By TCP the resolver is asked itself; without capture it is dialled like everything else.
+        ((NAME_SERVER,), {"protocol": "tcp"}, "pass"),
+        ((NAME_SERVER,), {"protocol": "tcp", "destination": "8.8.8.8"}, "15001"),
+        (None, {"protocol": "tcp", "destination": "8.8.8.8"}, "pass"),
+        ((), {"protocol": "tcp"}, "15001"),
+        # Docker's resolver: its rules come after ours, so that the proxy's queries still meet them.
+        ((DOCKERS_DNS,), {"destination": "127.0.0.11", "out": "lo"}, "15053"),
+    ],
+)
+def test_queries(servers: tuple[Network, ...] | None, changed: dict[str, object], expected: str) -> None:
+    rules = nat_rules(Interception(capture_dns=servers))
+    assert outcome(rules.replace("-I OUTPUT 1 ", "-A OUTPUT "), "OUTPUT", {**QUERY, **changed}) == expected
+
+
+def test_the_rules_for_queries_stand_before_those_of_others_once_and_go_again() -> None:
+    rules = nat_rules(Interception(capture_dns=None))
+    (jump,) = (line for line in rules.splitlines() if line.endswith("-j ISTIO_OUTPUT_DNS"))
+    assert jump.startswith("-I OUTPUT 1 ")
+    standing = f":ISTIO_OUTPUT_DNS - [0:0]\n{jump.replace('-I OUTPUT 1', '-A OUTPUT')}\n"
+    assert jump not in nat_rules(Interception(capture_dns=None), standing=standing)
+    gone = removal(standing)
+    assert "-D OUTPUT -p udp -m udp --dport 53 -j ISTIO_OUTPUT_DNS" in gone
+    assert "-X ISTIO_OUTPUT_DNS" in gone
+    assert "DNS" not in nat_rules(Interception())
+    assert "DNS" not in nat_rules(Interception(capture_dns=None), 6)

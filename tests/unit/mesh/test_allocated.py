@@ -63,9 +63,7 @@ def test_addresses_of_the_network_that_somebody_names_are_told_so_that_nobody_el
 
 
 def test_what_the_status_of_the_object_says_counts_more() -> None:
-    written = (
-        "status: {addresses: [{host: db.example.com, value: 240.240.7.7}, {host: x}, 5]}"
-    )
+    written = "status: {addresses: [{host: db.example.com, value: 240.240.7.7}, {host: x}, 5]}"
     world = World(entry(status=written))
     assert world.map(wanted_addresses) == {DB: ("240.240.7.7",)}
     settle_addresses(world.graph)

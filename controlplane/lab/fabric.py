@@ -74,10 +74,20 @@ def detach(fabric: str, pod: str, address: str) -> None:
     netns.remove(pod)
 
 
+def switch(fabric: str, address: str, on: bool) -> None:
+    """Cut the pod at `address` off, or join it again: what is sent there is lost, as when a machine dies."""
+    netns.inside(fabric, lambda: _switch(_port_name(address), on))
+
+
 def lead(fabric: str, pod: str, address: str, networks: tuple[str, ...]) -> None:
     """Let the pod at `address` answer for every address of these networks ("11.0.0.0/8")."""
     netns.inside(fabric, lambda: _send_on(address, networks))
     netns.inside(pod, lambda: _own(networks))
+
+
+def _switch(port: str, on: bool) -> None:
+    with _routes() as netlink:
+        netlink.link("set", index=netlink.link_lookup(ifname=port)[0], state="up" if on else "down")
 
 
 def _send_on(gateway: str, networks: tuple[str, ...]) -> None:

@@ -138,6 +138,10 @@ class Lab:
         """Let a pod answer for every address of these networks ("11.0.0.0/8")."""
         fabric.lead(self.site.namespace(_FABRIC), pod.netns, pod.spec.ip, networks)
 
+    def switch(self, pod: Pod, on: bool) -> None:
+        """Cut a pod off the network, or join it again.  It goes on running and knows nothing of it."""
+        fabric.switch(self.site.namespace(_FABRIC), pod.spec.ip, on)
+
     def run_in(self, pod: Pod, app: App) -> subprocess.Popen[str]:
         """Run a script in a running pod as its application's user, like `kubectl exec`; stdout is a pipe."""
         return self.site.start(self._script(pod.spec, app, pod.netns, None))

@@ -27,6 +27,7 @@ from tests.support.plane import Served, serving_files
 from tests.support.waiting import until
 
 HTTPBIN = Path(__file__).parent / "httpbin.py"
+WORKERS = 7
 PORT, VIP, SERVER, CLIENT = 8000, "10.96.0.1", "10.244.0.11", "10.244.0.21"
 STATS = (
     *("listener", "cluster_manager", "cluster.outbound", "cluster.xds-grpc"),
@@ -162,7 +163,7 @@ class Calls:
 
 
 @contextmanager
-def calling(lab: Lab, pair: Pair, workers: int = 7, pause: float = 0.02) -> Iterator[Calls]:
+def calling(lab: Lab, pair: Pair, workers: int = WORKERS, pause: float = 0.02) -> Iterator[Calls]:
     """Callers in the client's pod, more than two hundred requests in a second, until the block is left."""
     order = {
         "host": VIP,
@@ -238,7 +239,8 @@ async def leaves_under_traffic(lab: Lab, rotations: int, protocol: Protocol, pau
                 await _rotate(served, pair, pause)
         undisturbed(pair, calls, drained)
         handshakes = pair.handshakes() - made
-        assert handshakes >= len(calls.answers)
+        # Callers that were cut off before may have left a connection each, on which nothing was sent.
+        assert handshakes >= len(calls.answers) - WORKERS
         for pod, before in zip(pair.pods, changes, strict=True):
             assert pair.stat(pod, "^sds.default.update_success$") - before == rotations
         print(

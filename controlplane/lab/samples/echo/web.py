@@ -5,6 +5,7 @@ query of a request says otherwise:
 
     ?status=503            answer with this status
     ?status=503&times=2    so often, for requests with the same header x-key, and with 200 from then on
+    ?status=503&by=NAME    only where the server of this name is asked
     ?delay=0.5             wait so many seconds before the answer
 
 GET /-/seen/KEY is what has come so far with the header `x-key: KEY`: a list of {"method", "path",
@@ -59,8 +60,9 @@ class Web(BaseHTTPRequestHandler):
             seen[key].append(told)
             count = len(seen[key])
         time.sleep(float(wishes.get("delay", 0)))
-        failing = "status" in wishes and count <= int(wishes.get("times", count))
-        self.reply(int(wishes["status"]) if failing else 200, {"name": self.name, **told})
+        meant = wishes.get("by", self.name) == self.name and count <= int(wishes.get("times", count))
+        status = int(wishes["status"]) if meant and "status" in wishes else 200
+        self.reply(status, {"name": self.name, **told})
 
     def reply(self, status: int, content: object) -> None:
         """Answer with JSON."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from controlplane.mesh.hosts import kubernetes_key
 from controlplane.mesh.rules import MergedRule
-from controlplane.mesh.service import Service, ServiceId
+from controlplane.mesh.service import Port, Service, ServiceId
 
 
 def describe_outbound(message: Any, found: Service, port: int, subset: str, rule: MergedRule | None) -> None:
@@ -26,6 +26,22 @@ def describe_outbound(message: Any, found: Service, port: int, subset: str, rule
         fields["external"].bool_value = True
     fields["default_original_port"].number_value = port
     _services(fields, (found.id,))
+
+
+def stat_name(pattern: str, found: Service, port: Port, subset: str) -> str:
+    """How a cluster's statistics are called: a pattern of the mesh with its words filled in."""
+    key = kubernetes_key(found.id.host)
+    words = {
+        "%SERVICE%": found.id.host if key is None else f"{key.name}.{key.namespace}",
+        "%SERVICE_FQDN%": found.id.host,
+        "%SERVICE_PORT%": str(port.number),
+        "%SERVICE_PORT_NAME%": port.name,
+        "%TARGET_PORT%": str(port.target or port.number),
+        "%SUBSET_NAME%": subset,
+    }
+    for word, value in words.items():
+        pattern = pattern.replace(word, value)
+    return pattern
 
 
 def describe_inbound(message: Any, ids: Iterable[ServiceId]) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from controlplane.base.wire import length_delimited
 from controlplane.envoy import pb
+from controlplane.mesh.locality import Preference
 from controlplane.mesh.settings import ClusterDefaults
 from controlplane.model.kinds.connection_pool import ConnectionPoolSettings, TcpKeepalive
 from controlplane.model.kinds.destination_rule import RetryBudget, TrafficPolicy
@@ -22,6 +24,8 @@ from controlplane.model.kinds.load_balancing import (
 Cluster = pb.cluster.Cluster
 UInt32 = pb.wrappers_pb2.UInt32Value
 _UNLIMITED = 0xFFFFFFFF
+_BUDGET_INTERVAL = 3
+"""The number of RetryBudget.budget_interval."""
 _RING_SIZE = 1024
 _WARMUP_FLOOR = 10.0
 _SECOND = 1_000_000_000
@@ -53,6 +57,10 @@ def apply_pool(
             limits.retry_budget.budget_percent.value = budget.percent
         if budget.min_retry_concurrency is not None:
             limits.retry_budget.min_retry_concurrency.value = budget.min_retry_concurrency
+        if budget.budget_interval is not None:
+            # Envoy knows the field, and the stubs are older; a message keeps what it does not know.
+            interval = pb.deterministic(pb.duration(budget.budget_interval))
+            limits.retry_budget.MergeFromString(length_delimited(_BUDGET_INTERVAL, interval))
     keepalive = (tcp and tcp.tcp_keepalive) or defaults.tcp_keepalive
     if keepalive is not None:
         _keep_alive(cluster.upstream_connection_options.tcp_keepalive, keepalive)
@@ -91,6 +99,18 @@ def balance(cluster: Any, settings: LoadBalancerSettings | None) -> None:
     else:
         cluster.lb_policy = Cluster.LEAST_REQUEST
         _warm_up(cluster.least_request_lb_config, warmup)
+
+
+def prefer(cluster: Any, preference: Preference | None) -> None:
+    """How Envoy chooses between localities of one priority; the rest is in the endpoints."""
+    if preference is None or cluster.lb_policy == Cluster.CLUSTER_PROVIDED:
+        return
+    if preference.weighted:
+        cluster.common_lb_config.locality_weighted_lb_config.SetInParent()
+    elif preference.zones:
+        cluster.common_lb_config.zone_aware_lb_config.SetInParent()
+        if preference.smallest is not None:
+            cluster.common_lb_config.zone_aware_lb_config.min_cluster_size.value = preference.smallest
 
 
 def _hash(cluster: Any, settings: ConsistentHashLB) -> None:

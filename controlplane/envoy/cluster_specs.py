@@ -9,10 +9,13 @@ from typing import NamedTuple
 
 from controlplane.envoy import names
 from controlplane.graph import Q, query
-from controlplane.mesh.rules import MergedRule, effective_policy, merged_rule
+from controlplane.mesh.locality import ANYWHERE, Place, Preference
+from controlplane.mesh.locality_preference import preference_of
+from controlplane.mesh.rules import MergedRule, merged_rule, policy_of
 from controlplane.mesh.service import Service, ServiceId, service
 from controlplane.model.keys import Key, Labels
-from controlplane.model.kinds.destination_rule import TrafficPolicy
+from controlplane.model.kinds.destination_rule import PortTrafficPolicy, TrafficPolicy
+from controlplane.model.kinds.tls import ORIGINATED
 
 _DISCOVERY = {
     "STATIC": "EDS",
@@ -26,7 +29,10 @@ class Spec(NamedTuple):
     """One cluster: `discovery` is EDS, STRICT_DNS, LOGICAL_DNS or ORIGINAL_DST.
 
     `labels` choose a subset's endpoints; `subset` is "" for the whole service.  `send_unhealthy`:
-    endpoints that are not ready are sent, marked so.
+    endpoints that are not ready are sent, marked so.  `preference`: what of the caller's place counts, None
+    if nothing does; `place`: where those callers stand, as far as it counts, whom the cluster is made for.
+    `wanted` names the Secret with the certificates of its TLS; `credential` too, "" where it is not this
+    proxy's to read.
     """
 
     name: str
@@ -35,6 +41,15 @@ class Spec(NamedTuple):
     discovery: str
     labels: Labels
     send_unhealthy: bool
+    preference: Preference | None = None
+    place: Place = ANYWHERE
+    credential: str = ""
+    wanted: str = ""
+
+    @property
+    def placed(self) -> bool:
+        """Whether callers at different places are given different endpoints."""
+        return self.preference is not None and self.discovery in ("EDS", "STRICT_DNS")
 
 
 @query
@@ -51,23 +66,44 @@ def cluster_specs(
     for port in found.ports:
         if ports is not None and port.number not in ports:
             continue
-        for subset, labels in subsets.items():
-            spec = _spec(found, merged, port.number, subset, labels)
+        for subset in subsets.items():
+            spec = _spec(q, found, merged, port.number, subset)
             if spec is not None:
                 specs.append(spec)
     return tuple(specs)
 
 
-def _spec(found: Service, merged: MergedRule | None, port: int, subset: str, labels: Labels) -> Spec | None:
-    policy = effective_policy(merged, port, subset)
+def _spec(
+    q: Q, found: Service, merged: MergedRule | None, port: int, subset: tuple[str, Labels]
+) -> Spec | None:
+    policy = policy_of(q, merged, port, subset[0])
     discovery = _discovery(found, policy)
     if discovery is None:
         return None
-    name = names.outbound_cluster(port, subset, found.id.host)
+    name = names.outbound_cluster(port, subset[0], found.id.host)
     # Where a share of the endpoints must be healthy for ejection to go on, the others would count.
     outlier = policy.outlier_detection
     send_unhealthy = outlier is None or not outlier.min_health_percent
-    return Spec(name, port, subset, discovery, labels, send_unhealthy)
+    preference = preference_of(q, found, policy)
+    wanted = credential_of(policy)
+    return Spec(
+        name,
+        port,
+        subset[0],
+        discovery,
+        subset[1],
+        send_unhealthy,
+        preference,
+        # A sidecar may read Secrets if a rule of its namespace has chosen it by its labels.
+        credential=wanted if merged is not None and merged.selected else "",
+        wanted=wanted,
+    )
+
+
+def credential_of(policy: TrafficPolicy | PortTrafficPolicy) -> str:
+    """The Secret with the certificates of a policy's TLS, "" for none."""
+    tls = policy.tls
+    return (tls.credential_name or "") if tls is not None and tls.mode in ORIGINATED else ""
 
 
 def _discovery(found: Service, policy: TrafficPolicy) -> str | None:

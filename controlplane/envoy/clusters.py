@@ -12,21 +12,22 @@ from typing import Any, TypeAlias
 
 from controlplane.envoy import pb
 from controlplane.envoy.alpn import offered
-from controlplane.envoy.cluster_metadata import describe_outbound
+from controlplane.envoy.cluster_metadata import describe_outbound, stat_name
 from controlplane.envoy.cluster_mutual import mutual_tls
-from controlplane.envoy.cluster_policy import apply_policy
+from controlplane.envoy.cluster_policy import apply_policy, prefer
 from controlplane.envoy.cluster_protocol import apply_protocol, speaks_http2
 from controlplane.envoy.cluster_specs import Spec, cluster_specs
 from controlplane.envoy.cluster_tls import Security, apply_security, names_by_request
 from controlplane.envoy.endpoints import localities
 from controlplane.envoy.inbound_clusters import inbound_clusters, static_clusters
-from controlplane.envoy.key_clusters import key_clusters
 from controlplane.envoy.resource import Resource, resource
 from controlplane.envoy.types import CLUSTER
 from controlplane.graph import Keyed, Plan, Q, flat, keyed, query
 from controlplane.mesh.endpoints import Endpoint, endpoints, subset_endpoints
-from controlplane.mesh.projections import ProxyView, Scope
-from controlplane.mesh.rules import common_rule, effective_policy, merged_rule, rule_of
+from controlplane.mesh.locality import arrange
+from controlplane.mesh.networks import reached_from
+from controlplane.mesh.projections import Scope
+from controlplane.mesh.rules import common_rule, merged_rule, policy_of, rule_of
 from controlplane.mesh.scope import common_services, limited_ports, particular_services
 from controlplane.mesh.service import ServiceId, service
 from controlplane.mesh.settings import ClusterDefaults, cluster_defaults
@@ -34,7 +35,6 @@ from controlplane.model.keys import Key
 
 __all__ = [
     "cluster",
-    "cluster_maps",
     "common_clusters",
     "inbound_clusters",
     "particular_clusters",
@@ -69,31 +69,17 @@ def _clusters_in_scope(q: Q, scope: Scope, mutual: bool, id: ServiceId) -> tuple
     return q(service_clusters, id, rule_of(q, scope, id), limited_ports(q, scope, id), mutual)
 
 
-def cluster_maps(view: ProxyView) -> Maps:
-    """The maps that hold a proxy's clusters between them: no name is in two of them."""
-    common: Maps = ((common_clusters, (view.mutual,)),) if view.scope.sidecar is None else ()
-    inbound: Maps = ()
-    if view.inbound is not None:
-        inbound = ((inbound_clusters, (view.inbound.under(),)),)
-    keys = key_cluster_maps(view)
-    return (*common, (particular_clusters, (view.scope, view.mutual)), *inbound, *keys, (static_clusters, ()))
-
-
-def key_cluster_maps(view: ProxyView) -> Maps:
-    """For workloads that check tokens at all."""
-    guarded = view.inbound or view.gateway
-    if guarded is None or not guarded.security.requests:
-        return ()
-    return ((key_clusters, (guarded.namespace, guarded.security.requests)),)
-
-
 @query
 def service_clusters(
     q: Q, id: ServiceId, rule: tuple[Key, ...], ports: tuple[int, ...] | None, mutual: bool
 ) -> tuple[tuple[str, Resource], ...]:
-    """The (name, cluster) pairs of a service under these DestinationRules."""
+    """The (name, cluster) pairs of a service under these DestinationRules, for whoever calls.
+
+    Those that hold their endpoints, and prefer near ones, are `controlplane.envoy.cluster_places`'.
+    """
     specs = q(cluster_specs, id, rule, ports)
-    pairs = ((spec.name, q(cluster, id, rule, spec, mutual)) for spec in specs)
+    common = (spec for spec in specs if spec.discovery == "EDS" or not spec.placed)
+    pairs = ((spec.name, q(cluster, id, rule, spec, mutual)) for spec in common)
     return tuple((name, built) for name, built in pairs if built is not None)
 
 
@@ -108,7 +94,10 @@ def cluster(q: Q, id: ServiceId, rule: tuple[Key, ...], spec: Spec, mutual: bool
     if found is None or port is None:
         return None
     defaults = q(cluster_defaults)
-    message = pb.cluster.Cluster(name=spec.name, alt_stat_name=spec.name + ";")
+    alias = spec.name
+    if defaults.stat_name:
+        alias = stat_name(defaults.stat_name, found, port, spec.subset)
+    message = pb.cluster.Cluster(name=spec.name, alt_stat_name=alias + ";")
     message.type = pb.cluster.Cluster.DiscoveryType.Value(spec.discovery)
     if not _find_endpoints(q, message, id, spec, defaults):
         return None
@@ -116,14 +105,17 @@ def cluster(q: Q, id: ServiceId, rule: tuple[Key, ...], spec: Spec, mutual: bool
     if found.resolution == "NONE" and not found.headless and isinstance(port.target, int):
         message.original_dst_lb_config.upstream_port_override.value = port.target
     merged = q(merged_rule, rule) if rule else None
-    policy = effective_policy(merged, port.number, spec.subset)
+    policy = policy_of(q, merged, port.number, spec.subset)
     http2 = speaks_http2(port.protocol, policy.connection_pool, defaults.h2_upgrade)
     apply_policy(message, policy, defaults)
+    prefer(message, spec.preference)
     apply_protocol(message, port.protocol, policy, http2=http2, auto_sni=names_by_request(policy.tls))
     security = Security(
         found.subject_alt_names,
         mutual_tls(q, found, spec, policy.tls) if mutual else None,
         offered(port.protocol, http2=http2),
+        spec.credential if mutual else "",
+        defaults.tls,
     )
     apply_security(message, policy, security, http2=http2)
     describe_outbound(message, found, port.number, spec.subset, merged)
@@ -144,6 +136,8 @@ def _find_endpoints(q: Q, message: Any, id: ServiceId, spec: Spec, defaults: Clu
     found = q(subset_endpoints, id, spec.port, spec.labels) if spec.labels else q(endpoints, id, spec.port)
     if not found:
         return False
+    if spec.preference is not None and spec.preference.networks:
+        found = reached_from(q, spec.place.network, found)
     _resolve(message, spec, found, defaults)
     return True
 
@@ -152,7 +146,7 @@ def _resolve(message: Any, spec: Spec, found: tuple[Endpoint, ...], defaults: Cl
     message.load_assignment.cluster_name = spec.name
     # A logical DNS cluster has exactly one endpoint.
     chosen = found[:1] if spec.discovery == "LOGICAL_DNS" else found
-    message.load_assignment.endpoints.extend(localities(chosen))
+    message.load_assignment.endpoints.extend(localities(arrange(chosen, spec.preference, spec.place)))
     message.dns_lookup_family = pb.cluster.Cluster.V4_PREFERRED
     message.respect_dns_ttl = True
     message.dns_refresh_rate.CopyFrom(pb.duration(defaults.dns_refresh_rate))

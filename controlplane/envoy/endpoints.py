@@ -1,5 +1,8 @@
 """EDS: one ClusterLoadAssignment per EDS cluster, shared by all scopes that see the cluster.
 
+Clusters that prefer near endpoints have one per place instead (`controlplane.envoy.cluster_places`), and are
+in none of the maps here.
+
 An endpoint change ends here: clusters by EDS, listeners and routes do not read endpoints.
 """
 
@@ -14,13 +17,14 @@ from controlplane.envoy.resource import Resource, resource
 from controlplane.envoy.types import ENDPOINT
 from controlplane.graph import Keyed, Plan, Q, flat, keyed, query
 from controlplane.mesh.endpoints import Endpoint, endpoints, subset_endpoints
-from controlplane.mesh.projections import ProxyView, Scope
+from controlplane.mesh.locality import Group, arrange
+from controlplane.mesh.networks import reached_from
+from controlplane.mesh.projections import Scope
 from controlplane.mesh.rules import common_rule, rule_of
 from controlplane.mesh.scope import common_services, limited_ports, particular_services
 from controlplane.mesh.selected_endpoints import UNIX
 from controlplane.mesh.service import ServiceId
 from controlplane.model.keys import Key
-from controlplane.model.locality import Locality
 
 SOCKET_MATCH = "envoy.transport_socket_match"
 TLS_MODE = "tlsMode"
@@ -53,19 +57,14 @@ def _assignments_in_scope(q: Q, scope: Scope, id: ServiceId) -> tuple[tuple[str,
     return q(service_assignments, id, rule_of(q, scope, id), limited_ports(q, scope, id))
 
 
-def assignment_maps(view: ProxyView) -> Maps:
-    """The maps that hold a proxy's endpoints between them: no name is in two of them."""
-    common: Maps = ((common_assignments, ()),) if view.scope.sidecar is None else ()
-    return (*common, (particular_assignments, (view.scope,)))
-
-
 @query
 def service_assignments(
     q: Q, id: ServiceId, rule: tuple[Key, ...], ports: tuple[int, ...] | None
 ) -> tuple[tuple[str, Resource], ...]:
-    """The (cluster name, endpoints) pairs of a service under these DestinationRules."""
-    specs = (spec for spec in q(cluster_specs, id, rule, ports) if spec.discovery == "EDS")
-    return tuple((spec.name, q(load_assignment, id, spec)) for spec in specs)
+    """The (cluster name, endpoints) pairs of a service under these DestinationRules, for whoever calls."""
+    specs = q(cluster_specs, id, rule, ports)
+    common = (spec for spec in specs if spec.discovery == "EDS" and not spec.placed)
+    return tuple((spec.name, q(load_assignment, id, spec)) for spec in common)
 
 
 @query
@@ -74,22 +73,21 @@ def load_assignment(q: Q, id: ServiceId, spec: Spec) -> Resource:
     found = q(subset_endpoints, id, spec.port, spec.labels) if spec.labels else q(endpoints, id, spec.port)
     if not spec.send_unhealthy:
         found = tuple(endpoint for endpoint in found if endpoint.healthy)
+    if spec.preference is not None and spec.preference.networks:
+        found = reached_from(q, spec.place.network, found)
     message = pb.endpoint.ClusterLoadAssignment(cluster_name=spec.name)
-    message.endpoints.extend(localities(found))
+    message.endpoints.extend(localities(arrange(found, spec.preference, spec.place)))
     return resource(ENDPOINT, spec.name, message)
 
 
-def localities(found: Iterable[Endpoint]) -> Iterator[Any]:
-    """The endpoints as Envoy's LocalityLbEndpoints, by place; a place weighs what its endpoints do."""
-    by_place: dict[Locality, list[Endpoint]] = {}
-    for endpoint in found:
-        by_place.setdefault(endpoint.locality, []).append(endpoint)
-    for place in sorted(by_place):
-        message = pb.endpoint_components.LocalityLbEndpoints()
-        if any(place):
-            message.locality.region, message.locality.zone, message.locality.sub_zone = place
-        message.load_balancing_weight.value = sum(endpoint.weight for endpoint in by_place[place])
-        for endpoint in by_place[place]:
+def localities(groups: Iterable[Group]) -> Iterator[Any]:
+    """Groups of endpoints as Envoy's LocalityLbEndpoints."""
+    for group in groups:
+        message = pb.endpoint_components.LocalityLbEndpoints(priority=group.priority)
+        if any(group.locality):
+            message.locality.region, message.locality.zone, message.locality.sub_zone = group.locality
+        message.load_balancing_weight.value = group.weight
+        for endpoint in group.endpoints:
             _write(message.lb_endpoints.add(), endpoint)
         yield message
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from controlplane.envoy.clusters import cluster_maps
-from controlplane.envoy.endpoints import assignment_maps
+from controlplane.envoy.cluster_maps import assignment_maps, cluster_maps
 from controlplane.envoy.gateway_clusters import gateway_assignment_maps, gateway_cluster_maps
 from controlplane.envoy.gateway_listeners import gateway_listeners
 from controlplane.envoy.gateway_routes import gateway_routes
 from controlplane.envoy.gateway_tls import credential_secrets
 from controlplane.envoy.listeners import listener_maps
 from controlplane.envoy.on_demand import on_demand_hosts, on_demand_routes
-from controlplane.envoy.routes import route_maps
+from controlplane.envoy.patches.maps import patched
+from controlplane.envoy.routes_dialled import sidecar_routes
 from controlplane.envoy.secrets import secret_maps
 from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST
 from controlplane.graph import Keyed
@@ -33,7 +33,12 @@ def feeds(view: ProxyView, *, on_demand: bool = False) -> dict[str, Maps]:
 
     A proxy without an identity has no secrets, not even an empty map of them.
     """
-    found = _sidecar(view, on_demand) if view.gateway is None else _edge(view, view.gateway)
+    if view.gateway is None:
+        # What patches a virtual host finds it by its name, and those on demand have the names that are asked for.
+        whole = bool(view.patches.outbound.routes)
+        found = patched(_sidecar(view, on_demand and not whole), view.patches)
+    else:
+        found = patched(_edge(view, view.gateway), view.patches, view.gateway.edge.ports)
     if view.holder is not None:
         found[SECRET] = secret_maps(view.holder)
         if view.gateway is not None:
@@ -44,21 +49,22 @@ def feeds(view: ProxyView, *, on_demand: bool = False) -> dict[str, Maps]:
 
 def _sidecar(view: ProxyView, on_demand: bool) -> dict[str, Maps]:
     found: dict[str, Maps] = {CLUSTER: cluster_maps(view), ENDPOINT: assignment_maps(view)}
-    if on_demand and view.inbound is not None:
+    # Who dials its sidecar does so at few places: there is nothing to hold back.
+    if on_demand and view.inbound is not None and view.capture.mode != "NONE":
         found[LISTENER] = listener_maps(view, on_demand=True)
-        found[ROUTE] = route_maps(view, on_demand_routes)
+        found[ROUTE] = sidecar_routes(view, on_demand_routes)
         found[VIRTUAL_HOST] = ((on_demand_hosts, (view.routes,)),)
     else:
         found[LISTENER] = listener_maps(view)
-        found[ROUTE] = route_maps(view)
+        found[ROUTE] = sidecar_routes(view)
     return found
 
 
 def _edge(view: ProxyView, gateway: GatewayScope) -> dict[str, Maps]:
     # What sidecars are told about other services' ports is no business of a proxy at the edge.
     return {
-        CLUSTER: gateway_cluster_maps(view),
-        ENDPOINT: gateway_assignment_maps(view),
+        CLUSTER: gateway_cluster_maps(view, gateway),
+        ENDPOINT: gateway_assignment_maps(view, gateway),
         LISTENER: ((gateway_listeners, (gateway,)),),
         ROUTE: ((gateway_routes, (gateway,)),),
     }

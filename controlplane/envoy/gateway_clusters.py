@@ -9,13 +9,25 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+from controlplane.envoy.cluster_maps import key_cluster_maps
+from controlplane.envoy.cluster_places import (
+    Caller,
+    assignments_of,
+    at_edge,
+    caller_of,
+    clusters_of,
+    placed_assignment_maps,
+    placed_cluster_maps,
+)
 from controlplane.envoy.cluster_specs import Spec, cluster_specs
-from controlplane.envoy.clusters import cluster, key_cluster_maps, service_clusters
+from controlplane.envoy.clusters import cluster, service_clusters
 from controlplane.envoy.endpoints import load_assignment, service_assignments
+from controlplane.envoy.gateway_dnat import sni_assignments, sni_clusters
 from controlplane.envoy.inbound_clusters import edge_clusters
 from controlplane.envoy.resource import Resource
 from controlplane.graph import Keyed, Plan, Q, flat, keyed, query
-from controlplane.mesh.projections import ProxyView, Scope
+from controlplane.mesh.gateways_wanted import wanted_services
+from controlplane.mesh.projections import Edge, GatewayScope, ProxyView, Scope
 from controlplane.mesh.rules import common_rule, rule_of
 from controlplane.mesh.scope import common_services, particular_services
 from controlplane.mesh.service import ServiceId
@@ -25,19 +37,28 @@ Maps: TypeAlias = tuple[tuple[Keyed[...], tuple[Any, ...]], ...]
 Pairs: TypeAlias = tuple[tuple[str, Resource], ...]
 
 
-def gateway_cluster_maps(view: ProxyView) -> Maps:
+def gateway_cluster_maps(view: ProxyView, gateway: GatewayScope) -> Maps:
     """The maps that hold a gateway's clusters between them."""
+    own = (*key_cluster_maps(view), (edge_clusters, ()), (sni_clusters, (gateway.edge, view.scope)))
+    if gateway.frugal:
+        near = (wanted_placed_clusters, (gateway.edge, view.scope, caller_of(view)))
+        return ((wanted_gateway_clusters, (gateway.edge, view.scope, view.mutual)), near, *own)
     return (
         (common_gateway_clusters, (view.mutual,)),
         (particular_gateway_clusters, (view.scope, view.mutual)),
-        *key_cluster_maps(view),
-        (edge_clusters, ()),
+        *placed_cluster_maps(view),
+        *own,
     )
 
 
-def gateway_assignment_maps(view: ProxyView) -> Maps:
+def gateway_assignment_maps(view: ProxyView, gateway: GatewayScope) -> Maps:
     """The maps that hold a gateway's endpoints between them."""
-    return (common_gateway_assignments, ()), (particular_gateway_assignments, (view.scope,))
+    own: Maps = ((sni_assignments, (gateway.edge, view.scope)),)
+    if gateway.frugal:
+        near = (wanted_placed_assignments, (gateway.edge, view.scope, caller_of(view)))
+        return ((wanted_gateway_assignments, (gateway.edge, view.scope)), near, *own)
+    own = (*placed_assignment_maps(view), *own)
+    return ((common_gateway_assignments, ()), (particular_gateway_assignments, (view.scope,)), *own)
 
 
 @keyed
@@ -63,10 +84,22 @@ def _clusters_in_scope(q: Q, scope: Scope, mutual: bool, id: ServiceId) -> Pairs
     return q(gateway_clusters, id, rule_of(q, scope, id), mutual)
 
 
+@keyed
+def wanted_gateway_clusters(q: Q, edge: Edge, scope: Scope, mutual: bool) -> Plan:
+    """Cluster name -> Resource, for the services that the routes of a frugal gateway lead to."""
+    return flat(q.map(wanted_services, edge, scope.namespace), _clusters_in_scope, scope, mutual)
+
+
+@keyed
+def wanted_placed_clusters(q: Q, edge: Edge, scope: Scope, caller: Caller) -> Plan:
+    """Cluster name -> Resource, for those of them that hold their endpoints, and prefer near ones."""
+    return flat(q.map(wanted_services, edge, scope.namespace), clusters_of, scope, caller)
+
+
 @query
 def gateway_clusters(q: Q, id: ServiceId, rule: tuple[Key, ...], mutual: bool) -> Pairs:
     """The (name, cluster) pairs of a service under these DestinationRules; those of sidecars, if possible."""
-    specs = q(_found_by_eds, id, rule)
+    specs = q(_other_than_sidecars, id, rule)
     if not specs:
         return q(service_clusters, id, rule, None, mutual)
     theirs = q(service_clusters, id, rule, None, mutual)
@@ -79,10 +112,10 @@ def gateway_clusters(q: Q, id: ServiceId, rule: tuple[Key, ...], mutual: bool) -
 
 
 @query
-def _found_by_eds(q: Q, id: ServiceId, rule: tuple[Key, ...]) -> tuple[Spec, ...]:
-    """What a gateway has by EDS and a sidecar has not; () for nearly all services."""
+def _other_than_sidecars(q: Q, id: ServiceId, rule: tuple[Key, ...]) -> tuple[Spec, ...]:
+    """The clusters that a gateway has in another way than a sidecar; () for nearly all services."""
     specs = q(cluster_specs, id, rule, None)
-    return tuple(spec._replace(discovery="EDS") for spec in specs if spec.discovery == "ORIGINAL_DST")
+    return tuple(at_edge(spec) for spec in specs if at_edge(spec) != spec)
 
 
 @keyed
@@ -108,8 +141,21 @@ def _assignments_in_scope(q: Q, scope: Scope, id: ServiceId) -> Pairs:
     return q(gateway_assignments, id, rule_of(q, scope, id))
 
 
+@keyed
+def wanted_gateway_assignments(q: Q, edge: Edge, scope: Scope) -> Plan:
+    """Cluster name -> Resource, for the EDS clusters of the services that its routes lead to."""
+    return flat(q.map(wanted_services, edge, scope.namespace), _assignments_in_scope, scope)
+
+
+@keyed
+def wanted_placed_assignments(q: Q, edge: Edge, scope: Scope, caller: Caller) -> Plan:
+    """Cluster name -> Resource, for those of them that prefer near endpoints."""
+    return flat(q.map(wanted_services, edge, scope.namespace), assignments_of, scope, caller)
+
+
 @query
 def gateway_assignments(q: Q, id: ServiceId, rule: tuple[Key, ...]) -> Pairs:
     """The (cluster name, endpoints) pairs of a service under these DestinationRules."""
-    more = ((spec.name, q(load_assignment, id, spec)) for spec in q(_found_by_eds, id, rule))
+    specs = (at_edge(spec) for spec in q(cluster_specs, id, rule, None) if spec.discovery == "ORIGINAL_DST")
+    more = ((spec.name, q(load_assignment, id, spec)) for spec in specs if not spec.placed)
     return (*q(service_assignments, id, rule, None), *more)

@@ -13,7 +13,6 @@ from controlplane.model.problem import Problem
 
 _DEFAULTS = MeshConfig()
 _IGNORED = {
-    "locality_lb_setting": "localityLbSetting",
     "discovery_selectors": "discoverySelectors",
     "default_config": "defaultConfig",
 }

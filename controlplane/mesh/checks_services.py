@@ -76,10 +76,6 @@ def service_problems(q: Q, key: Key) -> tuple[Problem, ...]:
         return ()
     declared: KubernetesService = q.get(services, key)
     findings = list(_clashes(q, found, [port.port for port in declared.ports]))
-    if declared.internal_traffic_policy != "Cluster":
-        findings.append(without_effect("internalTrafficPolicy"))
-    if declared.traffic_distribution is not None:
-        findings.append(without_effect("trafficDistribution"))
     return tuple(warning("Service", key, finding) for finding in findings)
 
 

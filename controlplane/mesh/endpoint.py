@@ -18,7 +18,7 @@ class Endpoint:
 
     `healthy` False: not ready; it gets no traffic but is known.  `weight` counts from 1; `network` ""
     is the default network; `hostname` is the pod's name within a headless service.  `mutual`: a sidecar
-    with a certificate stands before it, and takes mutual TLS there.
+    with a certificate stands before it, and takes mutual TLS there.  `node` is its machine, "" where unknown.
     """
 
     address: str
@@ -31,6 +31,7 @@ class Endpoint:
     network: str = ""
     hostname: str = ""
     mutual: bool = False
+    node: str = ""
 
 
 def distinct(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:

@@ -102,6 +102,7 @@ def _endpoint(q: Q, address: str, port: int, pod: Key | None, said: SliceEndpoin
         network="" if facts is None else facts.network,
         hostname=said.hostname or "",
         mutual=facts is not None and said_mutual(facts.labels),
+        node=said.node_name or (facts.node if facts is not None else ""),
     )
 
 

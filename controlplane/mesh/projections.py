@@ -8,9 +8,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from controlplane.mesh.listening import USUAL, Stance
+from controlplane.mesh.locality import ANYWHERE, Place
+from controlplane.mesh.patches import UNPATCHED, Patches
 from controlplane.mesh.service import ServiceId
 from controlplane.model.identity import Holder
 from controlplane.model.keys import Key, Labels
+from controlplane.model.kinds.gateway_topology import GatewayTopology
+from controlplane.model.kinds.tls import ServerTLSSettings
 
 
 class Scope(NamedTuple):
@@ -30,7 +35,8 @@ class Binding(NamedTuple):
 
     `port` is the service's port, `target` the workload's, by which listeners and clusters are named.
     `endpoint` says where the application listens if not where the traffic was sent: "127.0.0.1:p",
-    "unix:///path", or ":p" for another port of the same address (from Sidecar.ingress).
+    "unix:///path", or ":p" for another port of the same address (from Sidecar.ingress).  `bind` is the address
+    of a listener of its own, "" where connections are redirected; `tls` what it speaks instead of the mesh's.
     """
 
     service: ServiceId
@@ -38,6 +44,8 @@ class Binding(NamedTuple):
     target: int
     protocol: str
     endpoint: str = ""
+    bind: str = ""
+    tls: ServerTLSSettings | None = None
 
 
 class Security(NamedTuple):
@@ -76,11 +84,12 @@ class Capture(NamedTuple):
     """How an application's outbound traffic comes to its sidecar.
 
     `mode` is REDIRECT, TPROXY or NONE, where nothing is redirected and listeners are dialled themselves.
-    `dns`: name queries come to the proxy, too.
+    `dns`: name queries come to the proxy, too.  `http_proxy` is the port on which it is an HTTP proxy, 0 = none.
     """
 
     mode: str = "REDIRECT"
     dns: bool = False
+    http_proxy: int = 0
 
 
 _REDIRECTED = Capture()
@@ -102,20 +111,27 @@ class Edge(NamedTuple):
     """What the listeners of a proxy at the edge depend on: which selectors of Gateways its labels satisfy.
 
     `ports` are the (service port, own port) pairs of the Services in front of it; `privileged`: it may
-    listen on ports below 1024.
+    listen on ports below 1024; `within`: the only namespace whose Gateways count, "" for those of all.
     """
 
     selectors: tuple[Labels, ...] = ()
     ports: tuple[tuple[int, int], ...] = ()
     privileged: bool = True
+    within: str = ""
 
 
 class GatewayScope(NamedTuple):
-    """What the configuration of a proxy at the edge depends on, besides the clusters that it may reach."""
+    """What the configuration of a proxy at the edge depends on, besides the clusters that it may reach.
+
+    `topology`: what stands in front of this gateway, None for what the mesh says of all.  `frugal`: it is given
+    the clusters of what its routes lead to, and no others.
+    """
 
     edge: Edge
     routes: RouteScope
     security: Security = Security()
+    topology: GatewayTopology | None = None
+    frugal: bool = False
 
     @property
     def namespace(self) -> str:
@@ -128,7 +144,9 @@ class ProxyView(NamedTuple):
 
     A sidecar has `inbound`, a proxy at the edge `gateway`.  `mutual`: it has a certificate of its own, with
     which its clusters may speak mutual TLS.  `holder`: whose that is; of its configuration its secrets depend
-    on it, and nothing else.  `capture` is a sidecar's.
+    on it, and nothing else.  `capture` and `stance` are a sidecar's.
+    `place`: where it stands, which decides the endpoints of the clusters that prefer near ones, and nothing
+    else.
     """
 
     scope: Scope
@@ -138,6 +156,9 @@ class ProxyView(NamedTuple):
     holder: Holder | None = None
     gateway: GatewayScope | None = None
     capture: Capture = _REDIRECTED
+    place: Place = ANYWHERE
+    stance: Stance = USUAL
+    patches: Patches = UNPATCHED
 
     @property
     def routes(self) -> RouteScope:

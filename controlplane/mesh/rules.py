@@ -7,7 +7,6 @@ equal tuples are shared by all scopes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from controlplane.mesh.hosts import covers, is_partial, patterns_of, specificity
 from controlplane.mesh.projections import Scope
 from controlplane.mesh.service import ServiceId
 from controlplane.mesh.settings import (
+    default_policy,
     destination_rule_export_to,
     exported,
     resolved_export_to,
@@ -29,6 +29,7 @@ from controlplane.model.kinds.destination_rule import (
     PortTrafficPolicy,
     Subset,
     TrafficPolicy,
+    blocks,
 )
 
 
@@ -36,13 +37,15 @@ from controlplane.model.kinds.destination_rule import (
 class MergedRule:
     """What the DestinationRules `sources` (oldest first) say together; `host` as a full name.
 
-    The policy is the oldest rule's; the subsets are those of all, the first of a name.
+    The policy is the oldest rule's; the subsets are those of all, the first of a name.  `selected`:
+    it holds for workloads that the rules choose.
     """
 
     host: str
     traffic_policy: TrafficPolicy | None
     subsets: tuple[Subset, ...]
     sources: tuple[Ref, ...]
+    selected: bool = False
 
     def subset(self, name: str) -> Subset | None:
         """The subset of this name."""
@@ -183,6 +186,7 @@ def merged_rule(q: Q, keys: tuple[Key, ...]) -> MergedRule:
         traffic_policy=rules[0].traffic_policy,
         subsets=tuple(subsets.values()),
         sources=tuple(Ref("DestinationRule", key.namespace, key.name) for key in keys),
+        selected=bool(rules[0].workload_selector),
     )
 
 
@@ -217,6 +221,16 @@ def effective_policy(rule: MergedRule | None, port: int, subset: str = "") -> Tr
     )
 
 
+def policy_of(q: Q, rule: MergedRule | None, port: int, subset: str = "") -> TrafficPolicy:
+    """The policy of one service port and subset; blocks that no rule says are the mesh's."""
+    said, inherited = effective_policy(rule, port, subset), q(default_policy)
+    return replace(
+        said,
+        connection_pool=said.connection_pool or inherited.connection_pool,
+        outlier_detection=said.outlier_detection or inherited.outlier_detection,
+    )
+
+
 def _at_port(policy: TrafficPolicy, levels: TrafficPolicy | None, port: int) -> TrafficPolicy:
     level = _level(levels, port)
     if level is None:
@@ -238,27 +252,6 @@ def _level(policy: TrafficPolicy | None, port: int) -> PortTrafficPolicy | None:
 
 def unsupported(rule: DestinationRule) -> tuple[str, ...]:
     """The paths of the fields that are set and have no effect yet."""
-    paths: list[str] = []
-    policies = [("trafficPolicy", rule.traffic_policy)]
-    policies += [(f"subsets[{n}].trafficPolicy", s.traffic_policy) for n, s in enumerate(rule.subsets)]
-    for path, policy in policies:
-        if policy is None:
-            continue
-        paths += _unsupported_blocks(path, policy)
-        if policy.tunnel is not None:
-            paths.append(f"{path}.tunnel")
-        if policy.retry_budget is not None and policy.retry_budget.budget_interval is not None:
-            paths.append(f"{path}.retryBudget.budgetInterval")
-        for number, level in enumerate(policy.port_level_settings):
-            paths += _unsupported_blocks(f"{path}.portLevelSettings[{number}]", level)
-    return tuple(paths)
-
-
-def _unsupported_blocks(path: str, policy: TrafficPolicy | PortTrafficPolicy) -> Iterator[str]:
-    balancer, tls = policy.load_balancer, policy.tls
-    if balancer is not None and balancer.locality_lb_setting is not None:
-        yield f"{path}.loadBalancer.localityLbSetting"
-    if balancer is not None and balancer.zone_aware_lb_setting is not None:
-        yield f"{path}.loadBalancer.zoneAwareLbSetting"
-    if tls is not None and tls.credential_name:
-        yield f"{path}.tls.credentialName"
+    return tuple(
+        f"{path}.tunnel" for path, policy in blocks(rule) if getattr(policy, "tunnel", None) is not None
+    )

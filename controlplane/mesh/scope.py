@@ -13,7 +13,7 @@ from controlplane.mesh.imports import offer, rank, routed_services, visible_to, 
 from controlplane.mesh.projections import Binding, Inbound, ProxyView, RouteScope, Scope
 from controlplane.mesh.service import ServiceId, service_ports, services_of_host
 from controlplane.mesh.settings import mesh_config
-from controlplane.mesh.visibility import COMMON, entry_shelves, kubernetes_shelves
+from controlplane.mesh.visibility import COMMON, PLACED, entry_shelves, kubernetes_shelves
 
 __all__ = [
     "Binding",
@@ -25,6 +25,7 @@ __all__ = [
     "limited_ports",
     "mesh_config",
     "particular_services",
+    "placed_services",
     "ports",
     "visible",
 ]
@@ -33,6 +34,11 @@ __all__ = [
 def common_services(q: Q) -> tuple[Source, ...]:
     """The collections that hold the ServiceIds of all common services."""
     return tuple(q.part(shelves, (), COMMON) for shelves in (kubernetes_shelves, entry_shelves))
+
+
+def placed_services(q: Q) -> tuple[Source, ...]:
+    """The collections that hold those of them with clusters that depend on where the client stands."""
+    return tuple(q.part(shelves, (), PLACED) for shelves in (kubernetes_shelves, entry_shelves))
 
 
 @keyed

@@ -90,4 +90,5 @@ def _of_pod(q: Q, key: Key, port: Port, publish_unready: bool) -> Endpoint | Non
         service_account=facts.service_account,
         network=facts.network,
         mutual=said_mutual(facts.labels),
+        node=facts.node,
     )

@@ -21,6 +21,7 @@ from controlplane.model.hosts import fqdn
 from controlplane.model.keys import Key, Labels, Ref
 from controlplane.model.kinds import service_entries, services
 from controlplane.model.kinds.service import Service as KubernetesService
+from controlplane.model.kinds.service import distribution_of
 from controlplane.model.kinds.service_entry import ServiceEntry
 
 EXPORT_TO = "networking.istio.io/exportTo"
@@ -46,12 +47,14 @@ class Port:
 class Service:
     """A service as proxies see it.
 
-    `addresses` are virtual IPs or CIDRs, () = any address.  `allocated` are virtual IPs that it was given, for
+    `addresses` are virtual IPs or CIDRs, () = any address.  `allocated`: virtual IPs that it was given, for
     clients that resolve its name through a proxy.  `resolution` is STATIC, DNS,
     DNS_ROUND_ROBIN, NONE (also for headless services) or DYNAMIC_DNS.  `export_to` has the mesh's
     default and "." filled in.  `selector` None: its workloads are not chosen by labels.  `aliases`
     are the hosts of ExternalName Services that point here.  `direct`: `addresses` are no virtual IPs but
     those of its workloads, so that clients may dial one that is not known yet.
+    `traffic_distribution` is "", PreferSameZone or PreferSameNode; `node_local`: callers reach endpoints of
+    their own machine alone.
     """
 
     id: ServiceId
@@ -69,6 +72,8 @@ class Service:
     subject_alt_names: tuple[str, ...] = ()
     direct: bool = False
     allocated: tuple[str, ...] = ()
+    traffic_distribution: str = ""
+    node_local: bool = False
 
     def port(self, number: int) -> Port | None:
         """The port of this number."""
@@ -166,6 +171,8 @@ def _from_kubernetes(q: Q, id: ServiceId, found: KubernetesService) -> Service:
         selector=found.selector or None,
         aliases=q(aliases, id.host),
         labels=found.meta.labels,
+        traffic_distribution=found.distribution,
+        node_local=found.internal_traffic_policy == "Local",
         direct=(DIRECT, "true") in found.meta.annotations,
     )
 
@@ -190,6 +197,7 @@ def _from_entry(q: Q, id: ServiceId, entry: ServiceEntry) -> Service:
         aliases=q(aliases, id.host),
         labels=entry.meta.labels,
         subject_alt_names=entry.subject_alt_names,
+        traffic_distribution=distribution_of(None, entry.meta.annotations),
         direct=(DIRECT, "true") in entry.meta.annotations,
         allocated=given_addresses(q, entry, id.host),
     )

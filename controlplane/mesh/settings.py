@@ -11,6 +11,7 @@ from controlplane.graph import Q, query
 from controlplane.model.keys import Key
 from controlplane.model.kinds import mesh_configs
 from controlplane.model.kinds.connection_pool import TcpKeepalive
+from controlplane.model.kinds.default_policy import DefaultTrafficPolicy
 from controlplane.model.kinds.gateway_topology import GatewayTopology
 from controlplane.model.kinds.mesh_config import MeshConfig
 
@@ -51,13 +52,29 @@ def destination_rule_export_to(q: Q) -> tuple[str, ...]:
     return q(mesh_config).default_destination_rule_export_to
 
 
+class OriginatedTls(NamedTuple):
+    """TLS with certificates that are not the mesh's: ciphers and curves, () = Envoy's.
+
+    `verified`: who names no authorities trusts the public ones, else nobody is asked for a known certificate.
+    """
+
+    cipher_suites: tuple[str, ...] = ()
+    ecdh_curves: tuple[str, ...] = ()
+    verified: bool = True
+
+
 class ClusterDefaults(NamedTuple):
-    """What clusters inherit from the mesh; durations in nanoseconds."""
+    """What clusters inherit from the mesh; durations in nanoseconds.
+
+    `stat_name` is a pattern for the names of their statistics, "" = their own.
+    """
 
     connect_timeout: int
     tcp_keepalive: TcpKeepalive | None
     h2_upgrade: bool
     dns_refresh_rate: int
+    stat_name: str = ""
+    tls: OriginatedTls = OriginatedTls()
 
 
 @query
@@ -69,7 +86,19 @@ def cluster_defaults(q: Q) -> ClusterDefaults:
         tcp_keepalive=config.tcp_keepalive,
         h2_upgrade=config.h2_upgrade_policy == "UPGRADE",
         dns_refresh_rate=config.dns_refresh_rate,
+        stat_name=config.outbound_cluster_stat_name,
+        tls=OriginatedTls(
+            config.tls_defaults.cipher_suites,
+            config.tls_defaults.ecdh_curves,
+            config.verify_certificate_at_client,
+        ),
     )
+
+
+@query
+def default_policy(q: Q) -> DefaultTrafficPolicy:
+    """What clusters inherit where no DestinationRule says otherwise."""
+    return q(mesh_config).default_traffic_policy
 
 
 class MeshTls(NamedTuple):
@@ -119,6 +148,19 @@ def gateway_topology(q: Q) -> GatewayTopology:
 def inbound_to_localhost(q: Q) -> bool:
     """Whether inbound traffic goes to 127.0.0.1 instead of the address that it was sent to."""
     return q(mesh_config).inbound_traffic_policy == "LOCALHOST"
+
+
+@query
+def http_proxy_port(q: Q) -> int:
+    """The port of the loopback address on which sidecars are HTTP proxies; 0 = none."""
+    return q(mesh_config).proxy_http_port
+
+
+@query
+def listener_ports(q: Q) -> tuple[int, int]:
+    """The ports to which what leaves and what enters a workload is redirected."""
+    config = q(mesh_config)
+    return config.proxy_listen_port, config.proxy_inbound_listen_port
 
 
 def resolved_export_to(

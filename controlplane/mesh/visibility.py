@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from controlplane.graph import Plan, Q, group, keyed, query
 from controlplane.mesh.hosts import kubernetes_host
+from controlplane.mesh.locality_preference import prefers_near
 from controlplane.mesh.rules import common_rule
 from controlplane.mesh.service import Service, ServiceId, service, services_of_host
 from controlplane.mesh.settings import resolved_export_to, virtual_service_export_to
@@ -32,10 +33,13 @@ class Shelf(NamedTuple):
     namespace: str = ""
     host: str = ""
     common: bool = False
+    placed: bool = False
 
 
 COMMON = Shelf("*", common=True)
 """Services that every client sees, sees alike, and under the same DestinationRules."""
+PLACED = Shelf("*", common=True, placed=True)
+"""Those of them with clusters whose endpoints depend on where the client stands."""
 
 
 @keyed
@@ -76,6 +80,9 @@ def _entry_shelves(q: Q, key: Key) -> tuple[tuple[Shelf, ServiceId], ...]:
 
 def _places(q: Q, found: Service) -> Iterator[tuple[Shelf, ServiceId]]:
     common = _is_common(q, found)
+    rule = q(common_rule, found.id) if common else None
+    if common and prefers_near(q, found, rule or ()):
+        yield PLACED, found.id
     for to in found.export_to:
         yield COMMON if common else Shelf(to), found.id
         yield Shelf(to, namespace=found.id.namespace), found.id

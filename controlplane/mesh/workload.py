@@ -12,6 +12,7 @@ from controlplane.graph import Q, query
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import nodes, pods
 from controlplane.model.kinds.cluster import Node
+from controlplane.model.kinds.gateway_topology import GatewayTopology
 from controlplane.model.kinds.pod import Pod
 from controlplane.model.locality import Locality, parse_locality
 
@@ -21,7 +22,8 @@ _NETWORK_LABEL = "topology.istio.io/network"
 
 @dataclass(frozen=True, slots=True)
 class PodFacts:
-    """What a Pod is to the mesh.  `ports` are the (name, number) pairs of its TCP container ports."""
+    """What a Pod is to the mesh.  `ports` are the (name, number) pairs of its TCP container ports;
+    `node` is the machine that it runs on, "" where unknown."""
 
     labels: Labels
     service_account: str
@@ -29,6 +31,7 @@ class PodFacts:
     network: str
     ports: tuple[tuple[str, int], ...]
     host_network: bool
+    node: str = ""
 
     def port(self, name: str) -> int | None:
         """The container port of this name."""
@@ -66,7 +69,15 @@ def pod_facts(q: Q, key: Key) -> PodFacts | None:
         network=labels.get(_NETWORK_LABEL, ""),
         ports=tuple(sorted(ports.items())),
         host_network=pod.host_network,
+        node=pod.node_name or "",
     )
+
+
+@query
+def pod_topology(q: Q, key: Key) -> GatewayTopology | None:
+    """What a Pod says of what stands in front of it, if it is a gateway."""
+    pod: Pod | None = q.get(pods, key)
+    return None if pod is None else pod.topology
 
 
 @query

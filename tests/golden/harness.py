@@ -4,7 +4,8 @@ A case may have `containers.yaml` besides, a list of what Docker tells of contai
 they are as objects stands in its outputs, too.
 A proxy with `asks` has its virtual hosts on demand, and asks for these; one with `identity`, a SPIFFE ID,
 has a certificate for it.  `secrets` are Secrets that there are ("namespace/name"), with made-up contents;
-`features` are switches (`controlplane.mesh.features`) that differ from their defaults.
+`features` are switches (`controlplane.mesh.features`) that differ from their defaults; `locality` is where its
+Envoy says that it stands: {region, zone, sub_zone}.
 
 `python -m tests.golden.harness` writes the outputs of all cases anew; read the difference before
 committing it.
@@ -35,6 +36,7 @@ from controlplane.model.identity import parse_spiffe
 from controlplane.model.keys import Key
 from controlplane.model.kinds import BY_NAME, TABLES, secrets
 from controlplane.model.kinds.secret import Secret
+from controlplane.model.locality import Locality
 from controlplane.model.meta import Meta
 from controlplane.model.problem import Origin, Problem
 from controlplane.model.proxy import parse_node
@@ -55,7 +57,7 @@ class Case:
         self.described: list[Any] = []
         self._load()
         node = yaml.safe_load((self.folder / "proxy.yaml").read_text())
-        proxy = parse_node(node["id"], node.get("metadata", {}), node.get("locality"))
+        proxy = parse_node(node["id"], node.get("metadata", {}), Locality(**node.get("locality", {})))
         self.graph.commit(secrets_of(node))
         settle_features(self.graph, node.get("features", {}))
         settle_addresses(self.graph)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from controlplane.graph import Table
@@ -91,9 +92,34 @@ def _host(key: Key, value: DestinationRule) -> tuple[str, ...]:
     return (fqdn(value.host, key.namespace),)
 
 
+def blocks(rule: DestinationRule) -> Iterator[tuple[str, TrafficPolicy | PortTrafficPolicy]]:
+    """(path below spec, policy) of all traffic policies of a rule, port levels included."""
+    policies = [("trafficPolicy", rule.traffic_policy)]
+    policies += [(f"subsets[{n}].trafficPolicy", s.traffic_policy) for n, s in enumerate(rule.subsets)]
+    for path, policy in policies:
+        if policy is not None:
+            yield path, policy
+            for n, level in enumerate(policy.port_level_settings):
+                yield f"{path}.portLevelSettings[{n}]", level
+
+
+def compared_labels(rule: DestinationRule) -> tuple[str, ...]:
+    """All entries of failoverPriority in a rule."""
+    found: list[str] = []
+    for _, policy in blocks(rule):
+        if policy.load_balancer is not None:
+            both = (policy.load_balancer.locality_lb_setting, policy.load_balancer.zone_aware_lb_setting)
+            found += [label for said in both if said is not None for label in said.failover_priority]
+    return tuple(found)
+
+
+def _compares(key: Key, value: DestinationRule) -> tuple[bool, ...]:
+    return (True,) if compared_labels(value) else ()
+
+
 destination_rules = Table(
     "destination_rules",
-    indexes={"namespace": by_namespace, "host": _host},
+    indexes={"namespace": by_namespace, "host": _host, "compares": _compares},
     # A rule without a selector is found by its host; asking who selects a client must not list them all.
     selector=lambda value: value.workload_selector or None,
     namespace=namespace_of,

@@ -143,7 +143,7 @@ def read_load_balancer(r: Reader) -> LoadBalancerSettings:
         simple=r.choice("simple", SIMPLE),
         consistent_hash=r.message("consistentHash", _read_consistent_hash),
         locality_lb_setting=r.message("localityLbSetting", read_locality),
-        zone_aware_lb_setting=r.message("zoneAwareLbSetting", _read_zone_aware),
+        zone_aware_lb_setting=r.message("zoneAwareLbSetting", read_zone_aware),
         warmup=warmup,
     )
     # In the CRD, and not implemented by Istio either.
@@ -225,7 +225,8 @@ def read_locality(r: Reader) -> LocalityLoadBalancerSetting:
     return setting
 
 
-def _read_zone_aware(r: Reader) -> ZoneAwareLoadBalancerSetting:
+def read_zone_aware(r: Reader) -> ZoneAwareLoadBalancerSetting:
+    """ZoneAwareLoadBalancerSetting."""
     return ZoneAwareLoadBalancerSetting(
         failover=r.messages("failover", _read_failover),
         failover_priority=r.strings("failoverPriority"),

@@ -10,11 +10,17 @@ from controlplane.model.describe import shorten
 from controlplane.model.duration import SECOND
 from controlplane.model.keys import Labels
 from controlplane.model.kinds.connection_pool import TcpKeepalive, read_keepalive
+from controlplane.model.kinds.default_policy import DefaultTrafficPolicy, read_default_policy
 from controlplane.model.kinds.extension_provider import ExtensionProvider, read_extension_providers
 from controlplane.model.kinds.gateway_topology import GatewayTopology, read_topology
 from controlplane.model.kinds.http_effects import HTTPRetry, read_retry
 from controlplane.model.kinds.kind import Kind
-from controlplane.model.kinds.load_balancing import LocalityLoadBalancerSetting, read_locality
+from controlplane.model.kinds.load_balancing import (
+    LocalityLoadBalancerSetting,
+    ZoneAwareLoadBalancerSetting,
+    read_locality,
+    read_zone_aware,
+)
 from controlplane.model.kinds.mesh_tls import MeshTLSConfig, read_mesh_tls
 from controlplane.model.kinds.sidecar import OutboundTrafficPolicy
 from controlplane.model.meta import Meta
@@ -85,12 +91,19 @@ class MeshConfig:
     access_log_encoding: str = "TEXT"
     default_http_retry_policy: HTTPRetry | None = None
     locality_lb_setting: LocalityLoadBalancerSetting | None = None
+    zone_aware_lb_setting: ZoneAwareLoadBalancerSetting | None = None
+    default_traffic_policy: DefaultTrafficPolicy = field(default=DefaultTrafficPolicy())
+    tls_defaults: MeshTLSConfig = field(default=MeshTLSConfig())
+    verify_certificate_at_client: bool = True
+    outbound_cluster_stat_name: str = ""
     protocol_detection_timeout: int = 0
     h2_upgrade_policy: str = "DO_NOT_UPGRADE"
     path_normalization: str = "BASE"
     dns_refresh_rate: int = 60 * SECOND
     proxy_listen_port: int = 15001
     proxy_inbound_listen_port: int = 15006
+    proxy_http_port: int = 0
+    disable_envoy_listener_log: bool = False
     discovery_selectors: tuple[LabelSelector, ...] = ()
     default_config: ProxyConfig = field(default=ProxyConfig())
 
@@ -106,8 +119,6 @@ _LATER = [
     "configSources",
     "defaultInboundHttpRetryPolicy",
     "defaultProviders",
-    "defaultTrafficPolicy",
-    "disableEnvoyListenerLog",
     "enableEnvoyAccessLogService",
     "enablePrometheusMerge",
     "enableTracing",
@@ -117,14 +128,9 @@ _LATER = [
     "ingressControllerMode",
     "ingressSelector",
     "ingressService",
-    "outboundClusterStatName",
-    "proxyHttpPort",
     "serviceEntryVisibility",
     "serviceScopeConfigs",
     "serviceSettings",
-    "tlsDefaults",
-    "verifyCertificateAtClient",
-    "zoneAwareLbSetting",
 ]
 _LATER_IN_PROXY = [
     "availabilityZone",
@@ -185,12 +191,20 @@ def _read(r: Reader, meta: Meta) -> MeshConfig:
         access_log_encoding=r.enum("accessLogEncoding", ("TEXT", "JSON"), "TEXT"),
         default_http_retry_policy=r.message("defaultHttpRetryPolicy", read_retry),
         locality_lb_setting=r.message("localityLbSetting", read_locality),
+        zone_aware_lb_setting=r.message("zoneAwareLbSetting", read_zone_aware),
+        default_traffic_policy=r.message("defaultTrafficPolicy", read_default_policy)
+        or base.default_traffic_policy,
+        tls_defaults=r.message("tlsDefaults", read_mesh_tls) or base.tls_defaults,
+        verify_certificate_at_client=r.optional_boolean("verifyCertificateAtClient") is not False,
+        outbound_cluster_stat_name=r.text("outboundClusterStatName"),
         protocol_detection_timeout=r.duration("protocolDetectionTimeout", 0) or 0,
         h2_upgrade_policy=r.enum("h2UpgradePolicy", ("DO_NOT_UPGRADE", "UPGRADE"), "DO_NOT_UPGRADE"),
         path_normalization=r.message("pathNormalization", _read_paths) or base.path_normalization,
         dns_refresh_rate=r.duration("dnsRefreshRate") or base.dns_refresh_rate,
         proxy_listen_port=r.port("proxyListenPort") or base.proxy_listen_port,
         proxy_inbound_listen_port=r.port("proxyInboundListenPort") or base.proxy_inbound_listen_port,
+        proxy_http_port=r.port("proxyHttpPort") or 0,
+        disable_envoy_listener_log=r.boolean("disableEnvoyListenerLog"),
         discovery_selectors=r.messages("discoverySelectors", _read_selector),
         default_config=r.message("defaultConfig", _read_proxy_config) or base.default_config,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from controlplane.graph import Table
@@ -31,7 +32,8 @@ class Service:
     """A Kubernetes Service; `type` is ClusterIP, NodePort, LoadBalancer or ExternalName.
 
     `cluster_ips` is clusterIPs, or clusterIP alone where only that is given; ("None",) is headless.
-    `selector` None: somebody else writes the endpoints.
+    `selector` None: somebody else writes the endpoints.  `external_addresses` are what the world outside dials:
+    IPs, and names of load balancers.
     """
 
     meta: Meta
@@ -43,6 +45,7 @@ class Service:
     internal_traffic_policy: str = "Cluster"
     traffic_distribution: str | None = None
     publish_not_ready_addresses: bool = False
+    external_addresses: tuple[str, ...] = ()
 
     @property
     def headless(self) -> bool:
@@ -54,14 +57,54 @@ class Service:
         """The service's virtual IPs; empty when headless, external or not assigned."""
         return () if self.headless else self.cluster_ips
 
+    @property
+    def distribution(self) -> str:
+        """Which endpoints callers prefer: PreferSameZone, PreferSameNode, or "" for no preference."""
+        return distribution_of(self.traffic_distribution, self.meta.annotations)
+
+
+DISTRIBUTION = "networking.istio.io/traffic-distribution"
+"""The annotation that says it where the field does not."""
+# PreferClose is what Kubernetes called it first.
+_DISTRIBUTIONS = {
+    "prefersamezone": "PreferSameZone",
+    "preferclose": "PreferSameZone",
+    "prefersamenode": "PreferSameNode",
+}
+
+
+def distribution_of(said: str | None, annotations: Labels) -> str:
+    """What a field, or else an annotation, says of the endpoints that callers prefer; "" for other words."""
+    text = said or dict(annotations).get(DISTRIBUTION, "")
+    return _DISTRIBUTIONS.get(text.lower(), "")
+
 
 def _external_name(key: Key, value: Service) -> tuple[str, ...]:
     return (fqdn(value.external_name, key.namespace),) if value.external_name else ()
 
 
+def _on_node(key: Key, value: Service) -> Iterable[bool]:
+    return (
+        (True,) if value.internal_traffic_policy == "Local" or value.distribution == "PreferSameNode" else ()
+    )
+
+
+NETWORK = "topology.istio.io/network"
+"""The label of a workload that stands in a network, and of a Service that is the door to one."""
+
+
+def _is_door(_key: Key, value: Service) -> Iterable[bool]:
+    return (True,) if dict(value.meta.labels).get(NETWORK) else ()
+
+
 services = Table(
     "services",
-    indexes={"namespace": by_namespace, "external_name": _external_name},
+    indexes={
+        "namespace": by_namespace,
+        "external_name": _external_name,
+        "on_node": _on_node,
+        "is_door": _is_door,
+    },
     labels=lambda value: value.meta.labels,
     selector=lambda value: value.selector,
     namespace=namespace_of,
@@ -80,6 +123,7 @@ def _read(r: Reader, meta: Meta) -> Service:
     external_name = spec.string("externalName")
     if type == "ExternalName" and external_name is None:
         spec.error("externalName", "is missing", "name the host that this service stands for")
+    _check_distribution(r, spec, meta)
     return Service(
         meta=meta,
         type=type,
@@ -90,7 +134,31 @@ def _read(r: Reader, meta: Meta) -> Service:
         internal_traffic_policy=spec.enum("internalTrafficPolicy", ("Cluster", "Local"), "Cluster"),
         traffic_distribution=spec.string("trafficDistribution"),
         publish_not_ready_addresses=spec.boolean("publishNotReadyAddresses"),
+        external_addresses=(*spec.strings("externalIPs"), *_read_ingress(r)),
     )
+
+
+def _check_distribution(r: Reader, spec: Reader, meta: Meta) -> None:
+    said = spec.string("trafficDistribution")
+    if said and not distribution_of(said, ()):
+        spec.warn("trafficDistribution", f"{shorten(said)} means nothing here", _DISTRIBUTION_REMEDY)
+    noted = dict(meta.annotations).get(DISTRIBUTION, "")
+    if noted and not said and not distribution_of(None, meta.annotations):
+        path = f"metadata.annotations[{DISTRIBUTION}]"
+        r.warn(path, f"{shorten(noted)} means nothing here", _DISTRIBUTION_REMEDY)
+
+
+_DISTRIBUTION_REMEDY = "say PreferSameZone or PreferSameNode, or remove it"
+
+
+def _read_ingress(r: Reader) -> tuple[str, ...]:
+    """Where the load balancer answers, as its controller has written it."""
+    balancer = r.inner("status").message("loadBalancer", lambda b: b.messages("ingress", _read_entrance))
+    return tuple(address for address in balancer or () if address)
+
+
+def _read_entrance(r: Reader) -> str:
+    return r.text("ip") or r.text("hostname")
 
 
 def _read_cluster_ips(spec: Reader) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from controlplane.envoy.endpoints import assignment_maps, common_assignments
+from controlplane.envoy.cluster_maps import assignment_maps
+from controlplane.envoy.endpoints import common_assignments
 from controlplane.envoy.types import ENDPOINT
 from controlplane.mesh.scope import ProxyView, Scope
 from controlplane.model.keys import Key

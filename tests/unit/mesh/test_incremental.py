@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from controlplane.envoy.clusters import cluster_maps
-from controlplane.envoy.endpoints import assignment_maps
+from controlplane.envoy.cluster_maps import assignment_maps, cluster_maps
 from controlplane.envoy.listeners import inbound_listeners
 from controlplane.mesh.checks import checks
 from controlplane.mesh.scope import ports, visible

@@ -188,17 +188,12 @@ def test_unsupported_fields_are_named_by_path() -> None:
         "a",
         "reviews",
         spec="""trafficPolicy:
-    tls: {mode: SIMPLE, credentialName: a}
-    loadBalancer: {localityLbSetting: {enabled: true}}
+    tunnel: {targetHost: a.example.com, targetPort: 443}
   subsets:
   - name: v1
-    trafficPolicy: {portLevelSettings: [{port: {number: 80}, tls: {mode: SIMPLE, credentialName: a}}]}
+    trafficPolicy: {tunnel: {targetHost: a.example.com, targetPort: 443}}
 """,
     )
     world = World(text)
     found = world.graph.rows(destination_rules).values[Key("prod", "a")]
-    assert unsupported(found) == (
-        "trafficPolicy.loadBalancer.localityLbSetting",
-        "trafficPolicy.tls.credentialName",
-        "subsets[0].trafficPolicy.portLevelSettings[0].tls.credentialName",
-    )
+    assert unsupported(found) == ("trafficPolicy.tunnel", "subsets[0].trafficPolicy.tunnel")

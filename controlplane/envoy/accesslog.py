@@ -57,11 +57,15 @@ DEFAULT_JSON: dict[str, object] = {key: operator for key, _, operator in _FIELDS
 
 
 class AccessLog(NamedTuple):
-    """Where and how to log; `format` "" = the default of the encoding, TEXT or JSON."""
+    """Where and how to log; `format` "" = the default of the encoding, TEXT or JSON.
+
+    `refusals`: listeners log the connections that no filter chain took.
+    """
 
     path: str
     format: str
     encoding: str
+    refusals: bool = True
 
 
 @query
@@ -70,7 +74,8 @@ def access_log(q: Q) -> AccessLog | None:
     config = q(mesh_config)
     if not config.access_log_file:
         return None
-    return AccessLog(config.access_log_file, config.access_log_format, config.access_log_encoding)
+    refusals = not config.disable_envoy_listener_log
+    return AccessLog(config.access_log_file, config.access_log_format, config.access_log_encoding, refusals)
 
 
 def access_logs(log: AccessLog | None) -> list[Any]:
@@ -80,7 +85,7 @@ def access_logs(log: AccessLog | None) -> list[Any]:
 
 def refusal_logs(log: AccessLog | None) -> list[Any]:
     """The `access_log` of a listener: only connections that no filter chain took."""
-    if log is None:
+    if log is None or not log.refusals:
         return []
     logger = _logger(log)
     logger.filter.response_flag_filter.flags.append("NR")

@@ -14,6 +14,7 @@ from controlplane.envoy.secrets import DEFAULT, ROOT_CA
 from controlplane.mesh.peer_authentication import PeerModes
 from controlplane.mesh.settings import MeshTls
 from controlplane.model.hosts import is_address
+from controlplane.model.kinds.tls import CIPHER_SUITES, ECDH_CURVES, ServerTLSSettings
 
 DISABLE = "DISABLE"
 PERMISSIVE = "PERMISSIVE"
@@ -135,3 +136,42 @@ def _secret(config: Any, name: str) -> None:
     config.sds_config.resource_api_version = pb.config_source.ApiVersion.V3
     # Wait for ever: a certificate always follows, and without one every connection would fail.
     config.sds_config.initial_fetch_timeout.SetInParent()
+
+
+def file_tls(tls: ServerTLSSettings, *, http: bool) -> Any:
+    """The transport socket of a workload's own TLS (SIMPLE or MUTUAL), from files beside the proxy."""
+    context = pb.tls.DownstreamTlsContext()
+    common = context.common_tls_context
+    common.alpn_protocols.extend(_HTTP_SERVED if http else ())
+    limits = common.tls_params
+    versions = pb.tls_common.TlsParameters
+    limits.tls_minimum_protocol_version = versions.TlsProtocol.Value(_as_envoy(tls.min_protocol_version))
+    limits.tls_maximum_protocol_version = versions.TlsProtocol.Value(_as_envoy(tls.max_protocol_version))
+    limits.cipher_suites.extend(name for name in dict.fromkeys(tls.cipher_suites) if name in CIPHER_SUITES)
+    limits.ecdh_curves.extend(name for name in dict.fromkeys(tls.ecdh_curves) if name in ECDH_CURVES)
+    pairs = [(tls.server_certificate, tls.private_key)]
+    pairs += [(one.server_certificate, one.private_key) for one in tls.tls_certificates]
+    for chain, key in pairs:
+        if chain and key:
+            certificate = common.tls_certificates.add()
+            certificate.certificate_chain.filename, certificate.private_key.filename = chain, key
+    if tls.mode == "MUTUAL":
+        context.require_client_certificate.value = True
+        _check_clients(common.validation_context, tls)
+    return pb.base.TransportSocket(name="envoy.transport_sockets.tls", typed_config=pb.pack(context))
+
+
+def _check_clients(validation: Any, tls: ServerTLSSettings) -> None:
+    if tls.ca_certificates:
+        validation.trusted_ca.filename = tls.ca_certificates
+    if tls.ca_crl:
+        validation.crl.filename = tls.ca_crl
+    validation.verify_certificate_spki.extend(tls.verify_certificate_spki)
+    validation.verify_certificate_hash.extend(tls.verify_certificate_hash)
+    for name in tls.subject_alt_names:
+        validation.match_typed_subject_alt_names.add(san_type=san_type(name)).matcher.exact = name
+
+
+def _as_envoy(version: str) -> str:
+    """The API writes TLSV1_2 where Envoy writes TLSv1_2."""
+    return version.replace("TLSV", "TLSv")

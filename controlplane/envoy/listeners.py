@@ -8,10 +8,14 @@ and policies live elsewhere.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from controlplane.envoy import names
 from controlplane.envoy.dns import dns_listeners
+from controlplane.envoy.http_proxy import http_proxies
+from controlplane.envoy.listeners_binds import Bind, Claim, Style
+from controlplane.envoy.listeners_bound import bound_listeners
 from controlplane.envoy.listeners_claims import (
-    Bind,
     common_own,
     l4_scope,
     own_claims,
@@ -19,10 +23,12 @@ from controlplane.envoy.listeners_claims import (
     shared_binds,
     shared_claims,
 )
+from controlplane.envoy.listeners_dialled import dialled_binds, dialled_claims
 from controlplane.envoy.listeners_inbound import inbound_listeners
 from controlplane.envoy.listeners_outbound import outbound_listener, virtual_outbound
 from controlplane.envoy.resource import Resource
 from controlplane.graph import Keyed, Plan, Q, each, flat, keyed, query
+from controlplane.mesh.listening import USUAL, Stance
 from controlplane.mesh.projections import ProxyView, RouteScope, Scope
 from controlplane.mesh.routing_fallback import Fallback, fallback
 
@@ -30,92 +36,111 @@ __all__ = [
     "common_listeners",
     "inbound_listeners",
     "listener_maps",
-    "on_demand_listeners",
     "particular_listeners",
     "shared_listeners",
     "virtual_listeners",
 ]
 
+Maps: TypeAlias = tuple[tuple[Keyed[...], tuple[object, ...]], ...]
+
 # A listener of an address of its own knows where everything goes.
 _NO_STRANGERS = Fallback()
 
 
-def listener_maps(
-    view: ProxyView, *, on_demand: bool = False
-) -> tuple[tuple[Keyed[...], tuple[object, ...]], ...]:
+def listener_maps(view: ProxyView, *, on_demand: bool = False) -> Maps:
     """The maps that hold a sidecar's listeners between them: no name is in two of them.
 
     `on_demand`: the virtual hosts of ports come when they are asked for.
     """
-    common = ((common_listeners, (view.capture.dns,)),) if view.scope.sidecar is None else ()
-    inbound = () if view.inbound is None else ((inbound_listeners, (view.inbound,)),)
+    stance, port = view.stance, view.capture.http_proxy
+    proxies: Maps = ((http_proxies, (port, stance)),) if port else ()
+    inbound: Maps = ()
+    if view.inbound is not None:
+        bound = any(binding.bind for binding in view.inbound.bindings)
+        inbound = ((bound_listeners, (view.inbound, stance)),) if bound else ()
+    if view.capture.mode == "NONE":
+        return ((dialled_listeners, (view.listening, stance)), *proxies, *inbound)
+    if view.inbound is not None:
+        inbound = (*inbound, (inbound_listeners, (view.inbound, stance)))
+    common = ((common_listeners, (view.capture.dns, stance)),) if view.scope.sidecar is None else ()
     return (
         *common,
-        (on_demand_listeners if on_demand else shared_listeners, (view.listening,)),
-        (particular_listeners, (view.listening,)),
-        (virtual_listeners, (view.scope,)),
+        (shared_listeners, (view.listening, Style(stance, on_demand))),
+        (particular_listeners, (view.listening, stance)),
+        (virtual_listeners, (view.scope, stance)),
         *(((dns_listeners, (view.scope,)),) if view.capture.dns else ()),
+        *proxies,
         *inbound,
     )
 
 
 @keyed
-def common_listeners(q: Q, dns: bool) -> Plan:
+def common_listeners(q: Q, dns: bool, stance: Stance = USUAL) -> Plan:
     """Listener name -> Resource, for services with addresses of their own that all clients see alike.
 
     `dns`: the clients' proxies answer names, so that addresses that services were given count as well.
     """
-    return flat(q.map(common_own, dns), _common_listener, dns)
+    return flat(q.map(common_own, dns), _common_listener, dns, Style(stance))
 
 
 @query
-def _common_listener(q: Q, dns: bool, bind: Bind) -> tuple[tuple[str, Resource], ...]:
-    claims = q.keys(q.part(common_own, (dns,), bind))
-    return ((bind.name, q(outbound_listener, bind, claims, _NO_STRANGERS)),) if claims else ()
+def _common_listener(q: Q, dns: bool, style: Style, bind: Bind) -> tuple[tuple[str, Resource], ...]:
+    return _built(q, bind, q.keys(q.part(common_own, (dns,), bind)), _NO_STRANGERS, style)
 
 
 @keyed
-def particular_listeners(q: Q, scope: RouteScope) -> Plan:
+def particular_listeners(q: Q, scope: RouteScope, stance: Stance = USUAL) -> Plan:
     """Listener name -> Resource, for the other services with addresses of their own."""
     own = l4_scope(q, scope)
-    return flat(q.map(particular_own, own), _particular_listener, own)
+    return flat(q.map(particular_own, own), _particular_listener, own, Style(stance))
 
 
 @query
-def _particular_listener(q: Q, scope: RouteScope, bind: Bind) -> tuple[tuple[str, Resource], ...]:
-    claims = own_claims(q, scope, bind)
-    return ((bind.name, q(outbound_listener, bind, claims, _NO_STRANGERS)),) if claims else ()
-
-
-@keyed
-def shared_listeners(q: Q, scope: RouteScope) -> Plan:
-    """Listener name -> Resource, for the wildcard address: one per port."""
-    own = l4_scope(q, scope)
-    return flat(shared_binds(q, own), _shared_listener, own, False)
-
-
-@keyed
-def on_demand_listeners(q: Q, scope: RouteScope) -> Plan:
-    """The same for a client whose virtual hosts come on demand."""
-    own = l4_scope(q, scope)
-    return flat(shared_binds(q, own), _shared_listener, own, True)
-
-
-@query
-def _shared_listener(
-    q: Q, scope: RouteScope, on_demand: bool, bind: Bind
+def _particular_listener(
+    q: Q, scope: RouteScope, style: Style, bind: Bind
 ) -> tuple[tuple[str, Resource], ...]:
-    claims = shared_claims(q, scope, bind)
-    rest = q(fallback, scope.scope)
-    return ((bind.name, q(outbound_listener, bind, claims, rest, on_demand)),) if claims else ()
+    return _built(q, bind, own_claims(q, scope, bind), _NO_STRANGERS, style)
 
 
 @keyed
-def virtual_listeners(q: Q, scope: Scope) -> Plan:
-    """virtualOutbound."""
-    return each(q.fixed(names.VIRTUAL_OUTBOUND), _virtual_outbound, scope)
+def shared_listeners(q: Q, scope: RouteScope, style: Style = Style()) -> Plan:
+    """Listener name -> Resource, for what services share: the wildcard address, a Sidecar's own places."""
+    own = l4_scope(q, scope)
+    return flat(shared_binds(q, own), _shared_listener, own, style)
 
 
 @query
-def _virtual_outbound(q: Q, scope: Scope, _name: str) -> Resource:
-    return q(virtual_outbound, q(fallback, scope))
+def _shared_listener(q: Q, scope: RouteScope, style: Style, bind: Bind) -> tuple[tuple[str, Resource], ...]:
+    return _built(q, bind, shared_claims(q, scope, bind), q(fallback, scope.scope), style)
+
+
+@keyed
+def dialled_listeners(q: Q, scope: RouteScope, stance: Stance = USUAL) -> Plan:
+    """Listener name -> Resource, for a client to which nothing is redirected."""
+    own = l4_scope(q, scope)
+    return flat(dialled_binds(q, own), _dialled_listener, own, Style(stance))
+
+
+@query
+def _dialled_listener(q: Q, scope: RouteScope, style: Style, bind: Bind) -> tuple[tuple[str, Resource], ...]:
+    return _built(q, bind, dialled_claims(q, scope, bind), _NO_STRANGERS, style)
+
+
+def _built(
+    q: Q, bind: Bind, claims: tuple[Claim, ...], rest: Fallback, style: Style
+) -> tuple[tuple[str, Resource], ...]:
+    if not claims or not bind.allowed(style.stance):
+        return ()
+    found = q(outbound_listener, bind, claims, rest, style)
+    return ((found.name, found),)
+
+
+@keyed
+def virtual_listeners(q: Q, scope: Scope, stance: Stance = USUAL) -> Plan:
+    """virtualOutbound."""
+    return each(q.fixed(names.VIRTUAL_OUTBOUND), _virtual_outbound, scope, stance)
+
+
+@query
+def _virtual_outbound(q: Q, scope: Scope, stance: Stance, _name: str) -> Resource:
+    return q(virtual_outbound, q(fallback, scope), stance)

@@ -11,13 +11,14 @@ per scope what is particular to it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import replace
 
-from controlplane.envoy import names
+from controlplane.envoy.listeners_binds import GRPC_WEB, HTTP, Bind, Claim, Claims
 from controlplane.graph import Plan, Q, Source, group, keyed, query
 from controlplane.mesh.endpoints import endpoints
-from controlplane.mesh.imports import offer
+from controlplane.mesh.features import features
+from controlplane.mesh.imports import Placed, offer
+from controlplane.mesh.listening import WILDCARD
 from controlplane.mesh.projections import RouteScope
 from controlplane.mesh.protocols import AUTO, HTTP_LIKE
 from controlplane.mesh.routing import l4_selectors
@@ -30,59 +31,9 @@ from controlplane.mesh.scope import common_services, particular_services
 from controlplane.mesh.service import Port, Service, ServiceId, service
 from controlplane.model.keys import Key
 
-WILDCARD = "0.0.0.0"
-
-# Envoy's own listeners have these ports of the wildcard address; a second listener would be refused.
-_TAKEN = frozenset({names.OUTBOUND_PORT, names.INBOUND_PORT, names.HEALTH_PORT, names.PROMETHEUS_PORT})
 _TLS_LIKE = frozenset({"TLS", "HTTPS"})
-
-
-class Bind(NamedTuple):
-    """The address and port of a listener."""
-
-    address: str
-    port: int
-
-    @property
-    def name(self) -> str:
-        """As Istio calls it: "10.0.0.1_9080"."""
-        return f"{self.address}_{self.port}"
-
-
-class Claim(NamedTuple):
-    """What a service wants of a listener; sorts by age.
-
-    `protocol` is HTTP or GRPC-Web (then nothing else is said), AUTO, TLS or TCP.  `rules` is the
-    VirtualService in force for connections, () for none, and `layer` whether its tls or its tcp rules
-    are; `policy` are the DestinationRules in force; `subnets` restrict a claim on the wildcard address.
-    """
-
-    created: str
-    host: str
-    namespace: str
-    protocol: str
-    rules: Key | tuple[()] = ()
-    layer: L4 = "tcp"
-    client: Client = ANYONE
-    policy: tuple[Key, ...] = ()
-    subnets: tuple[str, ...] = ()
-
-    @property
-    def http(self) -> bool:
-        """Whether HTTP may come."""
-        return self.protocol in HTTP_LIKE or self.protocol == AUTO
-
-
-HTTP = Claim("", "", "", "HTTP")
-GRPC_WEB = Claim("", "", "", "GRPC-Web")
-
-
-@dataclass(frozen=True, slots=True)
-class Claims:
-    """The claims of one service: on ports of the wildcard address, and on addresses of its own."""
-
-    shared: tuple[tuple[Bind, Claim], ...] = ()
-    own: tuple[tuple[Bind, Claim], ...] = ()
+_READ = {"MONGO": "mongo_filter", "REDIS": "redis_filter"}
+"""Protocols that Envoy reads if a switch says so, else passes on."""
 
 
 def l4_scope(q: Q, scope: RouteScope) -> RouteScope:
@@ -94,7 +45,7 @@ def l4_scope(q: Q, scope: RouteScope) -> RouteScope:
 
 
 def shared_claims(q: Q, scope: RouteScope, bind: Bind) -> tuple[Claim, ...]:
-    """All claims that meet in a scope on a port of the wildcard address, oldest first."""
+    """All claims that meet in a scope at a place that services share, oldest first."""
     found = set(q.keys(q.part(particular_shared, (scope,), bind)))
     if scope.scope.sidecar is None:
         found.update(q.keys(q.part(common_shared, (scope.dns,), bind)))
@@ -109,14 +60,14 @@ def own_claims(q: Q, scope: RouteScope, bind: Bind) -> tuple[Claim, ...]:
 
 
 def shared_binds(q: Q, scope: RouteScope) -> tuple[Source, ...]:
-    """The ports of the wildcard address on which a scope has a listener."""
+    """The places shared by services at which a scope has a listener."""
     particular = q.map(particular_shared, scope)
     return (particular,) if scope.scope.sidecar else (q.map(common_shared, scope.dns), particular)
 
 
 @keyed
 def common_shared(q: Q, dns: bool) -> Plan:
-    """Bind -> claims of common services on the wildcard address; `dns`: of clients whose proxy answers names."""
+    """Bind -> claims of common services on the wildcard address; `dns`: where proxies answer names."""
     return group(common_services(q), _common_shared, dns)
 
 
@@ -129,16 +80,17 @@ def common_own(q: Q, dns: bool) -> Plan:
 @keyed
 def particular_shared(q: Q, scope: RouteScope) -> Plan:
     """Bind -> claims on the wildcard address that are particular to a scope."""
-    return group(_particular(q, scope), _particular_shared, scope)
+    return group(particular_sources(q, scope), _particular_shared, scope)
 
 
 @keyed
 def particular_own(q: Q, scope: RouteScope) -> Plan:
     """Bind -> claims on addresses of their own that are particular to a scope."""
-    return group(_particular(q, scope), _particular_own, scope)
+    return group(particular_sources(q, scope), _particular_own, scope)
 
 
-def _particular(q: Q, scope: RouteScope) -> tuple[Source, ...]:
+def particular_sources(q: Q, scope: RouteScope) -> tuple[Source, ...]:
+    """The services whose claims a scope does not share with the mesh."""
     services = q.map(particular_services, scope.scope)
     return (services,) if scope.scope.sidecar else (services, q.part(_odd_services, (), True))
 
@@ -162,7 +114,8 @@ def _is_common(q: Q, id: ServiceId) -> bool:
 
 
 @query
-def _common(q: Q, dns: bool, id: ServiceId) -> Claims:
+def common_claims(q: Q, dns: bool, id: ServiceId) -> Claims:
+    """The claims of a common service; `dns` as in `common_shared`."""
     policy = q(common_rule, id) or ()
     found = q(service, id)
     if found is None:
@@ -173,34 +126,65 @@ def _common(q: Q, dns: bool, id: ServiceId) -> Claims:
 
 @query
 def _common_shared(q: Q, dns: bool, id: ServiceId) -> tuple[tuple[Bind, Claim], ...]:
-    return q(_common, dns, id).shared
+    return q(common_claims, dns, id).shared
 
 
 @query
 def _common_own(q: Q, dns: bool, id: ServiceId) -> tuple[tuple[Bind, Claim], ...]:
-    return q(_common, dns, id).own
+    return q(common_claims, dns, id).own
 
 
 @query
-def _in_scope(q: Q, scope: RouteScope, id: ServiceId) -> Claims:
+def claims_in_scope(q: Q, scope: RouteScope, id: ServiceId) -> Claims:
+    """The claims of a service in a scope."""
     found = q(service, id)
     if found is None:
         return Claims()
-    ports = found.ports
-    if scope.scope.sidecar is not None:
-        listed = q(offer, scope.scope, id).listed
-        ports = tuple(port for port in ports if port.number in listed)
-    return _claims(q, scope, found, ports, rule_of(q, scope.scope, id))
+    policy = rule_of(q, scope.scope, id)
+    if scope.scope.sidecar is None:
+        return _claims(q, scope, found, found.ports, policy)
+    offered = q(offer, scope.scope, id)
+    placed = {one.number for one in offered.placed if not one.proxy}
+    listed = tuple(p for p in found.ports if p.number in offered.listed and p.number not in placed)
+    claims = _claims(q, scope, found, listed, policy)
+    shared, own = [*claims.shared], [*claims.own]
+    for one in offered.placed:
+        port = found.port(one.number)
+        if port is not None:
+            claims = _placed_claims(q, scope, found, (port, one), policy)
+            shared += claims.shared
+            own += claims.own
+    return Claims(tuple(shared), tuple(own))
+
+
+def _placed_claims(
+    q: Q, scope: RouteScope, found: Service, place: tuple[Port, Placed], policy: tuple[Key, ...]
+) -> Claims:
+    """The claim of a service's port at the listener of a Sidecar, whose protocol counts."""
+    port, placed = place
+    port = replace(port, protocol=placed.protocol or port.protocol)
+    if not placed.address:
+        return _claims(q, scope, found, (port,), policy)
+    bind = Bind(placed.address, placed.port, chosen=True, bound=placed.bound, proxy=placed.proxy)
+    if not bind.free:
+        return Claims()
+    if port.protocol in HTTP_LIKE:
+        return Claims(((bind, GRPC_WEB if port.protocol == "GRPC-Web" else HTTP),))
+    if placed.proxy and port.number != found.ports[0].number:
+        # Connections to a socket name no port.
+        return Claims()
+    claim = _connections(q, scope, found, port, policy)
+    return Claims(((bind, claim._replace(port=0 if port.number == placed.port else port.number)),))
 
 
 @query
 def _particular_shared(q: Q, scope: RouteScope, id: ServiceId) -> tuple[tuple[Bind, Claim], ...]:
-    return q(_in_scope, scope, id).shared
+    return q(claims_in_scope, scope, id).shared
 
 
 @query
 def _particular_own(q: Q, scope: RouteScope, id: ServiceId) -> tuple[tuple[Bind, Claim], ...]:
-    return q(_in_scope, scope, id).own
+    return q(claims_in_scope, scope, id).own
 
 
 def _claims(
@@ -223,7 +207,7 @@ def _claims(
         subnets = tuple(address for address in found.addresses if "/" in address)
         if subnets or not (dialled or found.headless):
             shared.append((wildcard, claim._replace(subnets=subnets)))
-    return Claims(tuple(one for one in shared if one[0].port not in _TAKEN), tuple(own))
+    return Claims(tuple(one for one in shared if one[0].free), tuple(own))
 
 
 def _instances(q: Q, found: Service, port: Port) -> list[str]:
@@ -238,6 +222,12 @@ def _connections(q: Q, scope: RouteScope, found: Service, port: Port, policy: tu
     if rules is None and tls:
         layer = "tcp"
         rules = l4_rules(q, scope, found.id.host, layer)
-    protocol = "TLS" if tls else AUTO if port.protocol == AUTO else "TCP"
+    protocol = "TLS" if tls else AUTO if port.protocol == AUTO else _read_as(q, port.protocol)
     key, client = rules or ((), ANYONE)
     return Claim(found.created, *found.id, protocol, key, layer, client, policy)
+
+
+def _read_as(q: Q, protocol: str) -> str:
+    """As what connections of an opaque protocol are served."""
+    switch = _READ.get(protocol)
+    return protocol if switch is not None and getattr(q(features), switch) else "TCP"

@@ -10,7 +10,7 @@ is only one: what guards a port can then change without touching the listener, w
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from controlplane.envoy import names, pb
 from controlplane.envoy.accesslog import AccessLog, access_log, refusal_logs
@@ -18,17 +18,19 @@ from controlplane.envoy.authorization_network import network_guards
 from controlplane.envoy.filters.chain import Chain
 from controlplane.envoy.guard import Guard, guard
 from controlplane.envoy.inbound_chains import Door, Ends, chains
-from controlplane.envoy.inbound_tls import CLOSED, ENCRYPTED, downstream_tls
-from controlplane.envoy.listeners_claims import WILDCARD
+from controlplane.envoy.inbound_tls import CLOSED, ENCRYPTED, downstream_tls, file_tls
 from controlplane.envoy.listeners_outbound import detection_timeout
 from controlplane.envoy.listeners_parts import (
+    add_addresses,
     chain,
     http_inspector,
     http_manager,
     http_match,
     original_dst,
+    original_src,
     port_match,
     socket,
+    speaking,
     tcp_proxy,
     tls_inspector,
     wait_for_inspection,
@@ -36,92 +38,131 @@ from controlplane.envoy.listeners_parts import (
 from controlplane.envoy.resource import Resource, resource
 from controlplane.envoy.types import LISTENER
 from controlplane.graph import Plan, Q, each, keyed, query
+from controlplane.mesh.listening import USUAL, WILDCARD, Stance
 from controlplane.mesh.projections import Inbound
 from controlplane.mesh.protocols import AUTO, HTTP_LIKE
-from controlplane.mesh.settings import mesh_config
+from controlplane.mesh.settings import listener_ports
+from controlplane.model.kinds.tls import ServerTLSSettings
+
+
+class Port(NamedTuple):
+    """A port of the workload whose connections are redirected; `tls`: its own, in place of the mesh's."""
+
+    target: int
+    protocol: str
+    tls: ServerTLSSettings | None = None
 
 
 @keyed
-def inbound_listeners(q: Q, inbound: Inbound) -> Plan:
+def inbound_listeners(q: Q, inbound: Inbound, stance: Stance = USUAL) -> Plan:
     """Listener name -> Resource: virtualInbound."""
-    return each(q.fixed(names.VIRTUAL_INBOUND), _inbound_listener, inbound)
+    return each(q.fixed(names.VIRTUAL_INBOUND), _inbound_listener, inbound, stance)
 
 
 @query
-def _inbound_listener(q: Q, inbound: Inbound, _name: str) -> Resource:
-    ports = tuple((one.target, one.protocol) for one in inbound.bindings)
-    return q(virtual_inbound, ports, q(guard, inbound.namespace, inbound.security))
+def _inbound_listener(q: Q, inbound: Inbound, stance: Stance, _name: str) -> Resource:
+    ports = tuple(Port(one.target, one.protocol, one.tls) for one in inbound.bindings if not one.bind)
+    return q(virtual_inbound, ports, q(guard, inbound.namespace, inbound.security), stance)
 
 
 @query
-def virtual_inbound(q: Q, ports: tuple[tuple[int, str], ...], guarded: Guard) -> Resource:
-    """The listener of all workloads with this guard and these ports, as (workload port, protocol) pairs."""
+def virtual_inbound(q: Q, ports: tuple[Port, ...], guarded: Guard, stance: Stance = USUAL) -> Resource:
+    """The listener of all workloads with this guard and these ports."""
     log = q(access_log)
-    port = q(mesh_config).proxy_inbound_listen_port
+    _, port = q(listener_ports)
     message = pb.listener.Listener(
         name=names.VIRTUAL_INBOUND,
-        address=socket(WILDCARD, port),
+        address=socket(stance.wildcards[0], port),
         traffic_direction=pb.base.TrafficDirection.INBOUND,
         access_log=refusal_logs(log),
     )
+    add_addresses(message, stance, port)
+    if stance.transparent:
+        message.transparent.value = True
     modes = guarded.tls
-    protocols = dict(ports)
+    inside = Inside(guarded, stance, log)
+    named = {one.target: one for one in ports}
     # Ports that only a policy names are served as those that nobody names, in their own mode.
-    targets = sorted({*protocols, *dict(modes.ports)})
+    targets = sorted({*named, *dict(modes.ports)})
     message.listener_filters.append(original_dst())
+    if stance.transparent:
+        message.listener_filters.append(original_src())
     if modes.encrypted:
         message.listener_filters.append(tls_inspector(t for t in targets if modes.at(t) not in ENCRYPTED))
-    message.listener_filters.append(http_inspector(t for t, protocol in ports if protocol != AUTO))
+    message.listener_filters.append(http_inspector(one.target for one in ports if one.protocol != AUTO))
     wait_for_inspection(message, q(detection_timeout))
     # Whoever dials the port itself would be sent back to it for ever.
     loop = tcp_proxy(names.BLACK_HOLE, names.BLACK_HOLE, log)
     message.filter_chains.append(chain(f"{message.name}-blackhole", [loop], port_match(port)))
     tls = None if modes.settings is None else downstream_tls(modes.settings)
     for target in targets:
+        one = named.get(target)
         name = f"{WILDCARD}_{target}"
-        ends = _ends(name, target, protocols.get(target, ""), guarded, log)
+        if one is not None and one.tls is not None:
+            message.filter_chains.append(own_tls_chain(name, one, inside, port_match(target)))
+            continue
+        ends = _passthrough(inside) if one is None else ends_of(name, one, inside)
         message.filter_chains.extend(chains(Door(name, target, modes.at(target)), ends, tls, [loop]))
-    _take_the_rest(message, guarded, tls, log)
-    routes = [names.inbound_cluster(target) for target, protocol in ports if _is_http(protocol)]
+    _take_the_rest(message, inside, tls)
+    routes = [names.inbound_cluster(one.target) for one in ports if is_http(one)]
     return resource(LISTENER, message.name, message, (*routes, names.INBOUND_PASSTHROUGH))
 
 
-def _is_http(protocol: str) -> bool:
-    return protocol in HTTP_LIKE or protocol == AUTO
+class Inside(NamedTuple):
+    """What all chains of a workload have in common."""
+
+    guarded: Guard
+    stance: Stance
+    log: AccessLog | None
 
 
-def _ends(name: str, target: int, protocol: str, guarded: Guard, log: AccessLog | None) -> Ends:
-    """What a port's connections are handed to; `protocol` "" is a port without a service."""
-    if not protocol:
-        return _passthrough(guarded, log)
-    cluster = names.inbound_cluster(target)
-    proxy = (*network_guards(guarded.tcp), tcp_proxy(cluster, cluster, log))
-    if not _is_http(protocol):
+def is_http(port: Port) -> bool:
+    """Whether HTTP may come to a port."""
+    return port.protocol in HTTP_LIKE or port.protocol == AUTO
+
+
+def own_tls_chain(name: str, port: Port, inside: Inside, match: Any | None = None) -> Any:
+    """The chain of a port at which the sidecar ends the workload's own TLS; whoever speaks none is refused."""
+    ends = ends_of(name, port, inside)
+    message = chain(name, ends.http or ends.tcp, match)
+    if port.tls is not None:
+        message.transport_socket.CopyFrom(file_tls(port.tls, http=bool(ends.http)))
+    return message
+
+
+def ends_of(name: str, port: Port, inside: Inside) -> Ends:
+    """What the connections of a port are handed to."""
+    cluster = names.inbound_cluster(port.target)
+    proxy = (*network_guards(inside.guarded.tcp), tcp_proxy(cluster, cluster, inside.log))
+    if not is_http(port):
         return Ends(tcp=proxy)
-    where = _where(guarded, grpc_web=protocol == "GRPC-Web")
-    manager = http_manager(f"inbound_{name}", cluster, where, log)
-    return Ends((manager,), proxy if protocol == AUTO else ())
+    where = _where(inside, grpc_web=port.protocol == "GRPC-Web")
+    manager = http_manager(f"inbound_{name}", cluster, where, inside.log)
+    return Ends((manager,), proxy if port.protocol == AUTO else ())
 
 
-def _where(guarded: Guard, *, grpc_web: bool = False) -> Chain:
+def _where(inside: Inside, *, grpc_web: bool = False) -> Chain:
+    guarded = inside.guarded
     jwt, providers, paths = guarded.jwt, guarded.providers, guarded.paths
-    return Chain("inbound", grpc_web, guarded=True, jwt=jwt, providers=providers, paths=paths)
+    where = Chain("inbound", grpc_web, guarded=True, jwt=jwt, providers=providers, paths=paths)
+    return speaking(where, inside.stance)
 
 
-def _passthrough(guarded: Guard, log: AccessLog | None) -> Ends:
+def _passthrough(inside: Inside) -> Ends:
+    """Of a port without a service."""
     name = names.INBOUND_PASSTHROUGH
-    web = http_manager(name, name, _where(guarded), log)
-    return Ends((web,), (*network_guards(guarded.tcp), tcp_proxy(name, name, log)))
+    web = http_manager(name, name, _where(inside), inside.log)
+    return Ends((web,), (*network_guards(inside.guarded.tcp), tcp_proxy(name, name, inside.log)))
 
 
-def _take_the_rest(message: Any, guarded: Guard, tls: Any | None, log: AccessLog | None) -> None:
+def _take_the_rest(message: Any, inside: Inside, tls: Any | None) -> None:
     """Connections to ports without chains of their own.
 
     Where some port is guarded there is no default chain, which would take what that port's chains refuse.
     """
-    ends = _passthrough(guarded, log)
-    if guarded.tls.guarded:
-        mode = guarded.tls.default
+    ends = _passthrough(inside)
+    if inside.guarded.tls.guarded:
+        mode = inside.guarded.tls.default
         if mode != CLOSED:
             found = chains(Door(message.name, 0, mode), ends, tls, ())
             message.filter_chains.extend(found)

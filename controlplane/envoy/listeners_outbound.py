@@ -19,17 +19,22 @@ from controlplane.envoy import names, pb
 from controlplane.envoy.accesslog import AccessLog, access_log, refusal_logs
 from controlplane.envoy.alpn import SNIFFED_TCP
 from controlplane.envoy.filters.chain import Chain
-from controlplane.envoy.listeners_claims import WILDCARD, Bind, Claim
+from controlplane.envoy.listeners_binds import Bind, Claim, Style
 from controlplane.envoy.listeners_parts import (
     NOTHING_SAID,
     Tcp,
+    add_addresses,
     chain,
     http_inspector,
     http_manager,
     http_match,
+    mongo_proxy,
     offer_alpn,
+    place,
     port_match,
+    redis_proxy,
     socket,
+    speaking,
     tcp_proxy,
     tls_inspector,
     wait_for_inspection,
@@ -39,16 +44,18 @@ from controlplane.envoy.routes_actions import cluster_of
 from controlplane.envoy.types import LISTENER
 from controlplane.graph import Q, query
 from controlplane.mesh.hosts import is_partial
+from controlplane.mesh.listening import USUAL, WILDCARD, Stance
 from controlplane.mesh.protocols import AUTO
 from controlplane.mesh.routing_fallback import Fallback
 from controlplane.mesh.routing_ir import Destination, Target, TcpRoute
 from controlplane.mesh.routing_l4 import l4_routes
 from controlplane.mesh.rules import effective_policy, merged_rule
-from controlplane.mesh.settings import mesh_config, path_normalization
+from controlplane.mesh.settings import listener_ports, mesh_config, path_normalization
 from controlplane.model.kinds.destination_rule import TrafficPolicy
 from controlplane.model.kinds.tls import ORIGINATED
 
-_CONNECTIONS = frozenset({"TLS", "TCP", AUTO})
+_USUAL = Style()
+_CONNECTIONS = frozenset({"TLS", "TCP", "MONGO", "REDIS", AUTO})
 PASSTHROUGH_CHAIN = "PassthroughFilterChain"
 
 
@@ -56,13 +63,15 @@ PASSTHROUGH_CHAIN = "PassthroughFilterChain"
 class _Way:
     """Where some connections go, under which name in the statistics.
 
-    `sniffed`: they turned out to be no HTTP, which their cluster takes them for.
+    `sniffed`: they turned out to be no HTTP, which their cluster takes them for.  `protocol` is MONGO or REDIS
+    where the proxy reads it.
     """
 
     route: TcpRoute
     stat_prefix: str
     tcp: Tcp = NOTHING_SAID
     sniffed: bool = False
+    protocol: str = "TCP"
 
     def pairs(self, name: str) -> set[tuple[str, str]]:
         """The conditions under which it takes connections that ask for a name; "" is any or none."""
@@ -76,11 +85,11 @@ def detection_timeout(q: Q) -> int:
 
 
 def route_name(bind: Bind, claims: tuple[Claim, ...]) -> str | None:
-    """The route configuration of a listener: by port on the wildcard address; None where there is no HTTP."""
+    """The route configuration of a listener: by port where services meet; None where there is no HTTP."""
     first = next((claim for claim in claims if claim.http), None)
     if first is None:
         return None
-    return str(bind.port) if bind.address == WILDCARD else f"{first.host}:{bind.port}"
+    return bind.routes if bind.shared else f"{first.host}:{bind.port}"
 
 
 def fallback_cluster(rest: Fallback) -> str:
@@ -92,19 +101,16 @@ def fallback_cluster(rest: Fallback) -> str:
 
 @query
 def outbound_listener(
-    q: Q, bind: Bind, claims: tuple[Claim, ...], rest: Fallback, on_demand: bool = False
+    q: Q, bind: Bind, claims: tuple[Claim, ...], rest: Fallback, style: Style = _USUAL
 ) -> Resource:
-    """The listener of these claims (at least one, sorted); shared by all scopes where they meet.
-
-    `on_demand`: its routes are by port, and their virtual hosts come when they are asked for.
-    """
+    """The listener of these claims (at least one, sorted); shared by all scopes where they meet."""
     log = q(access_log)
     routes = route_name(bind, claims)
-    message = _listener(bind, log)
+    message = _listener(bind, style.stance, log)
     if routes is not None:
         grpc_web = any(claim.protocol == "GRPC-Web" for claim in claims)
-        where = Chain("outbound", grpc_web, on_demand, paths=q(path_normalization))
-        manager = http_manager(f"outbound_{bind.name}", routes, where, log)
+        where = Chain("outbound", grpc_web, style.on_demand and not bind.proxy, paths=q(path_normalization))
+        manager = http_manager(f"outbound_{message.name}", routes, speaking(where, style.stance), log)
         message.filter_chains.append(chain(routes, [manager], http_match()))
     ways = _ways(q, bind, claims)
     final = next((way for way in ways if not way.route.sni and not way.route.subnets), None)
@@ -121,18 +127,22 @@ def outbound_listener(
         message.listener_filters.append(http_inspector())
     if message.listener_filters:
         wait_for_inspection(message, q(detection_timeout))
-    return resource(LISTENER, bind.name, message, () if routes is None else (routes,))
+    return resource(LISTENER, message.name, message, () if routes is None else (routes,))
 
 
-def _listener(bind: Bind, log: AccessLog | None) -> Any:
+def _listener(bind: Bind, stance: Stance, log: AccessLog | None) -> Any:
+    here = bind.at(stance)
     message = pb.listener.Listener(
-        name=bind.name,
-        address=socket(bind.address, bind.port),
+        name=here.name,
+        address=place(here),
         traffic_direction=pb.base.TrafficDirection.OUTBOUND,
         access_log=refusal_logs(log),
     )
-    # Connections come from virtualOutbound, which knows where they were meant to go.
-    message.bind_to_port.value = False
+    if bind.address == WILDCARD:
+        add_addresses(message, stance, bind.port)
+    if not bind.bound:
+        # Connections come from virtualOutbound, which knows where they were meant to go.
+        message.bind_to_port.value = False
     return message
 
 
@@ -153,14 +163,15 @@ def _ways(q: Q, bind: Bind, claims: tuple[Claim, ...]) -> list[_Way]:
 
 def _claimed(q: Q, bind: Bind, claim: Claim) -> Iterator[_Way]:
     """The ways of one service: its VirtualService's, and its own cluster for what those leave over."""
-    rules = l4_routes_of(q, claim, bind.port)
+    port = claim.port or bind.port
+    rules = l4_routes_of(q, claim, port)
     for rule in rules:
         yield _way(q, claim, bind, rule)
     if claim.protocol == "TLS":
         if not rules:
             yield from _by_name(q, bind, claim)
     elif not rules or rules[-1].subnets:
-        own = TcpRoute(_own(claim, bind.port), subnets=claim.subnets)
+        own = TcpRoute(_own(claim, port), subnets=claim.subnets)
         yield _way(q, claim, bind, own)
 
 
@@ -174,12 +185,12 @@ def l4_routes_of(q: Q, claim: Claim, port: int) -> tuple[TcpRoute, ...]:
 
 def _by_name(q: Q, bind: Bind, claim: Claim) -> Iterator[_Way]:
     """A TLS service without rules: by server name where its address does not tell it from others."""
-    shared = bind.address == WILDCARD
+    shared = bind.shared
     if shared and is_partial(claim.host):
         # Envoy knows wildcards of whole labels only.
         return
     sni = (claim.host,) if shared and claim.host != "*" else ()
-    yield _way(q, claim, bind, TcpRoute(_own(claim, bind.port), sni, claim.subnets))
+    yield _way(q, claim, bind, TcpRoute(_own(claim, claim.port or bind.port), sni, claim.subnets))
 
 
 def _own(claim: Claim, port: int) -> tuple[Destination, ...]:
@@ -187,14 +198,18 @@ def _own(claim: Claim, port: int) -> tuple[Destination, ...]:
 
 
 def _way(q: Q, claim: Claim, bind: Bind, route: TcpRoute) -> _Way:
-    own = [_policy(q, claim, bind.port, d.target) for d in route.destinations if d.target.host == claim.host]
+    own = [
+        _policy(q, claim, claim.port or bind.port, d.target)
+        for d in route.destinations
+        if d.target.host == claim.host
+    ]
     # Servers outside the mesh, to whom the proxy speaks TLS of its own, know nothing of Istio's names.
     mesh = not any(policy.tls is not None and policy.tls.mode in ORIGINATED for policy in own)
     sniffed = claim.protocol == AUTO and mesh
     if len(route.destinations) > 1 and route.source is not None:
         return _Way(route, f"{route.source.name}.{route.source.namespace}", sniffed=sniffed)
     tcp = _tcp_settings(own[0]) if own else NOTHING_SAID
-    return _Way(route, cluster_of(route.destinations[0].target), tcp, sniffed)
+    return _Way(route, cluster_of(route.destinations[0].target), tcp, sniffed, claim.protocol)
 
 
 def _policy(q: Q, claim: Claim, port: int, target: Target) -> TrafficPolicy:
@@ -222,22 +237,29 @@ def _chain(way: _Way, log: AccessLog | None) -> Any:
 
 
 def _filters(way: _Way, log: AccessLog | None) -> list[Any]:
+    if way.protocol == "REDIS":
+        return [redis_proxy(way.stat_prefix)]
     proxy = tcp_proxy(way.stat_prefix, way.route.destinations, log, way.tcp)
+    if way.protocol == "MONGO":
+        return [mongo_proxy(way.stat_prefix), proxy]
     return [offer_alpn(SNIFFED_TCP), proxy] if way.sniffed else [proxy]
 
 
 @query
-def virtual_outbound(q: Q, rest: Fallback) -> Resource:
+def virtual_outbound(q: Q, rest: Fallback, stance: Stance = USUAL) -> Resource:
     """The one listener that redirected connections reach: it hands them on by the address they dialled."""
     log = q(access_log)
-    port = q(mesh_config).proxy_listen_port
+    port, _ = q(listener_ports)
     message = pb.listener.Listener(
         name=names.VIRTUAL_OUTBOUND,
-        address=socket(WILDCARD, port),
+        address=socket(stance.wildcards[0], port),
         traffic_direction=pb.base.TrafficDirection.OUTBOUND,
         access_log=refusal_logs(log),
     )
+    add_addresses(message, stance, port)
     message.use_original_dst.value = True
+    if stance.transparent:
+        message.transparent.value = True
     # Whoever dials the port itself would be sent back to it for ever.
     loop = tcp_proxy(names.BLACK_HOLE, names.BLACK_HOLE, log)
     message.filter_chains.append(chain(f"{message.name}-blackhole", [loop], port_match(port)))

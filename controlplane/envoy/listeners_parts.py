@@ -9,7 +9,9 @@ from controlplane.envoy import pb
 from controlplane.envoy.accesslog import AccessLog, access_logs
 from controlplane.envoy.filters import http_filters
 from controlplane.envoy.filters.chain import Chain
+from controlplane.envoy.listeners_binds import Bind
 from controlplane.envoy.routes_actions import cluster_of
+from controlplane.mesh.listening import UNIX, Stance
 from controlplane.mesh.routing_ir import Destination
 
 _components = pb.listener_components
@@ -18,6 +20,9 @@ HTTP_PROTOCOLS = ("http/1.1", "h2c")
 """What the HTTP inspector calls plaintext HTTP."""
 
 _SERVER_NAME = "istio-envoy"
+_REDIS_TIMEOUT = 5_000_000_000
+_MARK = 1337
+"""Of packets that the proxy sends, for redirect rules to know them by."""
 
 
 class Tcp(NamedTuple):
@@ -34,6 +39,19 @@ NOTHING_SAID = Tcp()
 def socket(address: str, port: int) -> Any:
     """An Address."""
     return pb.address.Address(socket_address=pb.address.SocketAddress(address=address, port_value=port))
+
+
+def place(bind: Bind) -> Any:
+    """An Address of a listener: an address and port, or a socket in the file system."""
+    if bind.address.startswith(UNIX):
+        return pb.address.Address(pipe=pb.address.Pipe(path=bind.address.removeprefix(UNIX)))
+    return socket(bind.address, bind.port)
+
+
+def add_addresses(listener: Any, stance: Stance, port: int) -> None:
+    """A listener of any address listens with the proxy's other family as well."""
+    for address in stance.wildcards[1:]:
+        listener.additional_addresses.add().address.CopyFrom(socket(address, port))
 
 
 def http_inspector(disabled_ports: Iterable[int] = ()) -> Any:
@@ -56,6 +74,20 @@ def original_dst() -> Any:
     """The listener filter that restores the address that was dialled before the redirect."""
     found = _components.ListenerFilter(name="envoy.filters.listener.original_dst")
     found.typed_config.CopyFrom(pb.pack(pb.original_dst.OriginalDst()))
+    return found
+
+
+def proxy_protocol() -> Any:
+    """The listener filter that reads, and takes off, the header of the PROXY protocol: versions 1 and 2."""
+    found = _components.ListenerFilter(name="envoy.filters.listener.proxy_protocol")
+    found.typed_config.CopyFrom(pb.pack(pb.proxy_protocol_listener.ProxyProtocol()))
+    return found
+
+
+def original_src() -> Any:
+    """The listener filter that lets the application see who called; the mark brings its answers back here."""
+    found = _components.ListenerFilter(name="envoy.filters.listener.original_src")
+    found.typed_config.CopyFrom(pb.pack(pb.original_src.OriginalSrc(mark=_MARK)))
     return found
 
 
@@ -122,6 +154,26 @@ def tcp_proxy(
     return _network_filter("envoy.filters.network.tcp_proxy", message)
 
 
+def mongo_proxy(stat_prefix: str) -> Any:
+    """The filter that reads MongoDB's protocol on its way, for statistics."""
+    return _network_filter(
+        "envoy.filters.network.mongo_proxy", pb.mongo_proxy.MongoProxy(stat_prefix=stat_prefix)
+    )
+
+
+def redis_proxy(cluster: str) -> Any:
+    """The filter that speaks Redis: each request goes to the server that its key belongs to."""
+    message = pb.redis_proxy.RedisProxy(stat_prefix=cluster)
+    message.settings.op_timeout.CopyFrom(pb.duration(_REDIS_TIMEOUT))
+    message.prefix_routes.catch_all_route.cluster = cluster
+    return _network_filter("envoy.filters.network.redis_proxy", message)
+
+
+def speaking(where: Chain, stance: Stance) -> Chain:
+    """A chain at a proxy that listens so."""
+    return where._replace(http10=stance.http10, idle_timeout=stance.idle_timeout)
+
+
 def offer_alpn(protocols: Iterable[str]) -> Any:
     """The filter that writes what the connection's upstream TLS, if there is any, offers by ALPN."""
     message = pb.set_filter_state.Config()
@@ -148,6 +200,12 @@ def http_manager(stat_prefix: str, routes: Any, where: Chain, log: AccessLog | N
     message.upgrade_configs.add(upgrade_type="websocket")
     message.generate_request_id.value = True
     _set_side(message, where)
+    if where.http10:
+        message.http_protocol_options.accept_http_10 = True
+    if where.proxy:
+        message.http_protocol_options.allow_absolute_url.value = True
+    if where.idle_timeout is not None:
+        message.common_http_protocol_options.idle_timeout.CopyFrom(pb.duration(where.idle_timeout))
     return _network_filter("envoy.filters.network.http_connection_manager", message)
 
 

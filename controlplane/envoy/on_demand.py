@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 from controlplane.base import wire
 from controlplane.envoy import pb
-from controlplane.envoy.listeners_claims import Bind, l4_scope, shared_binds, shared_claims
+from controlplane.envoy.listeners_binds import Bind
+from controlplane.envoy.listeners_claims import l4_scope, shared_binds, shared_claims
 from controlplane.envoy.resource import Resource, resource
 from controlplane.envoy.routes import fallback_message, route_tail
 from controlplane.envoy.routes_hosts import virtual_host_message
@@ -70,7 +71,7 @@ def on_demand_routes(q: Q, scope: RouteScope) -> Plan:
 
 @query
 def _on_demand_routes(q: Q, scope: RouteScope, bind: Bind) -> tuple[tuple[str, Resource], ...]:
-    if not any(claim.http for claim in shared_claims(q, scope, bind)):
+    if bind.proxy or not any(claim.http for claim in shared_claims(q, scope, bind)):
         return ()
     return ((str(bind.port), q(empty_routes, bind.port)),)
 

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from controlplane.base import wire
 from controlplane.envoy import names, pb
 from controlplane.envoy.authorization_routes import route_guard
-from controlplane.envoy.listeners_claims import Bind, l4_scope, shared_binds, shared_claims
+from controlplane.envoy.listeners_binds import Bind
+from controlplane.envoy.listeners_claims import l4_scope, shared_binds, shared_claims
 from controlplane.envoy.resource import Resource
 from controlplane.envoy.routes_actions import cluster_of
 from controlplane.envoy.routes_hosts import virtual_host_message
@@ -70,12 +71,13 @@ def route_maps(
     `shared` makes those of the ports of the wildcard address, in place of whole ones.
     """
     common = ((common_routes, ()),) if view.scope.sidecar is None else ()
-    inbound = () if view.inbound is None else _inbound_maps(view.inbound)
+    inbound = () if view.inbound is None else inbound_maps(view.inbound)
     ports = ((shared or shared_routes, (view.routes,)),)
     return (*common, *ports, (particular_routes, (view.routes,)), *inbound)
 
 
-def _inbound_maps(inbound: Inbound) -> tuple[tuple[Keyed[...], tuple[object, ...]], ...]:
+def inbound_maps(inbound: Inbound) -> tuple[tuple[Keyed[...], tuple[object, ...]], ...]:
+    """The maps of what comes in."""
     # Of all that guards a workload the routes hold what authorizes its requests.
     policies = Security(authorization=inbound.security.authorization)
     passthrough = (passthrough_routes, (inbound.namespace, policies))
@@ -93,7 +95,7 @@ def shared_routes(q: Q, scope: RouteScope) -> Plan:
 def _shared_routes(
     q: Q, scope: RouteScope, listeners: RouteScope, bind: Bind
 ) -> tuple[tuple[str, Resource], ...]:
-    if not any(claim.http for claim in shared_claims(q, listeners, bind)):
+    if bind.proxy or not any(claim.http for claim in shared_claims(q, listeners, bind)):
         return ()
     return ((str(bind.port), q(port_routes, scope, bind.port)),)
 

@@ -18,11 +18,20 @@ class Features:
     """Istio's defaults.
 
     `tls_on_sidecar_ingress`: the `tls` of Sidecar.ingress counts.  `ip_autoallocate`: services that have no
-    address are given one.
+    address are given one.  `scope_gateway_to_namespace`: a Gateway counts for proxies of its own namespace
+    only.  `filter_gateway_cluster_config`: gateways are given the clusters that their routes lead to.
+    `http10`: proxies understand HTTP/1.0.  `dual_stack`: proxies with addresses of both families listen with both.
+    `mongo_filter` and `redis_filter`: connections of these protocols are read, not just passed on.
     """
 
     tls_on_sidecar_ingress: bool = False
     ip_autoallocate: bool = True
+    scope_gateway_to_namespace: bool = False
+    filter_gateway_cluster_config: bool = False
+    http10: bool = False
+    dual_stack: bool = False
+    mongo_filter: bool = True
+    redis_filter: bool = False
 
 
 FEATURES = Key("", "features")

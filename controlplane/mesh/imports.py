@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 from controlplane.graph import Plan, Q, group, keyed, query
 from controlplane.mesh.hosts import covers, overlap
+from controlplane.mesh.listening import LOOPBACK, UNIX, WILDCARD
 from controlplane.mesh.projections import Scope as Scope
+from controlplane.mesh.protocols import declared_protocol
 from controlplane.mesh.service import Service, ServiceId, service, service_ports, services_of_host
 from controlplane.mesh.settings import exported
 from controlplane.mesh.visibility import COMMON, Shelf, route_shelves
@@ -36,11 +38,25 @@ class Import(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Egress:
-    """One egress listener; `port` None serves services on their own ports."""
+    """One egress listener; `port` None serves services on their own ports.
+
+    `address` is where it is, "" for what the services' addresses and the proxy make of it, or a socket
+    "unix:///…", then with port 0; `bound`: clients dial it themselves.  `protocol` is what comes, "" for what
+    the services' ports say.  `proxy`: requests name host and port, so that it serves all ports of its services.
+    """
 
     port: int | None
     include: tuple[Import, ...]
     exclude: tuple[Import, ...]
+    address: str = ""
+    bound: bool = False
+    protocol: str = ""
+    proxy: bool = False
+
+    @property
+    def usual(self) -> bool:
+        """Whether services are found where they are without a Sidecar."""
+        return not self.address and not self.bound and not self.protocol
 
     def takes(self, id: ServiceId) -> bool:
         """Whether the listener imports this service."""
@@ -54,15 +70,28 @@ class Egress:
         return any(i.namespace in ("*", namespace) and overlap(i.host, host) for i in self.include)
 
 
+class Placed(NamedTuple):
+    """A service's port at a listener that is where a Sidecar says; see `Egress`, whose `port` is the listener's."""
+
+    number: int
+    port: int
+    address: str
+    bound: bool
+    protocol: str
+    proxy: bool
+
+
 class Offer(NamedTuple):
     """The service ports that a scope has of one service.
 
     `clusters`: ports that can be routed to.  `listed`: those of them that get listeners and virtual
-    hosts of their own; an egress listener with a port keeps everything else off that port.
+    hosts of their own; an egress listener with a port keeps everything else off that port.  `placed`: how a
+    Sidecar's listeners serve it where that is not the usual way.
     """
 
     clusters: tuple[int, ...]
     listed: tuple[int, ...]
+    placed: tuple[Placed, ...] = ()
 
 
 @query
@@ -99,17 +128,34 @@ def offer(q: Q, scope: Scope, id: ServiceId) -> Offer:
     listeners = q(egress_of, scope)
     if listeners is None:
         return Offer(numbers, numbers)
-    locked = {listener.port for listener in listeners if listener.port is not None}
-    by_port = {listener.port for listener in listeners if listener.port in numbers and listener.takes(id)}
-    free: set[int] = set()
-    if any(listener.port is None and listener.takes(id) for listener in listeners):
-        free.update(numbers)
-    else:
+    taking = [listener for listener in listeners if listener.takes(id)]
+    serving = _serving(listeners, taking, numbers)
+    proxies = [listener for listener in taking if listener.proxy]
+    whole = any(listener.proxy or listener.port is None for listener in taking)
+    clusters = set(numbers if whole else serving)
+    if not whole:
+        # What an imported route leads to can be reached by it, and is not there by itself.
         routed = q.keys(q.part(routed_services, (scope,), id))
-        free.update(numbers if 0 in routed else set(routed) & set(numbers))
-    clusters = (number for number in numbers if number in free or number in by_port)
-    listed = (number for number in numbers if number in by_port or number in free - locked)
-    return Offer(tuple(clusters), tuple(listed))
+        clusters.update(numbers if 0 in routed else set(routed) & set(numbers))
+    placed = [_placed(number, one) for number, one in serving.items() if not one.usual]
+    placed += [_placed(number, one) for one in proxies for number in numbers]
+    return Offer(tuple(sorted(clusters)), tuple(serving), tuple(sorted(placed)))
+
+
+def _serving(
+    listeners: tuple[Egress, ...], taking: list[Egress], numbers: tuple[int, ...]
+) -> dict[int, Egress]:
+    """Port of a service -> the listener that serves it there: the one of that port, else the one without."""
+    locked = {listener.port for listener in listeners}
+    rest = next((listener for listener in taking if listener.port is None), None)
+    by_port = {listener.port: listener for listener in taking if not listener.proxy}
+    found = ((number, by_port.get(number) if number in locked else rest) for number in numbers)
+    return {number: listener for number, listener in found if listener is not None}
+
+
+def _placed(number: int, at: Egress) -> Placed:
+    port = number if at.port is None else at.port
+    return Placed(number, port, at.address, at.bound, at.protocol, at.proxy)
 
 
 @keyed
@@ -168,8 +214,18 @@ def _egress(listener: IstioEgressListener, namespace: str) -> Egress:
         side = exclude if where.startswith("~") else include
         where = where.removeprefix("~")
         side.append(Import(namespace if where == "." else where, canonical(host)))
-    port = listener.port.number if listener.port is not None and listener.port.number else None
-    return Egress(port, tuple(sorted(set(include))), tuple(sorted(set(exclude))))
+    imports = tuple(sorted(set(include))), tuple(sorted(set(exclude)))
+    bound = listener.capture_mode == "NONE"
+    address = listener.bind or (LOOPBACK if bound else "")
+    if listener.port is None:
+        return Egress(None, *imports, address, bound)
+    said = listener.port.protocol
+    socket = address.startswith(UNIX)
+    proxy = socket or said.lower() == "http_proxy"
+    if proxy and not address:
+        address = WILDCARD
+    protocol = declared_protocol(said) or ""
+    return Egress(0 if socket else listener.port.number, *imports, address, bound or socket, protocol, proxy)
 
 
 def _shelf(to: str, i: Import) -> Shelf:

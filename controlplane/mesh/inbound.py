@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from controlplane.graph import Q
+from controlplane.mesh.features import features
 from controlplane.mesh.hosts import kubernetes_host, kubernetes_key
 from controlplane.mesh.kubernetes_endpoints import slice_owner, slice_ports
 from controlplane.mesh.protocols import declared_protocol
@@ -32,6 +33,9 @@ from controlplane.model.proxy import Proxy
 
 _UNTRANSLATED = "experimental.istio.io/disable-gateway-port-translation"
 """The label of a Service whose target ports do not count for Gateways."""
+_SECURED = {"HTTPS": "HTTP", "TLS": "TCP"}
+"""What comes out of TLS that ends here."""
+_LOOPBACK_OF = ("127.0.0.1", "::1")
 _UNSPECIFIED = frozenset({"0.0.0.0", "::"})
 """What stands for an address that is not known yet: a container has none before it runs."""
 
@@ -89,7 +93,7 @@ def bindings_of(q: Q, workload: Workload, sidecar: Sidecar | None, *, captured: 
     """
     implied = _implied(q, workload)
     if sidecar is not None and sidecar.ingress:
-        chosen = _ingress(sidecar, workload.namespace, implied)
+        chosen = _ingress(q, workload, sidecar, implied, captured=captured)
     elif captured:
         chosen = implied
     else:
@@ -185,21 +189,41 @@ def _entry_target(q: Q, workload: Workload, found: Service, port: Port) -> int:
     return port.target if isinstance(port.target, int) else port.number
 
 
-def _ingress(sidecar: Sidecar, namespace: str, implied: dict[int, Binding]) -> dict[int, Binding]:
+def _ingress(
+    q: Q, workload: Workload, sidecar: Sidecar, implied: dict[int, Binding], *, captured: bool
+) -> dict[int, Binding]:
     out: dict[int, Binding] = {}
+    with_tls = q(features).tls_on_sidecar_ingress
     for listener in sidecar.ingress:
         number, protocol = listener.port.number, declared_protocol(listener.port.protocol)
         if protocol is None or number in out:
             continue
         same = implied.get(number)
-        out[number] = Binding(
-            service=ServiceId("", namespace) if same is None else same.service,
+        binding = Binding(
+            service=ServiceId("", workload.namespace) if same is None else same.service,
             port=number if same is None else same.port,
             target=number,
             protocol=protocol,
             endpoint=_local_endpoint(listener.default_endpoint or ""),
         )
+        if with_tls and listener.tls is not None and protocol in _SECURED:
+            binding = binding._replace(protocol=_SECURED[protocol], tls=listener.tls)
+        if not captured or listener.capture_mode == "NONE":
+            binding = _bound(binding, listener.bind or workload.ips[0], workload.ips[0])
+        out[number] = binding
     return out
+
+
+def _bound(binding: Binding, bind: str, own: str) -> Binding:
+    """A listener that callers dial; where they wanted to go then says nothing about the application."""
+    endpoint = binding.endpoint or _at(_LOOPBACK_OF[":" in bind], binding.target)
+    if endpoint.startswith(":"):
+        endpoint = _at(own, int(endpoint[1:]))
+    return binding._replace(bind=bind, endpoint=endpoint)
+
+
+def _at(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _local_endpoint(text: str) -> str:

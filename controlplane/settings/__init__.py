@@ -78,6 +78,12 @@ class Settings:
     jwks_root_file: Path | None
     tls_on_sidecar_ingress: bool
     ip_autoallocate: bool
+    scope_gateway_to_namespace: bool
+    filter_gateway_cluster_config: bool
+    http10: bool
+    dual_stack: bool
+    mongo_filter: bool
+    redis_filter: bool
     drain_duration: float
     paranoid: bool
     log_level: str

@@ -16,7 +16,8 @@ class Chain(NamedTuple):
     `side` of the proxy it is on, whether gRPC-Web is spoken there, and whether its virtual hosts come on
     demand.  `guarded`: requests are authorized, by what their route configuration says; `providers` are
     asked before, `jwt` says how tokens are checked, and `paths` what is made of a path before all that.
-    `topology`: how far a gateway believes what stands in front of it.
+    `topology`: how far a gateway believes what stands in front of it.  `http10`: HTTP/1.0 is understood;
+    `idle_timeout` is in nanoseconds, None = Envoy's; `proxy`: requests name where they want to go.
     """
 
     side: Literal["outbound", "inbound", "gateway"]
@@ -27,6 +28,9 @@ class Chain(NamedTuple):
     providers: tuple[ExtAuthz, ...] = ()
     paths: str = "BASE"
     topology: GatewayTopology = GatewayTopology()
+    http10: bool = False
+    idle_timeout: int | None = None
+    proxy: bool = False
 
 
 def http_filter(name: str, config: Any) -> Any:

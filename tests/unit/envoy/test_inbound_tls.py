@@ -13,7 +13,7 @@ import pytest
 from controlplane.envoy import pb
 from controlplane.envoy.guard import Guard
 from controlplane.envoy.inbound_tls import CLOSED, DISABLE, PERMISSIVE, STRICT, InboundTls, inbound_tls
-from controlplane.envoy.listeners_inbound import virtual_inbound
+from controlplane.envoy.listeners_inbound import Port, virtual_inbound
 from controlplane.mesh.peer_authentication import PeerModes
 from controlplane.mesh.settings import MeshTls
 from tests.unit.envoy.test_listeners import inspectors, to
@@ -42,7 +42,8 @@ CALLS = {
 
 
 def listener(ports: tuple[tuple[int, str], ...], tls: InboundTls) -> Any:
-    return pb.listener.Listener.FromString(World().read(virtual_inbound, ports, Guard(tls)).body)
+    found = World().read(virtual_inbound, tuple(Port(*one) for one in ports), Guard(tls))
+    return pb.listener.Listener.FromString(found.body)
 
 
 def looks(found: Any, inspector: str, port: int) -> bool:

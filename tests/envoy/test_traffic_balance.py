@@ -140,11 +140,11 @@ BREAKER = """
 def test_what_is_too_much_overflows(town: Town) -> None:
     policy(town, BREAKER)
     assert [one.status for one in town.calls(5, "client", HOST, at_once=1)] == [200] * 5
-    found = town.calls(12, "client", HOST, "/?delay=1.2", at_once=12, headers={"x-key": "many"})
-    # One is on its way and one waits, and whoever comes late finds its place: the limits are the cluster's,
-    # however many pods it has.
+    found = town.calls(12, "client", HOST, "/?delay=0.8", at_once=12, headers={"x-key": "many"})
+    # One is on its way and one waits.  Envoy never refuses a pod its first connection, so there may be one for
+    # each of the three.
     told = town.logged("client", "many", 12)
-    assert told.keys() == {"200 -", "503 UO"} and 2 <= told["200 -"] <= 3, told
+    assert told.keys() == {"200 -", "503 UO"} and 2 <= told["200 -"] <= 4, told
     turned_away = [one for one in found if one.status == 503]
     assert len(turned_away) == told["503 UO"]
     assert {one.headers.get("x-envoy-overloaded") for one in turned_away} == {"true"}

@@ -45,22 +45,22 @@ from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as http_rbac
 from envoy.extensions.filters.http.router.v3 import router_pb2 as router
 from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2 as http_inspector
 from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2 as original_dst
-from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2 as tls_inspector
-from envoy.extensions.filters.network.ext_authz.v3 import ext_authz_pb2 as network_ext_authz
-from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm
-from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_rbac
-from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_state_pb2 as set_filter_state
-from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2 as tcp_proxy
 from envoy.extensions.filters.listener.original_src.v3 import original_src_pb2 as original_src
 from envoy.extensions.filters.listener.proxy_protocol.v3 import (
     proxy_protocol_pb2 as proxy_protocol_listener,
 )
+from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2 as tls_inspector
+from envoy.extensions.filters.network.ext_authz.v3 import ext_authz_pb2 as network_ext_authz
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm
+from envoy.extensions.filters.network.mongo_proxy.v3 import mongo_proxy_pb2 as mongo_proxy
+from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_rbac
+from envoy.extensions.filters.network.redis_proxy.v3 import redis_proxy_pb2 as redis_proxy
+from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_state_pb2 as set_filter_state
+from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2 as tcp_proxy
 from envoy.extensions.filters.udp.dns_filter.v3 import dns_filter_pb2 as dns_filter
 from envoy.extensions.load_balancing_policies.least_request.v3 import least_request_pb2 as least_request
 from envoy.extensions.path.match.uri_template.v3 import uri_template_match_pb2 as uri_template
-from envoy.extensions.filters.network.mongo_proxy.v3 import mongo_proxy_pb2 as mongo_proxy
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2 as previous_hosts
-from envoy.extensions.filters.network.redis_proxy.v3 import redis_proxy_pb2 as redis_proxy
 from envoy.extensions.retry.priority.previous_priorities.v3 import (
     previous_priorities_config_pb2 as previous_priorities,
 )
@@ -123,10 +123,12 @@ __all__ = [
     "listener_components",
     "match_predicate",
     "metadata_matcher",
+    "mongo_proxy",
     "network_ext_authz",
     "network_rbac",
     "on_demand",
     "original_dst",
+    "original_src",
     "outlier_detection",
     "pack",
     "path_matcher",
@@ -135,18 +137,18 @@ __all__ = [
     "previous_priorities",
     "protocol",
     "proxy_protocol",
+    "proxy_protocol_listener",
     "ranges",
     "raw_buffer",
     "rbac",
+    "redis_proxy",
     "regex",
     "route",
     "route_components",
-    "mongo_proxy",
     "router",
     "secret",
     "set_filter_state",
     "string_matcher",
-    "original_src",
     "struct_pb2",
     "tcp_proxy",
     "tls",
@@ -155,11 +157,9 @@ __all__ = [
     "upstream_proxy_protocol",
     "uri_template",
     "value_matcher",
-    "proxy_protocol_listener",
     "wrappers_pb2",
 ]
 
-    "redis_proxy",
 TYPE_PREFIX = "type.googleapis.com/"
 
 

@@ -8,8 +8,12 @@ those that a deterministic serializer would write.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 _VARINT = 0
 _LENGTH_DELIMITED = 2
+_FIXED = {1: 8, 5: 4}
+"""Wire types of numbers of fixed size -> bytes."""
 
 
 def varint(number: int) -> bytes:
@@ -50,3 +54,41 @@ def string(number: int, text: str) -> bytes:
 def uint(number: int, value: int) -> bytes:
     """An unsigned integer or bool field as proto3 writes it: left out when zero."""
     return tag(number, _VARINT) + varint(value) if value else b""
+
+
+def fields(message: bytes) -> Iterator[tuple[int, int, int]]:
+    """The fields of a message as (number, begin of the whole field, begin of its payload).
+
+    A field ends where the next one begins.  Raises
+    ValueError where the bytes are no message.
+    """
+    at = 0
+    while at < len(message):
+        begin = at
+        key, at = read_varint(message, at)
+        payload = at
+        kind = key & 7
+        if kind == _LENGTH_DELIMITED:
+            size, payload = read_varint(message, at)
+            at = payload + size
+        elif kind == _VARINT:
+            _, at = read_varint(message, at)
+        elif kind in _FIXED:
+            at += _FIXED[kind]
+        else:
+            raise ValueError(f"wire type {kind} at byte {begin}")
+        yield key >> 3, begin, payload
+    if at > len(message):
+        raise ValueError(f"the message ends {at - len(message)} bytes early")
+
+
+def read_varint(message: bytes, at: int) -> tuple[int, int]:
+    """The varint that begins there, and where it ends.  Raises ValueError where it does not end."""
+    number = shift = 0
+    for index in range(at, min(at + 10, len(message))):
+        byte = message[index]
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return number, index + 1
+        shift += 7
+    raise ValueError(f"no varint at byte {at}")

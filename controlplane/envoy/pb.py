@@ -9,6 +9,12 @@ The stubs carry no type information; their attributes are `Any` to the type chec
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+import re
+from collections.abc import Mapping
+from typing import Any
+
 from envoy.config.accesslog.v3 import accesslog_pb2 as accesslog
 from envoy.config.cluster.v3 import circuit_breaker_pb2 as circuit_breaker
 from envoy.config.cluster.v3 import cluster_pb2 as cluster
@@ -80,8 +86,16 @@ from envoy.type.matcher.v3 import string_pb2 as string_matcher
 from envoy.type.matcher.v3 import value_pb2 as value_matcher
 from envoy.type.v3 import percent_pb2 as percent
 from envoy.type.v3 import range_pb2 as ranges
-from google.protobuf import any_pb2, descriptor_pool, duration_pb2, message_factory, struct_pb2, wrappers_pb2
-from google.protobuf.message import Message
+from google.protobuf import (
+    any_pb2,
+    descriptor_pool,
+    duration_pb2,
+    json_format,
+    message_factory,
+    struct_pb2,
+    wrappers_pb2,
+)
+from google.protobuf.message import DecodeError, Message
 
 __all__ = [
     "TYPE_PREFIX",
@@ -106,7 +120,9 @@ __all__ = [
     "fault",
     "fault_common",
     "file_access_log",
+    "find",
     "format_string",
+    "from_json",
     "grpc_service",
     "grpc_stats",
     "grpc_web",
@@ -122,6 +138,7 @@ __all__ = [
     "listener",
     "listener_components",
     "match_predicate",
+    "message_class",
     "metadata_matcher",
     "mongo_proxy",
     "network_ext_authz",
@@ -154,6 +171,7 @@ __all__ = [
     "tls",
     "tls_common",
     "tls_inspector",
+    "unpack",
     "upstream_proxy_protocol",
     "uri_template",
     "value_matcher",
@@ -182,3 +200,66 @@ def parse(type_url: str, body: bytes) -> Message:
     """The message of this type; KeyError when the type's stub is not imported here."""
     descriptor = descriptor_pool.Default().FindMessageTypeByName(type_url.removeprefix(TYPE_PREFIX))
     return message_factory.GetMessageClass(descriptor).FromString(body)
+
+
+_PACKAGE = re.compile(r"(?:envoy|xds|udpa)(?:\.[a-z][a-z0-9_]*)+")
+_STUB = "_pb2"
+
+
+def find(name: str) -> Any | None:
+    """The descriptor of a message by its full name, also of one that nothing here uses; None: there is none.
+
+    A message's package is the folder of its stub.
+    """
+    pool = descriptor_pool.Default()
+    try:
+        return pool.FindMessageTypeByName(name)
+    except KeyError:
+        package = name.rpartition(".")[0]
+    if not _PACKAGE.fullmatch(package):
+        return None
+    try:
+        folder = importlib.import_module(package)
+    except ModuleNotFoundError:
+        return None
+    for module in pkgutil.iter_modules(getattr(folder, "__path__", ())):
+        if module.name.endswith(_STUB):
+            importlib.import_module(f"{package}.{module.name}")
+    try:
+        return pool.FindMessageTypeByName(name)
+    except KeyError:
+        return None
+
+
+def from_json(kind: Any, content: dict[str, Any]) -> Any:
+    """The message of this class that a JSON mapping stands for; ValueError says why there is none."""
+    try:
+        return json_format.ParseDict(content, kind())
+    except json_format.ParseError as error:
+        raise ValueError(str(error)) from error
+
+
+def message_class(descriptor: Any) -> Any:
+    """The class of the messages with this description."""
+    return message_factory.GetMessageClass(descriptor)
+
+
+def unpack(packed: Any) -> Message:
+    """The message in an Any; KeyError where no stub has its type, ValueError where it cannot be read."""
+    descriptor = find(packed.type_url.rpartition("/")[2])
+    if descriptor is None:
+        raise KeyError(packed.type_url)
+    try:
+        return message_factory.GetMessageClass(descriptor).FromString(packed.value)
+    except DecodeError as error:
+        raise ValueError(str(error)) from error
+
+
+def from_dump(type_url: str, content: Mapping[str, object]) -> Any:
+    """The message of this type from its JSON mapping, as a running Envoy shows it; KeyError as `parse`.
+
+    Fields that the stubs do not know are left out: Envoy is newer than they are.
+    """
+    message = parse(type_url, b"")
+    json_format.ParseDict(dict(content), message, ignore_unknown_fields=True)
+    return message

@@ -17,6 +17,7 @@ SECRET = TYPE_PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
 LISTENER = TYPE_PREFIX + "envoy.config.listener.v3.Listener"
 ROUTE = TYPE_PREFIX + "envoy.config.route.v3.RouteConfiguration"
 VIRTUAL_HOST = TYPE_PREFIX + "envoy.config.route.v3.VirtualHost"
+EXTENSION = TYPE_PREFIX + "envoy.config.core.v3.TypedExtensionConfig"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ TYPES: tuple[TypeSpec, ...] = (
     TypeSpec(LISTENER, "lds", wildcard=True, order=3, refers_to=ROUTE),
     TypeSpec(ROUTE, "rds", wildcard=False, order=4),
     TypeSpec(VIRTUAL_HOST, "vhds", wildcard=False, order=5, on_demand=True),
+    TypeSpec(EXTENSION, "ecds", wildcard=False, order=6),
 )
 
 BY_URL: dict[str, TypeSpec] = {spec.url: spec for spec in TYPES}

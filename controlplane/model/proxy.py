@@ -32,7 +32,8 @@ class ProxyMetadata:
     """What Istio's node metadata says, as far as it is used; absent strings are "".
 
     `proxy_config` is PROXY_CONFIG as JSON text with sorted keys ("" when absent), which keeps it
-    hashable; ports are None when absent.
+    hashable; `texts` likewise are all entries that are strings, which an EnvoyFilter may ask for; ports are
+    None when absent.
     """
 
     workload_name: str = ""
@@ -55,6 +56,7 @@ class ProxyMetadata:
     envoy_status_port: int | None = None
     envoy_prometheus_port: int | None = None
     proxy_config: str = ""
+    texts: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,7 @@ def _metadata(fields: _Fields) -> ProxyMetadata:
         envoy_status_port=fields.port("ENVOY_STATUS_PORT"),
         envoy_prometheus_port=fields.port("ENVOY_PROMETHEUS_PORT"),
         proxy_config=fields.json("PROXY_CONFIG"),
+        texts=fields.texts(),
     )
 
 
@@ -237,6 +240,12 @@ class _Fields:
             if not isinstance(name, str) or not isinstance(text, str):
                 raise _wrong(key, value, "a mapping of strings to strings")
         return labels_of(value)
+
+    def texts(self) -> str:
+        found = {
+            key: value for key, value in self._raw.items() if isinstance(key, str) and isinstance(value, str)
+        }
+        return json.dumps(found, sort_keys=True) if found else ""
 
     def json(self, key: str) -> str:
         value = self._raw.get(key)

@@ -137,11 +137,11 @@ class Recorder:
 
     def _connected(self, t: float, connection: str, variant: str, proxy: Proxy) -> Iterator[_Line]:
         shown = asdict(proxy)
-        config = proxy.metadata.proxy_config
-        if config:
-            shown["metadata"]["proxy_config"] = json.dumps(
-                self._redaction.value(json.loads(config)), sort_keys=True
-            )
+        for name in ("proxy_config", "texts"):
+            text = shown["metadata"][name]
+            if text:
+                hidden = self._redaction.value(json.loads(text))
+                shown["metadata"][name] = json.dumps(hidden, sort_keys=True)
         yield {"e": "connected", "t": t, "connection": connection, "variant": variant, "proxy": shown}
 
     def _asked(self, t: float, connection: str, type_name: str, names: Sequence[str]) -> Iterator[_Line]:

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from enum import Enum
 
-from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST, TypeSpec
+from controlplane.envoy.types import (
+    CLUSTER,
+    ENDPOINT,
+    EXTENSION,
+    LISTENER,
+    ROUTE,
+    SECRET,
+    VIRTUAL_HOST,
+    TypeSpec,
+)
 
 
 class Variant(Enum):
@@ -39,6 +48,8 @@ REMOVALS: dict[str, Removal] = {
     ROUTE: Removal.LATE,
     # There is one for every name that can be asked for, as long as its route configuration is there.
     VIRTUAL_HOST: Removal.AT_ONCE,
+    # A filter without its configuration stays what it was until its listener goes.
+    EXTENSION: Removal.LATE,
     # Taking a certificate from under a listener can only do harm.
     SECRET: Removal.NEVER,
 }

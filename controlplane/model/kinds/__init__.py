@@ -16,6 +16,7 @@ from controlplane.model.kinds.cluster import (
 )
 from controlplane.model.kinds.destination_rule import DESTINATION_RULE, destination_rules
 from controlplane.model.kinds.endpoints import ENDPOINT_SLICE, ENDPOINTS, endpoint_slices, endpoints
+from controlplane.model.kinds.envoy_filter import ENVOY_FILTER, envoy_filters
 from controlplane.model.kinds.gateway import GATEWAY, gateways
 from controlplane.model.kinds.kind import MESH, Kind, Parsed
 from controlplane.model.kinds.mesh_config import MESH_CONFIG, mesh_configs
@@ -51,6 +52,7 @@ KINDS: tuple[Kind, ...] = (
     SERVICE_ENTRY,
     WORKLOAD_ENTRY,
     SIDECAR,
+    ENVOY_FILTER,
     PEER_AUTHENTICATION,
     REQUEST_AUTHENTICATION,
     AUTHORIZATION_POLICY,
@@ -72,6 +74,7 @@ __all__ = [
     "destination_rules",
     "endpoint_slices",
     "endpoints",
+    "envoy_filters",
     "gateways",
     "mesh_configs",
     "namespaces",

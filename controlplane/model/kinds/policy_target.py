@@ -37,8 +37,8 @@ def read_policy_selector(r: Reader) -> Labels:
 
 def read_targets(r: Reader) -> tuple[PolicyTargetReference, ...]:
     """`targetRefs`, or the older `targetRef`; neither goes with a selector."""
-    single = r.message("targetRef", _read_target)
-    several = r.messages("targetRefs", _read_target)
+    single = r.message("targetRef", read_target)
+    several = r.messages("targetRefs", read_target)
     given = [name for name in ("selector", "targetRef", "targetRefs") if r.has(name)]
     if len(given) > 1:
         r.error(given[1], f"excludes {given[0]}", "keep one of them")
@@ -49,7 +49,8 @@ def read_targets(r: Reader) -> tuple[PolicyTargetReference, ...]:
     return several if single is None else (single, *several)
 
 
-def _read_target(r: Reader) -> PolicyTargetReference:
+def read_target(r: Reader) -> PolicyTargetReference:
+    """An element of `targetRefs`."""
     target = PolicyTargetReference(
         kind=r.required("kind", "write kind: Gateway or kind: Service"),
         name=r.required("name", "name the object"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -72,7 +73,12 @@ def test_a_sidecar_of_istio() -> None:
         envoy_status_port=15021,
         envoy_prometheus_port=15090,
         proxy_config='{"concurrency": 2, "statusPort": 15020}',
+        texts=proxy.metadata.texts,
     )
+    texts = json.loads(proxy.metadata.texts)
+    assert texts["ISTIO_VERSION"] == "1.27.0"
+    # What is no string is nothing that could be compared with one.
+    assert texts.keys().isdisjoint({"LABELS", "DNS_AUTO_ALLOCATE", "ENVOY_STATUS_PORT", "SOMETHING_ELSE"})
 
 
 def test_the_metadata_may_be_missing() -> None:

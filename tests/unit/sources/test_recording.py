@@ -123,7 +123,9 @@ def test_every_field_of_a_proxy_is_kept(tmp_path: Path) -> None:
         field.name: 7 if field.default is None else not field.default if field.default is False else "x"
         for field in fields(ProxyMetadata)
     }
-    metadata = replace(ProxyMetadata(**values), proxy_config='{"token": "hunter2", "concurrency": 2}')
+    config = '{"token": "hunter2", "concurrency": 2}'
+    texts = '{"NAMESPACE": "a", "TOKEN": "hunter2"}'
+    metadata = replace(ProxyMetadata(**values), proxy_config=config, texts=texts)
     known = Identity("cluster.local", "a", "gw")
     proxy = Proxy(
         "router", "::1", "gw.a", "a", "example", (("k", "v"),), metadata, ("::1",), Locality("r"), known
@@ -136,10 +138,11 @@ def test_every_field_of_a_proxy_is_kept(tmp_path: Path) -> None:
     with Recording(tmp_path / "record") as found:
         (connected, _) = found.events()
     assert isinstance(connected, Connected)
-    config = json.loads(connected.proxy.metadata.proxy_config)
-    assert config["concurrency"] == 2
+    found_metadata = connected.proxy.metadata
+    assert json.loads(found_metadata.proxy_config)["concurrency"] == 2
+    assert json.loads(found_metadata.texts)["NAMESPACE"] == "a"
     assert replace(connected.proxy, metadata=metadata) == proxy
-    assert replace(connected.proxy.metadata, proxy_config=metadata.proxy_config) == metadata
+    assert replace(found_metadata, proxy_config=config, texts=texts) == metadata
 
 
 def test_secrets_and_what_the_mesh_does_not_read_are_left_out(tmp_path: Path) -> None:

@@ -1,0 +1,135 @@
+"""Patches of clusters: CDS.
+
+A cluster is found by its name, which says direction, port, subset and service; only one that some patch is
+for is read at all.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from controlplane.envoy import names, pb
+from controlplane.envoy.patches.merge import merge_holding_socket
+from controlplane.envoy.patches.todo import todo
+from controlplane.envoy.patches.values import patch_value
+from controlplane.envoy.resource import Resource, resource
+from controlplane.envoy.types import CLUSTER
+from controlplane.graph import Keyed, Plan, Q, each, flat, keyed, query
+from controlplane.mesh.patches import Head, PatchRef, Refs, heads
+from controlplane.model.kinds.envoy_filter_match import ClusterMatch
+
+Cluster = pb.cluster.Cluster
+
+
+@keyed
+def patched_clusters(q: Q, base: Keyed[...], args: tuple[Any, ...], inbound: Refs, outbound: Refs) -> Plan:
+    """Cluster name -> Resource, of those that a map of clusters holds."""
+    return each(q.map(base, *args), _patched_cluster, base, args, inbound, outbound)
+
+
+@query
+def _patched_cluster(
+    q: Q, base: Keyed[...], args: tuple[Any, ...], inbound: Refs, outbound: Refs, name: str
+) -> Resource | None:
+    found: Resource | None = q.at(base, args, name)
+    refs = inbound if is_inbound(name) else outbound
+    if found is None or not refs:
+        return found
+    return q(patched_cluster, found, refs)
+
+
+@query
+def patched_cluster(q: Q, found: Resource, refs: Refs) -> Resource | None:
+    """A cluster under these patches; itself where none is for it."""
+    named = _parts(found.name)
+    mine = [head for head in q(heads, refs) if _may_match(head, named)]
+    if not mine:
+        return found
+    message = Cluster.FromString(found.body)
+    if named.inbound:
+        hosts = _hosts(message)
+        mine = [head for head in mine if _is_of_service(head, hosts)]
+    if any(head.operation == "REMOVE" for head in mine):
+        return None
+    patches = todo(q, mine)
+    for patch in patches:
+        merge_holding_socket(message, patch.value, replace_lists=patch.replaces_lists)
+    if not patches:
+        return found
+    message.name = found.name
+    return resource(CLUSTER, found.name, message, _endpoints_of(message))
+
+
+def is_inbound(name: str) -> bool:
+    """Whether a cluster or route configuration of this name leads to the application."""
+    return name.startswith("inbound|") or name == names.INBOUND_PASSTHROUGH
+
+
+class _Parts(NamedTuple):
+    """What a cluster's name says."""
+
+    name: str
+    inbound: bool
+    port: int
+    subset: str
+    host: str
+
+
+def _parts(name: str) -> _Parts:
+    parts = name.split("|") if "|" in name else name.split("_.")
+    if len(parts) != 4:
+        return _Parts(name, is_inbound(name), 0, "", "")
+    port = int(parts[1]) if parts[1].isascii() and parts[1].isdigit() else 0
+    return _Parts(name, is_inbound(name), port, parts[2], parts[3])
+
+
+def _may_match(head: Head, named: _Parts) -> bool:
+    wanted = head.match.cluster
+    if wanted is None:
+        return True
+    if wanted.name:
+        return wanted.name == named.name
+    if wanted.subset and wanted.subset != named.subset:
+        return False
+    if wanted.service and not named.inbound and wanted.service != named.host:
+        return False
+    return not wanted.port or wanted.port == named.port
+
+
+def _is_of_service(head: Head, hosts: tuple[str, ...]) -> bool:
+    wanted = head.match.cluster or ClusterMatch()
+    return bool(wanted.name) or not wanted.service or wanted.service in hosts
+
+
+def _hosts(message: Any) -> tuple[str, ...]:
+    """The services that an inbound cluster is of, which its name does not say."""
+    if "istio" not in message.metadata.filter_metadata:
+        return ()
+    services = message.metadata.filter_metadata["istio"].fields["services"].list_value.values
+    return tuple(one.struct_value.fields["host"].string_value for one in services)
+
+
+def _endpoints_of(message: Any) -> tuple[str, ...]:
+    """The name by which a cluster asks for its endpoints."""
+    if message.WhichOneof("cluster_discovery_type") != "type" or message.type != Cluster.EDS:
+        return ()
+    return (message.eds_cluster_config.service_name or message.name,)
+
+
+@keyed
+def added_clusters(q: Q, maps: tuple[tuple[Keyed[...], tuple[Any, ...]], ...], refs: Refs) -> Plan:
+    """Cluster name -> Resource, of those that patches add and that none of `maps` has."""
+    return flat(q.fixed(*refs), _added_cluster, maps)
+
+
+@query
+def _added_cluster(
+    q: Q, maps: tuple[tuple[Keyed[...], tuple[Any, ...]], ...], ref: PatchRef
+) -> tuple[tuple[str, Resource], ...]:
+    body = q(patch_value, ref)
+    if body is None:
+        return ()
+    message = Cluster.FromString(body)
+    if not message.name or any(q.at(base, args, message.name) is not None for base, args in maps):
+        return ()
+    return ((message.name, resource(CLUSTER, message.name, message, _endpoints_of(message))),)

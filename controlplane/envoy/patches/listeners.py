@@ -1,0 +1,139 @@
+"""Patches of listeners: LDS.
+
+For one listener: what merges into it, then its own filters, then its chains one by one; what adds a chain
+comes last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from controlplane.envoy import names, pb
+from controlplane.envoy.patches.chains import patch_chain
+from controlplane.envoy.patches.lists import change_list, same_name
+from controlplane.envoy.patches.merge import merge, merge_extension
+from controlplane.envoy.patches.todo import Patch, of, todo
+from controlplane.envoy.patches.values import patch_value
+from controlplane.envoy.resource import Resource, resource
+from controlplane.envoy.types import LISTENER
+from controlplane.graph import Keyed, Plan, Q, each, flat, keyed, query
+from controlplane.mesh.patches import Head, PatchRef, Refs, heads
+from controlplane.model.kinds.envoy_filter_match import HTTP_MANAGERS
+
+Listener = pb.listener.Listener
+
+_VIRTUAL = (names.VIRTUAL_INBOUND, names.VIRTUAL_OUTBOUND)
+_KEEPS_ROUTES = ("HTTP_FILTER", "LISTENER_FILTER")
+
+
+@keyed
+def patched_listeners(q: Q, base: Keyed[...], args: tuple[Any, ...], inbound: Refs, outbound: Refs) -> Plan:
+    """Listener name -> Resource, of those that a map of listeners holds."""
+    return each(q.map(base, *args), _patched_listener, base, args, inbound, outbound)
+
+
+@query
+def _patched_listener(
+    q: Q, base: Keyed[...], args: tuple[Any, ...], inbound: Refs, outbound: Refs, name: str
+) -> Resource | None:
+    found: Resource | None = q.at(base, args, name)
+    return None if found is None else q(patched_listener, found, inbound, outbound)
+
+
+@query
+def patched_listener(q: Q, found: Resource, inbound: Refs, outbound: Refs) -> Resource | None:
+    """A listener under the patches of its direction; itself where none is for it."""
+    if not any(_is_named(head, found.name) for refs in (inbound, outbound) for head in q(heads, refs)):
+        return found
+    message = Listener.FromString(found.body)
+    refs = inbound if message.traffic_direction == pb.base.TrafficDirection.INBOUND else outbound
+    mine = [head for head in q(heads, refs) if _matches(head, message)]
+    if any(head.apply_to == "LISTENER" and head.operation == "REMOVE" for head in mine):
+        return None
+    patches = todo(q, mine)
+    if not patches:
+        return found
+    _patch(message, patches)
+    message.name = found.name
+    body = pb.deterministic(message)
+    if body == found.body:
+        return found
+    keeps = all(patch.apply_to in _KEEPS_ROUTES for patch in patches)
+    return Resource(LISTENER, found.name, body, found.refs if keeps else tuple(_routes_of(message)))
+
+
+def _is_named(head: Head, name: str) -> bool:
+    wanted = head.match.listener
+    return wanted is None or not wanted.name or wanted.name == name
+
+
+def _matches(head: Head, message: Any) -> bool:
+    """The port of a listener for all ports is that of a chain, unless the listener is patched."""
+    wanted = head.match.listener
+    if wanted is None:
+        return True
+    if wanted.name and wanted.name != message.name:
+        return False
+    if not wanted.port or (message.name in _VIRTUAL and head.apply_to != "LISTENER"):
+        return True
+    return bool(message.address.socket_address.port_value == wanted.port)
+
+
+def _patch(message: Any, patches: list[Patch]) -> None:
+    for patch in of(patches, "LISTENER"):
+        merge(message, patch.value, replace_lists=patch.replaces_lists)
+    for patch in of(patches, "LISTENER_FILTER"):
+        _patch_filters(message, patch)
+    kept = [chain for chain in message.filter_chains if patch_chain(message.name, chain, patches)]
+    if len(kept) < len(message.filter_chains):
+        copies = [type(chain).FromString(chain.SerializeToString()) for chain in kept]
+        del message.filter_chains[:]
+        message.filter_chains.extend(copies)
+    if message.HasField("default_filter_chain") and not patch_chain(
+        message.name, message.default_filter_chain, patches
+    ):
+        message.ClearField("default_filter_chain")
+    message.filter_chains.extend(
+        patch.value for patch in of(patches, "FILTER_CHAIN") if patch.operation == "ADD"
+    )
+
+
+def _patch_filters(message: Any, patch: Patch) -> None:
+    wanted = patch.match.listener
+    same = same_name("" if wanted is None else wanted.listener_filter)
+    if not patch.merges:
+        change_list(message.listener_filters, patch.operation, patch.value, same)
+        return
+    for one in message.listener_filters:
+        if same is None or same(one):
+            merge_extension(one, patch.value)
+
+
+def _routes_of(message: Any) -> Iterator[str]:
+    """The route configurations that a listener asks for by name."""
+    for chain in (*message.filter_chains, message.default_filter_chain):
+        for one in chain.filters:
+            if one.name in HTTP_MANAGERS:
+                manager = pb.hcm.HttpConnectionManager.FromString(one.typed_config.value)
+                if manager.HasField("rds"):
+                    yield manager.rds.route_config_name
+
+
+@keyed
+def added_listeners(q: Q, maps: tuple[tuple[Keyed[...], tuple[Any, ...]], ...], refs: Refs) -> Plan:
+    """Listener name -> Resource, of those that patches add and that none of `maps` has."""
+    return flat(q.fixed(*refs), _added_listener, maps)
+
+
+@query
+def _added_listener(
+    q: Q, maps: tuple[tuple[Keyed[...], tuple[Any, ...]], ...], ref: PatchRef
+) -> tuple[tuple[str, Resource], ...]:
+    body = q(patch_value, ref)
+    if body is None:
+        return ()
+    message = Listener.FromString(body)
+    if not message.name or any(q.at(base, args, message.name) is not None for base, args in maps):
+        return ()
+    return ((message.name, resource(LISTENER, message.name, message, tuple(_routes_of(message)))),)

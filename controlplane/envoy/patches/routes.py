@@ -1,0 +1,193 @@
+"""Patches of route configurations: RDS.
+
+A configuration may hold a thousand virtual hosts that were serialized one by one.  It is cut into them again,
+and only those that a patch is for are read and written: each by itself, so that the next edit of one of them
+leaves the others alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeAlias
+
+from controlplane.base import wire
+from controlplane.envoy import pb
+from controlplane.envoy.patches.clusters import is_inbound
+from controlplane.envoy.patches.hosts import patch_host
+from controlplane.envoy.patches.merge import merge
+from controlplane.envoy.patches.todo import of, todo
+from controlplane.envoy.resource import Resource
+from controlplane.envoy.types import ROUTE
+from controlplane.graph import Keyed, Plan, Q, each, keyed, query
+from controlplane.mesh.patches import Head, Refs, heads
+
+Ports: TypeAlias = tuple[tuple[int, int], ...]
+"""(service port, own port) pairs of a gateway."""
+
+_NAME, _VIRTUAL_HOSTS = 1, 2
+_HOST_NAME, _HOST_DOMAINS = 1, 2
+_HOST_LEVEL = ("VIRTUAL_HOST", "HTTP_ROUTE")
+
+
+class Sides(NamedTuple):
+    """The patches of both directions, and the ports of a gateway, which its routes are named by."""
+
+    inbound: Refs
+    outbound: Refs
+    ports: Ports = ()
+
+
+@keyed
+def patched_routes(q: Q, base: Keyed[...], args: tuple[Any, ...], sides: Sides) -> Plan:
+    """Route configuration name -> Resource, of those that a map of route configurations holds."""
+    return each(q.map(base, *args), _patched_routes, base, args, sides)
+
+
+@query
+def _patched_routes(
+    q: Q, base: Keyed[...], args: tuple[Any, ...], sides: Sides, name: str
+) -> Resource | None:
+    found: Resource | None = q.at(base, args, name)
+    refs = q(_refs_for, sides, name)
+    return found if found is None or not refs else q(patched_configuration, found, refs)
+
+
+@query
+def _refs_for(q: Q, sides: Sides, name: str) -> Refs:
+    """The patches that are for a configuration, or for something in it."""
+    refs = sides.inbound if is_inbound(name) else sides.outbound
+    place = _place(name)
+    return tuple(head.ref for head in q(heads, refs) if _matches(head, name, place, sides.ports))
+
+
+@query
+def patched_configuration(q: Q, found: Resource, refs: Refs) -> Resource:
+    """A route configuration under these patches, which are all for it; itself where none does anything."""
+    mine = q(heads, refs)
+    inner = [head for head in mine if head.apply_to in _HOST_LEVEL]
+    cut = _cut(found.body)
+    hosts = [_host(q, frame, inner) for frame in cut.hosts]
+    added, rest = _merged(q, mine, cut.rest)
+    frames = [frame for frame in (*hosts, *added) if frame is not None]
+    parts = [wire.length_delimited(_VIRTUAL_HOSTS, frame) for frame in frames]
+    body = b"".join((wire.string(_NAME, found.name), *parts, rest))
+    return found if body == found.body else Resource(ROUTE, found.name, body)
+
+
+class _Cut(NamedTuple):
+    """A configuration in pieces: its virtual hosts, and the fields after them."""
+
+    hosts: list[bytes]
+    rest: bytes
+
+
+def _cut(body: bytes) -> _Cut:
+    found = list(wire.fields(body))
+    ends = [begin for _, begin, _ in found[1:]] + [len(body)]
+    hosts: list[bytes] = []
+    rest: list[bytes] = []
+    for (number, begin, payload), end in zip(found, ends, strict=True):
+        if number == _VIRTUAL_HOSTS:
+            hosts.append(body[payload:end])
+        elif number != _NAME:
+            rest.append(body[begin:end])
+    return _Cut(hosts, b"".join(rest))
+
+
+def _merged(q: Q, mine: tuple[Head, ...], rest: bytes) -> tuple[list[bytes], bytes]:
+    """The virtual hosts that patches add, and what they make of the configuration's other fields."""
+    patches = todo(q, (head for head in mine if head.apply_to != "HTTP_ROUTE"))
+    added = [pb.deterministic(one.value) for one in of(patches, "VIRTUAL_HOST") if one.operation == "ADD"]
+    whole = of(patches, "ROUTE_CONFIGURATION")
+    if not whole:
+        return added, rest
+    message = pb.route.RouteConfiguration.FromString(rest)
+    for patch in whole:
+        merge(message, patch.value, replace_lists=patch.replaces_lists)
+    more = [pb.deterministic(host) for host in message.virtual_hosts]
+    message.ClearField("virtual_hosts")
+    message.ClearField("name")
+    return [*more, *added], pb.deterministic(message)
+
+
+def _host(q: Q, frame: bytes, inner: list[Head]) -> bytes | None:
+    """A virtual host under those patches that are for it; None where it is removed."""
+    if not inner:
+        return frame
+    name, domains = _names_of(frame)
+    refs = tuple(
+        head.ref
+        for head in inner
+        if _is_for_host(head, name, domains) and (head.apply_to, head.operation) != ("VIRTUAL_HOST", "ADD")
+    )
+    return q(patched_host, frame, refs) if refs else frame
+
+
+@query
+def patched_host(q: Q, frame: bytes, refs: Refs) -> bytes | None:
+    """A serialized virtual host under these patches, which are all for it."""
+    message = pb.route_components.VirtualHost.FromString(frame)
+    found: tuple[Head, ...] = q(heads, refs)
+    kept = patch_host(message, todo(q, found))
+    return pb.deterministic(message) if kept else None
+
+
+def _names_of(frame: bytes) -> tuple[str, tuple[str, ...]]:
+    """Name and domains of a serialized virtual host, which stand before everything else."""
+    name, domains = "", []
+    found = wire.fields(frame)
+    number, _, payload = next(found, (0, 0, 0))
+    for following, begin, next_payload in (*found, (0, len(frame), 0)):
+        if number == _HOST_NAME:
+            name = frame[payload:begin].decode()
+        elif number == _HOST_DOMAINS:
+            domains.append(frame[payload:begin].decode())
+        number, payload = following, next_payload
+    return name, tuple(domains)
+
+
+def _is_for_host(head: Head, name: str, domains: tuple[str, ...]) -> bool:
+    wanted = head.match.route.host if head.match.route is not None else None
+    if wanted is None:
+        return True
+    if wanted.name and wanted.name != name:
+        return False
+    return not wanted.domain or wanted.domain in domains
+
+
+class _Place(NamedTuple):
+    """What a configuration's name says: its port, and at a gateway the server that it is of."""
+
+    port: int = 0
+    port_name: str = ""
+    gateway: str = ""
+
+
+def _place(name: str) -> _Place:
+    """ "9080", "host:9080", "inbound|9080||", "http.8080", "https.443.https.gateway.namespace"."""
+    parts = name.split(".")
+    if parts[0] == "https" and len(parts) >= 5:
+        return _Place(_number(parts[1]), parts[2], f"{parts[4]}/{parts[3]}")
+    if parts[0] == "http" and len(parts) >= 2:
+        return _Place(_number(parts[1]))
+    if name.startswith("inbound|"):
+        return _Place(_number(name.split("|")[1]))
+    return _Place(_number(name.rpartition(":")[2]))
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() else 0
+
+
+def _matches(head: Head, name: str, place: _Place, ports: Ports) -> bool:
+    wanted = head.match.route
+    if wanted is None:
+        return True
+    if wanted.name and wanted.name != name:
+        return False
+    # A gateway's plaintext routes are named by its own port, which clients may know as another one.
+    if wanted.port and wanted.port != place.port and (wanted.port, place.port) not in ports:
+        return False
+    # Sidecars have no servers: what is said of those does not count.
+    if place.gateway and wanted.gateway and wanted.gateway != place.gateway:
+        return False
+    return not (place.port_name and wanted.port_name and wanted.port_name != place.port_name)

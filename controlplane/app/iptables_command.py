@@ -141,7 +141,8 @@ def _captured(args: argparse.Namespace) -> tuple[Network, ...] | None:
         raise EnvironmentUnfit(f"--redirect-dns: {RESOLV_CONF} cannot be read: {error.strerror}") from error
     if not found:
         raise EnvironmentUnfit(
-            f"--redirect-dns: {RESOLV_CONF} names no IPv4 name server; add --capture-all-dns to take queries to any"
+            f"--redirect-dns: {RESOLV_CONF} names no IPv4 name server; "
+            "add --capture-all-dns to take queries to any"
         )
     return found
 

@@ -5,8 +5,8 @@ that Envoy reads the original destination with SO_ORIGINAL_DST.  Chains, order a
 istio-init (https://istio.io/latest/docs/ops/deployment/application-requirements/), so that a pod made
 here and a pod made by Istio treat every packet alike.
 
-With DNS capture the workload's queries by UDP arrive at 15053 as well.  Istio sends those by TCP there too, to
-an agent; Envoy answers UDP alone, so that those (a client's second try, for a long answer) go to the resolver.
+With DNS capture the workload's queries by UDP arrive at 15053 as well.  Istio sends those by TCP there too,
+to an agent; Envoy answers UDP alone, so those (a client's second try, for a long answer) go to the resolver.
 
 The text is for `--noflush`: it fills chains of its own, and touches nothing else of the table, in which
 others have rules, too.  In a container those are Docker's, by which 127.0.0.11 answers names.

@@ -25,7 +25,7 @@ OPT_OUT = "networking.istio.io/enable-autoallocate-ip"
 
 @keyed
 def wanted_addresses(q: Q) -> Plan:
-    """ServiceId -> addresses of the network that are its own already; () for one that wants to be given one."""
+    """ServiceId -> addresses of the network that are its own already; () for one that wants one."""
     return flat(q.members(service_entries), _wanted)
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+import sys
 from pathlib import Path
 
-from controlplane.app import proxy_files
+from controlplane.app import proxy_files, started
 from controlplane.app.proxy_files import BOOTSTRAP_FILE
 from controlplane.base import parse
 from controlplane.base.errors import MiniIstiodError
@@ -22,6 +23,7 @@ from controlplane.envoy.bootstrap_trust import CONTROL_PLANE, Trust
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of `bootstrap`."""
     _about_the_proxy(parser.add_argument_group("the proxy"))
+    started.add_argument(parser)
     plane = parser.add_argument_group("the control plane, and how the two know each other")
     plane.add_argument(
         *("--xds-address", "--control-plane"),
@@ -84,7 +86,10 @@ def _about_the_proxy(parser: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the bootstrap, or write it; MiniIstiodError names the flag that is wrong."""
-    node = _node(args)
+    node, found = started.start(_node(args), started.read_objects(args.objects))
+    if started.flags(found):
+        # Printed beside the bootstrap, which cannot say it.
+        print(f"start Envoy with {started.flags(found)}", file=sys.stderr)
     trust = _trust(args)
     plane = ControlPlane(str(args.xds_address), args.protocol, trust)
     ports = Ports(admin=args.admin_port)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from controlplane.app import proxy_files
+from controlplane.app import proxy_files, started
 from controlplane.app.proxy_files import account
 from controlplane.app.token_command import moment
 from controlplane.base import parse
@@ -73,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seen-at", required=True, metavar="DIR", help="where each proxy sees the folder that is its own"
     )
+    started.add_argument(parser)
     plane = parser.add_argument_group("the control plane, as the proxies see it")
     plane.add_argument(
         *("--xds-address", "--control-plane"),
@@ -144,13 +145,16 @@ def run(args: argparse.Namespace) -> int:
     plane = ControlPlane(str(args.xds_address), trust=trust)
     # Before the tokens: one that is issued and cannot be kept would stay in the list of those that hold.
     _check_owner(args.owner)
+    objects = started.read_objects(args.objects)
     folders = [_folder(args.out / one.name) for one in proxies]
     store = TokenStore(args.data_dir)
     tokens = [_token(store, one, folder, args.ttl) for one, folder in zip(proxies, folders, strict=True)]
     for one, folder, (token, held) in zip(proxies, folders, tokens, strict=True):
-        _write(folder, one, plane, (token, args.owner))
+        node, found = started.start(one.node, objects)
+        _write(folder, node, plane, (token, args.owner))
         until = moment(held.expires)
-        print(f"{one.name}: {one.kind} of {one.namespace}/{one.account}, until {until}, in {folder}")
+        more = f"; start Envoy with {started.flags(found)}" if started.flags(found) else ""
+        print(f"{one.name}: {one.kind} of {one.namespace}/{one.account}, until {until}, in {folder}{more}")
     if not args.keep_unnamed:
         # Last: what fails before has taken nothing from anybody.
         for held in store.take_back({f"{one.namespace}/{one.name}" for one in proxies}, time.time()):
@@ -206,7 +210,7 @@ def _read(path: Path) -> str:
         raise EnvironmentUnfit(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _write(folder: Path, proxy: Wanted, plane: ControlPlane, secret: tuple[str, tuple[int, int]]) -> None:
+def _write(folder: Path, node: Node, plane: ControlPlane, secret: tuple[str, tuple[int, int]]) -> None:
     """The files of one proxy; `secret` is its token, and the user and group that may read it."""
     token, owner = secret
     given = None if owner == _mine() else owner
@@ -218,7 +222,7 @@ def _write(folder: Path, proxy: Wanted, plane: ControlPlane, secret: tuple[str, 
             what = f" (to give it to user {owner[0]} takes the capability CHOWN)" if given else ""
             raise EnvironmentUnfit(f"{error}{what}") from error
     try:
-        proxy_files.write(folder, proxy.node, plane, Ports())
+        proxy_files.write(folder, node, plane, Ports())
         proxy_files.write_health_check(folder)
     except OSError as error:
         raise EnvironmentUnfit(f"{folder}: cannot be written: {error.strerror}") from error

@@ -53,7 +53,7 @@ def gateway_cluster_maps(view: ProxyView, gateway: GatewayScope) -> Maps:
 
 def gateway_assignment_maps(view: ProxyView, gateway: GatewayScope) -> Maps:
     """The maps that hold a gateway's endpoints between them."""
-    own: Maps = ((sni_assignments, (gateway.edge, view.scope)),)
+    own: Maps = ((sni_assignments, (gateway.edge, view.scope, view.place.network)),)
     if gateway.frugal:
         near = (wanted_placed_assignments, (gateway.edge, view.scope, caller_of(view)))
         return ((wanted_gateway_assignments, (gateway.edge, view.scope)), near, *own)

@@ -49,9 +49,12 @@ def sni_clusters(q: Q, edge: Edge, scope: Scope) -> Plan:
 
 
 @keyed
-def sni_assignments(q: Q, edge: Edge, scope: Scope) -> Plan:
-    """Cluster name -> Resource: the endpoints of those that have them by EDS."""
-    return flat(q.map(_led_to, _hosts(q, edge), scope), _assignments_of, scope)
+def sni_assignments(q: Q, edge: Edge, scope: Scope, network: str) -> Plan:
+    """Cluster name -> Resource: the endpoints of those that have them by EDS.
+
+    A gateway in a `network` leads into it, and not on to the doors of others.
+    """
+    return flat(q.map(_led_to, _hosts(q, edge), scope), _assignments_of, scope, network)
 
 
 @keyed
@@ -84,8 +87,8 @@ def _clusters_of(q: Q, scope: Scope, id: ServiceId) -> Pairs:
 
 
 @query
-def _assignments_of(q: Q, scope: Scope, id: ServiceId) -> Pairs:
-    return q(_service_assignments, id, rule_of(q, scope, id))
+def _assignments_of(q: Q, scope: Scope, network: str, id: ServiceId) -> Pairs:
+    return q(_service_assignments, id, rule_of(q, scope, id), network)
 
 
 @query
@@ -119,16 +122,17 @@ def _opaque(spec: Spec, built: Resource) -> Resource:
 
 
 @query
-def _service_assignments(q: Q, id: ServiceId, rule: tuple[Key, ...]) -> Pairs:
+def _service_assignments(q: Q, id: ServiceId, rule: tuple[Key, ...], network: str) -> Pairs:
     specs = (spec for spec in q(_specs, id, rule) if spec.discovery == "EDS")
-    return tuple((spec.name, q(_assignment, id, spec)) for spec in specs)
+    return tuple((spec.name, q(_assignment, id, spec, network)) for spec in specs)
 
 
 @query
-def _assignment(q: Q, id: ServiceId, spec: Spec) -> Resource:
+def _assignment(q: Q, id: ServiceId, spec: Spec, network: str) -> Resource:
     found = q(subset_endpoints, id, spec.port, spec.labels) if spec.labels else q(endpoints, id, spec.port)
     message = pb.endpoint.ClusterLoadAssignment(cluster_name=spec.name)
-    served = (one for one in found if one.mutual and (one.healthy or spec.send_unhealthy))
+    here = (one for one in found if not network or one.network in ("", network))
+    served = (one for one in here if one.mutual and (one.healthy or spec.send_unhealthy))
     message.endpoints.extend(localities(arrange(served)))
     return resource(ENDPOINT, spec.name, message)
 

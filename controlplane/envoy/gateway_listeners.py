@@ -2,7 +2,8 @@
 
     plaintext HTTP   one chain, whose routes are those of all servers of the port
     HTTPS            one chain per server, chosen by the name that the client asks for
-    other TLS        the same, or a chain per rule where the gateway passes on what it cannot read
+    other TLS        the same, or a chain per rule where the gateway passes on what it cannot read, or one per
+                     cluster that clients may ask for by name
     TCP              one chain
 
 Unlike a sidecar's these listeners bind: clients dial them.  A server whose credential is missing has no
@@ -19,6 +20,7 @@ from controlplane.base import wire
 from controlplane.envoy import pb
 from controlplane.envoy.accesslog import access_log, refusal_logs
 from controlplane.envoy.filters.chain import Chain
+from controlplane.envoy.gateway_dnat import sni_chains
 from controlplane.envoy.gateway_l4 import l4_chains
 from controlplane.envoy.gateway_routes import plain_route_name, secure_route_name
 from controlplane.envoy.gateway_tls import Shown, shown, transport_socket
@@ -26,6 +28,7 @@ from controlplane.envoy.guard import guard
 from controlplane.envoy.listeners_parts import (
     chain,
     http_manager,
+    proxy_protocol,
     tls_inspector,
 )
 from controlplane.envoy.listeners_parts import (
@@ -48,17 +51,19 @@ from controlplane.mesh.gateways import (
 from controlplane.mesh.projections import GatewayScope, Security
 from controlplane.mesh.request_authentication import JwtRules
 from controlplane.mesh.settings import gateway_topology, path_normalization
+from controlplane.model.kinds.gateway_topology import GatewayTopology
 
 _FILTER_CHAINS = 3
 _WILDCARD = "0.0.0.0"
 
 
 class EdgeGuard(NamedTuple):
-    """What policies make of a gateway's filters, by content."""
+    """What policies, and what stands in front of it, make of a gateway's filters, by content."""
 
     jwt: JwtRules = JwtRules()
     providers: tuple[ExtAuthz, ...] = ()
     tcp: TcpGuard = TcpGuard()
+    topology: GatewayTopology = GatewayTopology()
 
 
 @query
@@ -82,14 +87,21 @@ def gateway_listeners(q: Q, gateway: GatewayScope) -> Plan:
 @query
 def _socket_listener(q: Q, gateway: GatewayScope, socket: Socket) -> tuple[tuple[str, Resource], ...]:
     found = q(served, gateway.edge, socket)
-    policies = q(edge_guard, gateway.namespace, gateway.security)
+    topology = gateway.topology or q(gateway_topology)
+    policies = q(edge_guard, gateway.namespace, gateway.security)._replace(topology=topology)
     name = listener_name(socket)
     if found.family == "http":
         route = plain_route_name(socket)
         chains = [_Chain(q(_plain_chain, name, route, policies), route)]
     else:
         chains = [one for id in found.servers for one in _chains(q, gateway, name, id, policies)]
-    return ((name, _join(q, socket, chains, secure=found.family == "tls")),) if chains else ()
+    if found.automatic:
+        scope = gateway.routes.scope
+        chains += [_Chain(body) for body in q.values(sni_chains, found.automatic, scope, policies.tcp)]
+    inspectors = [proxy_protocol()] if topology.proxy_protocol else []
+    if found.family == "tls":
+        inspectors.append(tls_inspector())
+    return ((name, _join(q, socket, chains, inspectors)),) if chains else ()
 
 
 class _Chain(NamedTuple):
@@ -108,7 +120,7 @@ def _chains(q: Q, gateway: GatewayScope, name: str, id: ServerId, policies: Edge
         return
     if manner == "https" and secrets is not None:
         yield from q(_secure_chain, name, id, policies, secrets)
-    elif manner is not None:
+    elif manner in ("tls", "passed", "tcp"):
         yield from (_Chain(body) for body in q(l4_chains, gateway.routes, id, policies.tcp, secrets))
 
 
@@ -140,20 +152,19 @@ def _secure_chain(q: Q, name: str, id: ServerId, policies: EdgeGuard, secrets: S
 def _manager(q: Q, name: str, route: str, policies: EdgeGuard) -> Any:
     jwt, providers, paths = policies.jwt, policies.providers, q(path_normalization)
     where = Chain("gateway", guarded=True, jwt=jwt, providers=providers, paths=paths)
-    where = where._replace(topology=q(gateway_topology))
+    where = where._replace(topology=policies.topology)
     return http_manager(f"outbound_{name}", route, where, q(access_log))
 
 
-def _join(q: Q, socket: Socket, chains: list[_Chain], *, secure: bool) -> Resource:
+def _join(q: Q, socket: Socket, chains: list[_Chain], inspectors: list[Any]) -> Resource:
     """The listener: its name and address, the chains, and the fields that come after them."""
     name = listener_name(socket)
     head = pb.listener.Listener(name=name, address=address_of(socket.bind or _WILDCARD, socket.port))
     tail = pb.listener.Listener(
         traffic_direction=pb.base.TrafficDirection.OUTBOUND,
         access_log=refusal_logs(q(access_log)),
+        listener_filters=inspectors,
     )
-    if secure:
-        tail.listener_filters.append(tls_inspector())
     frames = (wire.length_delimited(_FILTER_CHAINS, one.body) for one in chains)
     body = b"".join((pb.deterministic(head), *frames, pb.deterministic(tail)))
     return Resource(LISTENER, name, body, tuple(one.route for one in chains if one.route))

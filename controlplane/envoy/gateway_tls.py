@@ -10,11 +10,19 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from controlplane.envoy import pb
+from controlplane.envoy.cluster_secrets import names_for_gateways
 from controlplane.envoy.inbound_tls import downstream_tls, san_type
 from controlplane.envoy.resource import Resource
 from controlplane.envoy.secrets import KUBERNETES, gateway_secrets
 from controlplane.graph import Plan, Q, each, group, keyed, query
-from controlplane.mesh.gateways import ServerId, authorities_of, credentials_of, server_of
+from controlplane.mesh.gateways import (
+    ServerId,
+    authorities_of,
+    credentials_of,
+    selecting,
+    server_of,
+    speaks_for,
+)
 from controlplane.mesh.projections import Edge, GatewayScope
 from controlplane.mesh.settings import MeshTls, mesh_tls
 from controlplane.model.keys import Key
@@ -30,22 +38,22 @@ _Parameters = pb.tls_common.TlsParameters
 def credential_secrets(q: Q, edge: Edge, namespace: str) -> Plan:
     """Secret name -> Resource: of the Secrets of a namespace those that a gateway's servers name.
 
-    What no Gateway names stays where it is, whoever says that he is a gateway.
+    With them go those that clusters need.  What nobody names stays where it is, whoever says that he is a
+    gateway.
     """
-    return each(q.part(_named, (edge,), True), _credential, namespace)
+    return each((q.part(_named, (edge,), True), names_for_gateways(q, namespace)), _credential, namespace)
 
 
 @keyed
 def _named(q: Q, edge: Edge) -> Plan:
     """True -> the names of the secrets of all servers."""
-    selecting = tuple(q.bucket(gateways, "selector", selector) for selector in edge.selectors)
-    return group(selecting, _named_by)
+    return group(selecting(q, edge), _named_by, edge._replace(selectors=()))
 
 
 @query
-def _named_by(q: Q, key: Key) -> tuple[tuple[bool, str], ...]:
+def _named_by(q: Q, edge: Edge, key: Key) -> tuple[tuple[bool, str], ...]:
     found: Gateway | None = q.get(gateways, key)
-    servers = () if found is None else found.servers
+    servers = () if found is None or not speaks_for(edge, key) else found.servers
     names = {name for server in servers for name in (*credentials_of(server), authorities_of(server)) if name}
     return tuple((True, KUBERNETES + name) for name in sorted(names))
 

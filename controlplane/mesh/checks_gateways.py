@@ -6,15 +6,17 @@ from collections.abc import Iterator
 
 from controlplane.graph import Plan, Q, Query, group, keyed, query
 from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.mesh.features import features
 from controlplane.mesh.gateways import (
     RESERVED,
     Refusal,
+    ServerId,
+    Socket,
     authorities_of,
     credentials_of,
     edge_of,
     served,
     sockets,
-    without_effect,
 )
 from controlplane.mesh.gateways_hosts import common_names
 from controlplane.mesh.hosts import is_partial
@@ -27,6 +29,7 @@ from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import gateways, pods, secrets, workload_entries
 from controlplane.model.kinds.gateway import ENCRYPTED, Gateway, Server, ServerHost, gateway_key
 from controlplane.model.kinds.secret import Secret
+from controlplane.model.kinds.service_entry import WorkloadEntry
 from controlplane.model.kinds.tls import CIPHER_SUITES, ECDH_CURVES
 from controlplane.model.kinds.virtual_service import VirtualService
 from controlplane.model.problem import Problem
@@ -44,23 +47,41 @@ def gateway_problems(q: Q, key: Key) -> tuple[Problem, ...]:
         return ()
     findings = list(_selected(q, found))
     # Where no workload is known the gateway may be anywhere: "" is every namespace.
-    namespaces = q(_namespaces, found.selector) or ("",)
+    within = _within(q, key)
+    namespaces = q(_namespaces, within, found.selector) or (within,)
     for number, server in enumerate(found.servers):
         at = f"spec.servers[{number}]"
         findings += _server(at, server)
-        for namespace in namespaces if without_effect(server) is None else ():
+        for namespace in namespaces:
             findings += _credentials(q, at, server, namespace)
-    for refusal in q(_refusals, key, found.selector):
-        why = f"{_LEFT_OUT}: {refusal.why}"
-        findings.append(
-            Finding(f"spec.servers[{refusal.server.number}]", why, "use another port or other hosts")
-        )
+    findings += (_clash(key, refusal) for refusal in q(_refusals, key, found.selector))
     return tuple(warning("Gateway", key, finding) for finding in findings)
+
+
+def _within(q: Q, key: Key) -> str:
+    """The only namespace in which a Gateway selects workloads; "" = it does in all."""
+    return key.namespace if q(features).scope_gateway_to_namespace else ""
+
+
+def _clash(key: Key, refusal: Refusal) -> Finding:
+    """A server of the Gateway that is left out, or one of another's that is because of it."""
+    if refusal.server.gateway == key:
+        at, why = refusal.server.number, f"{_LEFT_OUT}: {refusal.why}"
+        return Finding(f"spec.servers[{at}]", why, "use another port or other hosts")
+    assert refusal.rival is not None, "who is told of another's server has something to do with it"
+    other = refusal.server
+    why = f"keeps out server {other.number} of Gateway {other.namespace}/{other.name}: {refusal.why}"
+    return Finding(
+        f"spec.servers[{refusal.rival.number}]",
+        why,
+        "the older one counts; give one of them another port or host",
+    )
 
 
 def _selected(q: Q, found: Gateway) -> Iterator[Finding]:
     """A Gateway speaks for the workloads that it selects, wherever they are."""
-    if found.selector and not any(q.select(table, "", found.selector) for table in _WORKLOADS):
+    within = _within(q, found.meta.key)
+    if found.selector and not any(q.select(table, within, found.selector) for table in _WORKLOADS):
         labels = ", ".join(f"{name}={value}" for name, value in found.selector)
         why = (
             f"no Pod or WorkloadEntry is known with the labels {labels}: "
@@ -72,11 +93,6 @@ def _selected(q: Q, found: Gateway) -> Iterator[Finding]:
 
 
 def _server(at: str, server: Server) -> Iterator[Finding]:
-    effect = without_effect(server)
-    if effect is not None:
-        field, why = effect
-        yield Finding(f"{at}.{field}", f"{why}: this server has no effect", "remove it, or expect none")
-        return
     if server.port.number in RESERVED:
         why = f"port {server.port.number} is the proxy's own, unless a Service leads to another"
         yield Finding(f"{at}.port.number", why, "use another port")
@@ -163,23 +179,29 @@ def _certifies(q: Q, key: Key) -> bool:
 
 
 @query
-def _namespaces(q: Q, selector: Labels) -> tuple[str, ...]:
+def _namespaces(q: Q, within: str, selector: Labels) -> tuple[str, ...]:
     """Where the workloads of a Gateway are; nowhere for one that selects everything."""
     if not selector:
         return ()
-    found = {key.namespace for table in _WORKLOADS for key in q.select(table, "", selector)}
+    found = {key.namespace for table in _WORKLOADS for key in q.select(table, within, selector)}
     return tuple(sorted(found))
 
 
 @query
 def _refusals(q: Q, key: Key, selector: Labels) -> tuple[Refusal, ...]:
-    """The servers of a Gateway that lose to others on some of its workloads."""
-    found: dict[int, Refusal] = {}
-    for edge in sorted({q(_edge_of_pod, pod) for pod in q.select(pods, "", selector)} if selector else ()):
-        for refusal in q(_refused_at, edge):
-            if refusal.server.gateway == key:
-                found.setdefault(refusal.server.number, refusal)
-    return tuple(found[number] for number in sorted(found))
+    """The servers of a Gateway that lose to others on some of its workloads, and others' that lose to it."""
+    found: dict[ServerId, Refusal] = {}
+    within = _within(q, key)
+    edges = {q(_edge_of_pod, pod) for pod in q.select(pods, within, selector)} if selector else set()
+    edges |= (
+        {q(_edge_of_entry, one) for one in q.select(workload_entries, within, selector)}
+        if selector
+        else set()
+    )
+    for edge in sorted(edges):
+        for refusal in q(_refused_at, edge, key):
+            found.setdefault(refusal.server, refusal)
+    return tuple(found[server] for server in sorted(found))
 
 
 @query
@@ -191,8 +213,30 @@ def _edge_of_pod(q: Q, key: Key) -> Edge:
 
 
 @query
-def _refused_at(q: Q, edge: Edge) -> tuple[Refusal, ...]:
-    return tuple(one for socket in q.keys(q.map(sockets, edge)) for one in q(served, edge, socket).refused)
+def _edge_of_entry(q: Q, key: Key) -> Edge:
+    entry: WorkloadEntry = q.get(workload_entries, key)
+    workload = Workload(key.namespace, (entry.spec.address,), entry.labels, None, key)
+    return edge_of(q, workload, privileged=True)
+
+
+@query
+def _refused_at(q: Q, edge: Edge, key: Key) -> tuple[Refusal, ...]:
+    """The refusals on a gateway that this Gateway has to do with."""
+    return q.keys(q.part(_refused, (edge,), key))
+
+
+@keyed
+def _refused(q: Q, edge: Edge) -> Plan:
+    """Gateway -> the refusals on a gateway that it has to do with, as the one or the other."""
+    return group(q.map(sockets, edge), _refused_on, edge)
+
+
+@query
+def _refused_on(q: Q, edge: Edge, socket: Socket) -> tuple[tuple[Key, Refusal], ...]:
+    refused = q(served, edge, socket).refused
+    concerned = ((one.server, one.rival) if one.rival else (one.server,) for one in refused)
+    sides = zip(refused, concerned, strict=True)
+    return tuple(dict.fromkeys((id.gateway, one) for one, ids in sides for id in ids))
 
 
 def is_refusal(problem: Problem) -> bool:

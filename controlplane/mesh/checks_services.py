@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from controlplane.graph import Plan, Q, group, keyed, query
 from controlplane.mesh.checks_finding import Finding, warning, without_effect
+from controlplane.mesh.checks_networks import door_findings
 from controlplane.mesh.hosts import kubernetes_host
 from controlplane.mesh.imports import visible_to
 from controlplane.mesh.service import Port, Service, ServiceId, service, services_of_host
@@ -75,7 +76,7 @@ def service_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     if found is None:
         return ()
     declared: KubernetesService = q.get(services, key)
-    findings = list(_clashes(q, found, [port.port for port in declared.ports]))
+    findings = [*_clashes(q, found, [port.port for port in declared.ports]), *door_findings(declared)]
     return tuple(warning("Service", key, finding) for finding in findings)
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from controlplane.graph import Plan, Q, contains, group, keyed, query
+from controlplane.graph import Plan, Q, Source, contains, group, keyed, query
+from controlplane.mesh.features import features
 from controlplane.mesh.hosts import is_partial
 from controlplane.mesh.inbound import Workload, translated_ports
 from controlplane.mesh.projections import Edge
@@ -19,11 +20,10 @@ from controlplane.model.kinds import gateways
 from controlplane.model.kinds.gateway import ASKING, ENCRYPTED, HTTP, PASSING, Gateway, Server
 
 Family = Literal["http", "tls", "tcp"]
-Manner = Literal["http", "https", "tls", "passed", "tcp"]
+Manner = Literal["http", "https", "tls", "passed", "auto", "tcp"]
 """What a server does with connections: speaks HTTP, ends TLS around HTTP or around anything, passes TLS on by
-the name that is asked for, or passes everything on."""
+the name that is asked for (as rules say, or to the very cluster of that name), or passes everything on."""
 _SPEAKS: dict[Family, str] = {"http": "plaintext HTTP", "tls": "TLS", "tcp": "TCP"}
-_TCP = ("TCP", "MONGO", "REDIS", "MYSQL")
 
 RESERVED = frozenset({15000, 15021, 15090})
 """Ports of every proxy itself: administration, readiness and statistics."""
@@ -54,25 +54,32 @@ class ServerId(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """A server that loses to an earlier one."""
+    """A server that loses to an earlier one, its `rival`; None: it could have no connections anyhow."""
 
     server: ServerId
     why: str
+    rival: ServerId | None = None
 
 
 class Served(NamedTuple):
-    """The servers of one socket, the oldest first, and those that are refused."""
+    """The servers of one socket, the oldest first, and those that are refused.
+
+    `automatic`: the hosts of those that pass connections on to the cluster that they name, all together, for
+    where two of them overlap their chains would be the same, and Envoy wants each once.
+    """
 
     family: Family
     servers: tuple[ServerId, ...]
     refused: tuple[Refusal, ...] = ()
+    automatic: tuple[str, ...] = ()
 
 
 def edge_of(q: Q, workload: Workload, *, privileged: bool) -> Edge:
     """What the listeners of a workload at the edge depend on."""
     every: tuple[Labels, ...] = q.keys(q.part(_selectors, (), True))
     found = tuple(selector for selector in every if contains(workload.labels, selector))
-    return Edge(found, translated_ports(q, workload) if found else (), privileged)
+    within = workload.namespace if q(features).scope_gateway_to_namespace else ""
+    return Edge(found, translated_ports(q, workload) if found else (), privileged, within)
 
 
 @keyed
@@ -93,16 +100,6 @@ def server_of(q: Q, id: ServerId) -> Server | None:
     return found.servers[id.number] if found is not None and id.number < len(found.servers) else None
 
 
-def without_effect(server: Server) -> tuple[str, str] | None:
-    """(field, why) of a server that is not served; None for one that is."""
-    protocol, tls = server.port.protocol, server.tls
-    if protocol in ENCRYPTED and tls is not None and tls.mode == "AUTO_PASSTHROUGH":
-        return "tls.mode", "AUTO_PASSTHROUGH is not served yet"
-    if protocol in (*HTTP, *ENCRYPTED, *_TCP):
-        return None
-    return "port.protocol", f"{protocol} is not served by gateways"
-
-
 def manner_of(server: Server) -> Manner:
     """What a server does with connections."""
     protocol, tls = server.port.protocol, server.tls
@@ -111,7 +108,7 @@ def manner_of(server: Server) -> Manner:
     if protocol not in ENCRYPTED or tls is None:
         return "tcp"
     if tls.mode in PASSING:
-        return "passed"
+        return "auto" if tls.mode == "AUTO_PASSTHROUGH" else "passed"
     return "https" if protocol == "HTTPS" else "tls"
 
 
@@ -145,22 +142,29 @@ def server_names(server: Server) -> tuple[str, ...]:
 @keyed
 def sockets(q: Q, edge: Edge) -> Plan:
     """Socket -> the servers that want it."""
-    selecting = tuple(q.bucket(gateways, "selector", selector) for selector in edge.selectors)
-    return group(selecting, _sockets, edge.ports, edge.privileged)
+    return group(selecting(q, edge), _sockets, edge._replace(selectors=()))
+
+
+def selecting(q: Q, edge: Edge) -> tuple[Source, ...]:
+    """The collections that hold the Gateways whose selectors a proxy satisfies."""
+    return tuple(q.bucket(gateways, "selector", selector) for selector in edge.selectors)
+
+
+def speaks_for(edge: Edge, key: Key) -> bool:
+    """Whether a Gateway counts for a proxy, if its selector does: where they are told to stay at home."""
+    return edge.within in ("", key.namespace)
 
 
 @query
-def _sockets(
-    q: Q, ports: tuple[tuple[int, int], ...], privileged: bool, key: Key
-) -> tuple[tuple[Socket, ServerId], ...]:
+def _sockets(q: Q, edge: Edge, key: Key) -> tuple[tuple[Socket, ServerId], ...]:
     found: Gateway | None = q.get(gateways, key)
-    if found is None:
+    if found is None or not speaks_for(edge, key):
         return ()
-    targets = dict(ports)
+    targets = dict(edge.ports)
     out = []
     for index, server in enumerate(found.servers):
         socket = Socket(server.bind, targets.get(server.port.number, server.port.number))
-        if without_effect(server) is None and may_listen(socket.port, privileged=privileged):
+        if may_listen(socket.port, privileged=edge.privileged):
             out.append((socket, ServerId(found.meta.created, *key, index)))
     return tuple(out)
 
@@ -175,6 +179,7 @@ class _Claim(NamedTuple):
 
     family: Family
     names: tuple[str, ...]
+    automatic: bool = False
 
 
 @query
@@ -185,7 +190,7 @@ def _claim(q: Q, id: ServerId) -> _Claim | None:
     manner = manner_of(server)
     if manner == "http" or manner == "tcp":
         return _Claim(manner, ())
-    return _Claim("tls", server_names(server))
+    return _Claim("tls", server_names(server), manner == "auto")
 
 
 @query
@@ -195,30 +200,50 @@ def served(q: Q, edge: Edge, socket: Socket) -> Served:
     owners: dict[str, ServerId] = {}
     kept: list[ServerId] = []
     refused: list[Refusal] = []
+    automatic: set[str] = set()
     for id in q.keys(q.part(sockets, (edge,), socket)):
         claim = q(_claim, id)
         if claim is None:
             continue
         family = family or claim.family
-        why = _conflict(claim, family, kept, owners)
-        if why:
-            refused.append(Refusal(id, why))
+        refusal = _conflict(id, claim, family, kept, owners)
+        if refusal is not None:
+            refused.append(refusal)
             continue
         kept.append(id)
         owners.update((name, id) for name in claim.names)
-    return Served(family or "http", tuple(kept), tuple(refused))
+        if claim.automatic:
+            automatic.update(claim.names)
+    return Served(family or "http", tuple(kept), tuple(refused), tuple(sorted(automatic)))
 
 
-def _conflict(claim: _Claim, family: Family, kept: list[ServerId], owners: dict[str, ServerId]) -> str:
-    """Why a server cannot be served beside the earlier ones; "" where it can."""
-    if claim.family != family:
-        first = kept[0]
-        return f"Gateway {first.namespace}/{first.name} speaks {_SPEAKS[family]} on this port"
-    if claim.family == "tcp" and kept:
-        return f"Gateway {kept[0].namespace}/{kept[0].name} has all connections to this port"
+def _conflict(
+    id: ServerId, claim: _Claim, family: Family, kept: list[ServerId], owners: dict[str, ServerId]
+) -> Refusal | None:
+    """Why a server cannot be served beside the earlier ones; None where it can."""
+    first = kept[0] if kept else None
     if claim.family == "tls" and not claim.names:
-        return "none of its hosts can be told from others by name"
+        return Refusal(id, "none of its hosts can be told from others by name")
+    if first is not None and claim.family != family:
+        return Refusal(id, f"{_named(first)} speaks {_SPEAKS[family]} on this port", first)
+    if first is not None and claim.family == "tcp":
+        return Refusal(id, f"{_named(first)} has all connections to this port", first)
     taken = next((name for name in claim.names if name in owners), None)
     if taken is None:
-        return ""
-    return f"Gateway {owners[taken].namespace}/{owners[taken].name} serves {taken} on this port"
+        return None
+    return Refusal(id, f"{_named(owners[taken])} serves {taken} on this port", owners[taken])
+
+
+def _named(id: ServerId) -> str:
+    return f"Gateway {id.namespace}/{id.name}"
+
+
+@keyed
+def automatic(q: Q, edge: Edge) -> Plan:
+    """True -> the hosts for which a gateway passes connections on to the cluster that they name."""
+    return group(q.map(sockets, edge), _automatic, edge)
+
+
+@query
+def _automatic(q: Q, edge: Edge, socket: Socket) -> tuple[tuple[bool, str], ...]:
+    return tuple((True, host) for host in q(served, edge, socket).automatic)

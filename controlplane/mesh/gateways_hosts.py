@@ -160,13 +160,13 @@ def names(q: Q, site: Site) -> Plan:
     servers = q(site_servers, site)
     speaking = dict.fromkeys(id.gateway for id in servers)
     if len(speaking) > _MANY:
-        return group((q.part(_bound_anywhere, (), True), q.fixed(*servers)), _names, site)
+        return group((q.part(bound_anywhere, (), True), q.fixed(*servers)), _names, site)
     bound = (q.bucket(virtual_services, "gateway", key) for key in speaking)
     return group((*bound, q.fixed(*servers)), _names, site)
 
 
 @keyed
-def _bound_anywhere(q: Q) -> Plan:
+def bound_anywhere(q: Q) -> Plan:
     """True -> the VirtualServices that are bound to any gateway."""
     return group(q.members(virtual_services), _bound_to_any)
 

@@ -59,7 +59,7 @@ UNSUPPORTED: Mapping[str, frozenset[str]] = {
     "inference.networking.k8s.io": _kinds("InferencePool"),
     "install.istio.io": _kinds("IstioOperator"),
     "multicluster.x-k8s.io": _kinds("ServiceExport ServiceImport"),
-    "networking.istio.io": _kinds("EnvoyFilter Gateway ProxyConfig WorkloadGroup"),
+    "networking.istio.io": _kinds("EnvoyFilter Gateway WorkloadGroup"),
     "networking.k8s.io": _kinds("Ingress IngressClass"),
     "security.istio.io": _kinds("AuthorizationPolicy PeerAuthentication RequestAuthentication"),
     "telemetry.istio.io": _kinds("Telemetry"),

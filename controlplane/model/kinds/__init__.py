@@ -22,6 +22,7 @@ from controlplane.model.kinds.kind import MESH, Kind, Parsed
 from controlplane.model.kinds.mesh_config import MESH_CONFIG, mesh_configs
 from controlplane.model.kinds.peer_authentication import PEER_AUTHENTICATION, peer_authentications
 from controlplane.model.kinds.pod import POD, pods
+from controlplane.model.kinds.proxy_config import PROXY_CONFIG, proxy_configs
 from controlplane.model.kinds.request_authentication import (
     REQUEST_AUTHENTICATION,
     request_authentications,
@@ -53,6 +54,7 @@ KINDS: tuple[Kind, ...] = (
     WORKLOAD_ENTRY,
     SIDECAR,
     ENVOY_FILTER,
+    PROXY_CONFIG,
     PEER_AUTHENTICATION,
     REQUEST_AUTHENTICATION,
     AUTHORIZATION_POLICY,
@@ -81,6 +83,7 @@ __all__ = [
     "nodes",
     "peer_authentications",
     "pods",
+    "proxy_configs",
     "request_authentications",
     "secrets",
     "service_accounts",

@@ -29,7 +29,7 @@ from controlplane.model.kinds.tls import (
 from controlplane.model.meta import Meta
 from controlplane.model.reader import Reader
 
-HTTP = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")
+HTTP = ("HTTP", "HTTP2", "HTTP_PROXY", "GRPC", "GRPC-WEB")
 ENCRYPTED = ("HTTPS", "TLS")
 PASSING = ("PASSTHROUGH", "AUTO_PASSTHROUGH")
 """Modes in which the gateway decrypts nothing."""

@@ -308,13 +308,14 @@ def test_names_of_half_a_label_cannot_be_told_by_name() -> None:
 @pytest.mark.parametrize(
     ("server", "effect"),
     [
-        ("{port: {number: 90, name: p, protocol: HTTP_PROXY}, hosts: ['*']}", False),
-        ("{port: {number: 90, name: p, protocol: TLS}, hosts: ['*'], tls: {mode: AUTO_PASSTHROUGH}}", False),
+        ("{port: {number: 90, name: p, protocol: HTTP_PROXY}, hosts: ['*']}", True),
+        ("{port: {number: 90, name: p, protocol: TLS}, hosts: ['*'], tls: {mode: AUTO_PASSTHROUGH}}", True),
+        ("{port: {number: 90, name: p, protocol: TLS}, hosts: [b.c], tls: {mode: AUTO_PASSTHROUGH}}", False),
         ("{port: {number: 90, name: p, protocol: TCP}, hosts: ['*']}", True),
         ("{port: {number: 90, name: p, protocol: HTTP2}, hosts: ['*']}", True),
     ],
 )
-def test_what_is_not_served_yet_does_not_stand_in_the_way(server: str, effect: bool) -> None:
+def test_what_was_there_before_stands_in_the_way(server: str, effect: bool) -> None:
     world = Identified(
         gateway("early", f"[{server}]", created=OLD)
         + gateway("late", f"[{https(ALL, SHOP, 90)}]", created=NEW)

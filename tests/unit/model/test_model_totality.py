@@ -76,6 +76,12 @@ servers:
    ecdhCurves: [y], subjectAltNames: [z], verifyCertificateHash: [h], insecureSkipVerify: true}}
 - {port: {number: 80, protocol: HTTP, name: p}, hosts: ["*"], tls: {httpsRedirect: true}}
 """,
+    "ProxyConfig": """
+selector: {matchLabels: {a: b}}
+concurrency: 2
+environmentVariables: {ISTIO_META_A: b, TZ: c}
+image: {imageType: distroless}
+""",
     "ServiceEntry": """
 hosts: [a.com]
 addresses: [10.0.0.0/8]

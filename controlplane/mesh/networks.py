@@ -1,0 +1,112 @@
+"""Networks: endpoints that a caller cannot dial are reached through the gateways of their network.
+
+A Service with the label `topology.istio.io/network` is the door of that network: its external addresses, on
+port 15443 or that of the label `networking.istio.io/gatewayPort`, are dialled in place of endpoints there.
+What stands behind passes mutual TLS on by the name that it asks for (AUTO_PASSTHROUGH), so endpoints that
+take none cannot be reached from elsewhere.  Who has no network, or is in one without a door, is dialled
+directly; a mesh without doors knows no networks, and pays nothing for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from math import lcm
+from typing import NamedTuple
+
+from controlplane.graph import Plan, Q, group, keyed, query
+from controlplane.mesh.endpoint import Endpoint
+from controlplane.mesh.endpoints import endpoints
+from controlplane.mesh.service import ServiceId, service_ports
+from controlplane.model.hosts import is_address
+from controlplane.model.keys import Key
+from controlplane.model.kinds import services
+from controlplane.model.kinds.service import NETWORK, Service
+from controlplane.model.locality import Locality
+
+GATEWAY_PORT = "networking.istio.io/gatewayPort"
+_PORT = 15443
+
+
+class Door(NamedTuple):
+    """Where a network is entered."""
+
+    address: str
+    port: int
+
+
+@keyed
+def doors(q: Q) -> Plan:
+    """Network -> Door, for each network that has any."""
+    return group(q.bucket(services, "is_door", True), _doors)
+
+
+@query
+def _doors(q: Q, key: Key) -> tuple[tuple[str, Door], ...]:
+    found: Service | None = q.get(services, key)
+    return () if found is None else tuple((door_network(found), door) for door in doors_of(found))
+
+
+def door_network(found: Service) -> str:
+    """The network that a Service says it is the door of."""
+    return dict(found.meta.labels)[NETWORK]
+
+
+def doors_of(found: Service) -> tuple[Door, ...]:
+    """The doors that a Service is; names are left out, for endpoints have addresses."""
+    port = door_port(found)
+    if port is None:
+        return ()
+    addresses = sorted(address for address in set(found.external_addresses) if is_address(address))
+    return tuple(Door(address, port) for address in addresses)
+
+
+def door_port(found: Service) -> int | None:
+    """The port at which a door is dialled; None where its label is no port."""
+    said = dict(found.meta.labels).get(GATEWAY_PORT, "")
+    if not said:
+        return _PORT
+    number = int(said) if said.isascii() and said.isdigit() and len(said) < 6 else 0
+    return number if 0 < number < 65536 else None
+
+
+@query
+def networks(q: Q) -> frozenset[str]:
+    """The networks that have a door."""
+    return frozenset(q.keys(q.map(doors)))
+
+
+@query
+def spans_networks(q: Q, id: ServiceId) -> bool:
+    """Whether a service has endpoints that some callers reach through a door, and others do not."""
+    walled = q(networks)
+    every = (q(endpoints, id, port.number) for port in q(service_ports, id))
+    return any(endpoint.network in walled for found in every for endpoint in found)
+
+
+def reached_from(q: Q, network: str, found: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
+    """The endpoints as callers in a network dial them: doors stand for those of other networks.
+
+    A door weighs what is ready behind it, shared with the other doors of its network, locality by locality.
+    """
+    walled = q(networks) - {network} if network else frozenset()
+    found = tuple(found)
+    if not any(endpoint.network in walled for endpoint in found):
+        return found
+    ways = {name: q.keys(q.part(doors, (), name)) for name in sorted(walled)}
+    scale = lcm(*(len(way) for way in ways.values() if way))
+    direct: list[Endpoint] = []
+    weights: dict[tuple[Door, str, Locality], int] = {}
+    for endpoint in found:
+        way = ways.get(endpoint.network)
+        if not way:
+            direct.append(endpoint if scale == 1 else replace(endpoint, weight=endpoint.weight * scale))
+        elif endpoint.mutual and endpoint.healthy:
+            for door in way:
+                share = (door, endpoint.network, endpoint.locality)
+                weights[share] = weights.get(share, 0) + endpoint.weight * scale // len(way)
+    indirect = (
+        Endpoint(door.address, door.port, locality=place, weight=weight, network=name, mutual=True)
+        for (door, name, place), weight in sorted(weights.items())
+    )
+    return (*direct, *indirect)

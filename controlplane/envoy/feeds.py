@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from controlplane.envoy.cluster_maps import assignment_maps, cluster_maps
+from controlplane.envoy.cluster_secrets import selected_secrets
 from controlplane.envoy.gateway_clusters import gateway_assignment_maps, gateway_cluster_maps
 from controlplane.envoy.gateway_listeners import gateway_listeners
 from controlplane.envoy.gateway_routes import gateway_routes
@@ -44,6 +45,8 @@ def feeds(view: ProxyView, *, on_demand: bool = False) -> dict[str, Maps]:
         if view.gateway is not None:
             own = view.holder.identity.namespace
             found[SECRET] += ((credential_secrets, (view.gateway.edge, own)),)
+        elif view.scope.rules:
+            found[SECRET] += ((selected_secrets, (view.scope.rules, view.holder.identity.namespace)),)
     return found
 
 

@@ -2,7 +2,8 @@
 
 What a policy prefers is a `Preference`; where the caller stands is a `Place`.  Together they arrange
 endpoints into groups, each of one locality and priority.  Envoy uses a priority when too few endpoints of
-those before it are healthy; priorities have no gaps.  Pure: `controlplane.mesh.locality_preference` reads the settings.
+those before it are healthy; priorities have no gaps.  Pure: `controlplane.mesh.locality_preference` reads
+the settings.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ that asks for neither has one place per locality and network, however many machi
 from __future__ import annotations
 
 from controlplane.graph import Plan, Q, group, keyed, query
-from controlplane.mesh.inbound import Workload
 from controlplane.mesh.endpoint import NOWHERE
+from controlplane.mesh.inbound import Workload
 from controlplane.mesh.locality import NODE, Place, split_label
 from controlplane.mesh.settings import mesh_config
 from controlplane.mesh.workload import pod_facts

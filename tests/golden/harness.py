@@ -4,8 +4,8 @@ A case may have `containers.yaml` besides, a list of what Docker tells of contai
 they are as objects stands in its outputs, too.
 A proxy with `asks` has its virtual hosts on demand, and asks for these; one with `identity`, a SPIFFE ID,
 has a certificate for it.  `secrets` are Secrets that there are ("namespace/name"), with made-up contents;
-`features` are switches (`controlplane.mesh.features`) that differ from their defaults; `locality` is where its
-Envoy says that it stands: {region, zone, sub_zone}.
+`features` are switches (`controlplane.mesh.features`) that differ from their defaults; `locality` is where
+its Envoy says that it stands: {region, zone, sub_zone}.
 
 `python -m tests.golden.harness` writes the outputs of all cases anew; read the difference before
 committing it.

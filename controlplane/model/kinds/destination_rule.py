@@ -19,7 +19,7 @@ from controlplane.model.kinds.load_balancing import (
     read_load_balancer,
     read_outlier_detection,
 )
-from controlplane.model.kinds.tls import ClientTLSSettings, read_client_tls
+from controlplane.model.kinds.tls import ORIGINATED, ClientTLSSettings, read_client_tls
 from controlplane.model.meta import Meta
 from controlplane.model.reader import UINT32, Reader
 
@@ -113,13 +113,25 @@ def compared_labels(rule: DestinationRule) -> tuple[str, ...]:
     return tuple(found)
 
 
+def credentials(rule: DestinationRule) -> Iterator[tuple[str, ClientTLSSettings]]:
+    """(path below spec, settings) wherever a rule speaks TLS with a Secret's certificates."""
+    for path, policy in blocks(rule):
+        tls = policy.tls
+        if tls is not None and tls.mode in ORIGINATED and tls.credential_name:
+            yield f"{path}.tls", tls
+
+
+def _credential(key: Key, value: DestinationRule) -> tuple[bool, ...]:
+    return (True,) if any(True for _ in credentials(value)) else ()
+
+
 def _compares(key: Key, value: DestinationRule) -> tuple[bool, ...]:
     return (True,) if compared_labels(value) else ()
 
 
 destination_rules = Table(
     "destination_rules",
-    indexes={"namespace": by_namespace, "host": _host, "compares": _compares},
+    indexes={"namespace": by_namespace, "host": _host, "compares": _compares, "credential": _credential},
     # A rule without a selector is found by its host; asking who selects a client must not list them all.
     selector=lambda value: value.workload_selector or None,
     namespace=namespace_of,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from controlplane.app.watchers import Watcher
 from controlplane.base.clock import Clock
+from controlplane.envoy.patches.judge import judged
 from controlplane.graph import Graph
 from controlplane.store.debounce import Batch, Debouncer, Timing
 from controlplane.store.ingest import Ingest
@@ -63,7 +64,7 @@ def spine(
         await settler.settled(revision)
 
     debouncer = Debouncer(clock, commit, timing)
-    ingest = Ingest(debouncer, expected=sources, clock=clock, keeper=keeper)
+    ingest = Ingest(debouncer, expected=sources, clock=clock, keeper=keeper, judge=judged)
     views = GraphViews(settler, on_demand=on_demand)
     made = Spine(graph, settler, views, debouncer, ingest)
     return made

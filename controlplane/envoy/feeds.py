@@ -35,7 +35,7 @@ def feeds(view: ProxyView, *, on_demand: bool = False) -> dict[str, Maps]:
     A proxy without an identity has no secrets, not even an empty map of them.
     """
     if view.gateway is None:
-        # What patches a virtual host finds it by its name, and those on demand have the names that are asked for.
+        # Patches find virtual hosts by their names; those on demand have the names that are asked for.
         whole = bool(view.patches.outbound.routes)
         found = patched(_sidecar(view, on_demand and not whole), view.patches)
     else:

@@ -11,6 +11,7 @@ from controlplane.graph import Plan, Q, each, flat, keyed, query
 from controlplane.mesh.checks_authorization import authorization_policy_problems
 from controlplane.mesh.checks_gateways import gateway_problems
 from controlplane.mesh.checks_mesh import mesh_config_problems
+from controlplane.mesh.checks_patches import envoy_filter_problems
 from controlplane.mesh.checks_peers import peer_authentication_problems
 from controlplane.mesh.checks_requests import request_authentication_problems
 from controlplane.mesh.checks_routes import virtual_service_problems
@@ -20,6 +21,7 @@ from controlplane.model.keys import Key, Ref
 from controlplane.model.kinds import (
     authorization_policies,
     destination_rules,
+    envoy_filters,
     gateways,
     mesh_configs,
     peer_authentications,
@@ -34,6 +36,7 @@ from controlplane.model.problem import Problem
 _CHECKED = {
     "AuthorizationPolicy": (authorization_policies, authorization_policy_problems),
     "DestinationRule": (destination_rules, destination_rule_problems),
+    "EnvoyFilter": (envoy_filters, envoy_filter_problems),
     "Gateway": (gateways, gateway_problems),
     "MeshConfig": (mesh_configs, mesh_config_problems),
     "PeerAuthentication": (peer_authentications, peer_authentication_problems),

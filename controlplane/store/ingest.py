@@ -12,11 +12,11 @@ whole mesh, so that no proxy ever sees half of it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, Protocol, TypeAlias
 
 from controlplane.base.clock import Clock, SystemClock
-from controlplane.model.kinds import Kind
+from controlplane.model.kinds import Kind, Parsed
 from controlplane.model.problem import Origin, Problem
 from controlplane.sources.change import Change
 from controlplane.sources.duplicates import duplicate
@@ -31,6 +31,10 @@ from controlplane.telemetry.wave import Seen
 
 SLICE = 0.002
 """Seconds of parsing after which the event loop gets its turn."""
+
+
+Judge: TypeAlias = Callable[[Kind, Parsed, Origin | None], Parsed]
+"""What those say of an object who know more than its kind: the same, or refused."""
 
 
 class Writer(Protocol):
@@ -56,8 +60,10 @@ class Ingest:
         book: ProblemBook | None = None,
         clock: Clock | None = None,
         keeper: Keeper | None = None,
+        judge: Judge | None = None,
     ) -> None:
         self._writer = writer
+        self._judge = judge
         self._book = book or ProblemBook()
         self._clock = clock or SystemClock()
         self._last = LastValid(keeper)
@@ -162,6 +168,8 @@ class Ingest:
 
     def _parse(self, kind: Kind, name: Name, change: Change, copies: Copies) -> None:
         parsed = kind.parse(change.raw, change.origin)
+        if self._judge is not None:
+            parsed = self._judge(kind, parsed, change.origin)
         before = copies.get(change.place)
         by = change if kind.guarding else None
         copy = Copy(change.origin, parsed.value, parsed.value is not None, parsed.problems, by)

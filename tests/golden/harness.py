@@ -26,6 +26,7 @@ from google.protobuf import json_format
 from controlplane.app.addresses import settle_addresses
 from controlplane.app.features import settle_features
 from controlplane.envoy import pb
+from controlplane.envoy.patches.judge import judged
 from controlplane.envoy.resource import Resource
 from controlplane.envoy.snapshot import snapshot
 from controlplane.envoy.types import BY_URL
@@ -78,7 +79,8 @@ class Case:
         if containers.exists():
             self._describe(yaml.load(containers.read_text(), loader))
         for raw, origin in (*found, *((raw, origin_of(raw)) for raw in self.described)):
-            parsed = BY_NAME[raw["kind"]].parse(raw, origin)
+            kind = BY_NAME[raw["kind"]]
+            parsed = judged(kind, kind.parse(raw, origin), origin)
             self.problems += [problem.as_json() for problem in parsed.problems]
             if parsed.value is not None:
                 writes.append((TABLES[raw["kind"]], parsed.key, parsed.value))

@@ -164,6 +164,11 @@ class Town:
         """What holds from now on, instead of what was applied before; returns when all proxies have it."""
         self._watched.push("applied.yaml", [one for one in yaml.safe_load_all(text) if one])
 
+    def stand(self, objects: Iterable[dict[str, Any]]) -> None:
+        """Let these be the objects that stay; returns when all proxies know."""
+        self.standing = [*objects]
+        self._watched.push("standing.yaml", self.standing)
+
     def mesh(self, text: str) -> None:
         """Say what the MeshConfig is from now on, beside the access log.  Does not wait."""
         new = self._mesh.with_suffix(".new")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from controlplane.graph import Q, query
 from controlplane.mesh.checks_finding import Finding, warning
 from controlplane.model.keys import Key
@@ -14,7 +12,6 @@ from controlplane.model.problem import Problem
 _DEFAULTS = MeshConfig()
 _IGNORED = {
     "discovery_selectors": "discoverySelectors",
-    "default_config": "defaultConfig",
 }
 """Attributes that are read, by the name of their field; its default says what the mesh does anyway."""
 
@@ -25,13 +22,10 @@ def mesh_config_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     config: MeshConfig | None = q.get(mesh_configs, key)
     if config is None:
         return ()
-    # Of the defaults of proxies what stands in front of gateways is all that counts.
-    topology = config.default_config.gateway_topology
-    known = replace(_DEFAULTS, default_config=replace(_DEFAULTS.default_config, gateway_topology=topology))
     said = [
         name
         for attribute, name in _IGNORED.items()
-        if getattr(config, attribute) != getattr(known, attribute)
+        if getattr(config, attribute) != getattr(_DEFAULTS, attribute)
     ]
     if config.outbound_traffic_policy.mode == "ALLOW_ANY_DYNAMIC_DNS":
         said.append("outboundTrafficPolicy.mode")

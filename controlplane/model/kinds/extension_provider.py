@@ -1,31 +1,24 @@
-"""MeshConfig's extensionProviders: what proxies ask or tell.  Those that authorize are read."""
+"""MeshConfig's extensionProviders: what proxies ask or tell.
+
+Those that authorize are read, and files for access logs.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from controlplane.model.checks import check_host, check_namespace
 from controlplane.model.describe import shorten
 from controlplane.model.duration import SECOND
 from controlplane.model.keys import Labels
+from controlplane.model.kinds.mesh_absent import DEFAULT_PROVIDERS, PROVIDERS, note_absent
 from controlplane.model.reader import UINT32, Reader
 
+_READ = ("envoyExtAuthzHttp", "envoyExtAuthzGrpc", "envoyFileAccessLog")
+_STDOUT = "/dev/stdout"
 _LONGEST_WAIT = 600 * SECOND
-_OTHERS = (
-    "datadog",
-    "envoyFileAccessLog",
-    "envoyHttpAls",
-    "envoyOtelAls",
-    "envoyTcpAls",
-    "lightstep",
-    "opencensus",
-    "opentelemetry",
-    "prometheus",
-    "sds",
-    "skywalking",
-    "stackdriver",
-    "zipkin",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +56,21 @@ class ExtAuthzProvider:
 
 
 @dataclass(frozen=True, slots=True)
+class FileAccessLog:
+    """A file that requests are noted in; `format` "" = that of the encoding, TEXT or JSON."""
+
+    path: str = _STDOUT
+    format: str = ""
+    encoding: str = "TEXT"
+
+
+@dataclass(frozen=True, slots=True)
 class ExtensionProvider:
-    """One provider; `authorizer` None = it does something else, which is not read."""
+    """One provider: it authorizes, it is an access log, or neither, and then it is not read."""
 
     name: str
     authorizer: ExtAuthzProvider | None = None
+    log: FileAccessLog | None = None
 
 
 def read_extension_providers(r: Reader) -> tuple[ExtensionProvider, ...]:
@@ -87,11 +90,33 @@ def _read(r: Reader) -> ExtensionProvider:
         r.error("name", f"{shorten(name)} is no name", "use letters, digits, hyphens and dots")
     http = r.message("envoyExtAuthzHttp", _read_http)
     grpc = r.message("envoyExtAuthzGrpc", _read_grpc)
-    given = [field for field in ("envoyExtAuthzHttp", "envoyExtAuthzGrpc", *_OTHERS) if r.has(field)]
+    log = r.message("envoyFileAccessLog", _read_log)
+    given = [field for field in (*_READ, *PROVIDERS) if r.has(field)]
     if len(given) > 1:
         r.error(given[1], f"excludes {given[0]}", "make two providers of it")
-    r.unsupported(*_OTHERS)
-    return ExtensionProvider(name, http or grpc)
+    note_absent(r, PROVIDERS)
+    return ExtensionProvider(name, http or grpc, log)
+
+
+def _read_log(r: Reader) -> FileAccessLog:
+    path = r.text("path", _STDOUT)
+    if r.boolean("omitEmptyValues"):
+        r.warn("omitEmptyValues", "has no effect: what is empty is written as -", "leave the fields out")
+    said = r.message("logFormat", _read_format)
+    return FileAccessLog(path) if said is None else FileAccessLog(path, *said)
+
+
+def _read_format(r: Reader) -> tuple[str, str]:
+    """The format and its encoding; the labels of a JSON format are an object as they are."""
+    text, labels = r.text("text"), r.value("labels")
+    if labels is None:
+        return text, "TEXT"
+    if text:
+        r.error("labels", "excludes text", "keep one of them")
+    if not isinstance(labels, Mapping):
+        r.error("labels", "is no mapping", "write names and what they stand for")
+        return "", "TEXT"
+    return json.dumps(labels, sort_keys=True, default=str), "JSON"
 
 
 def _read_grpc(r: Reader) -> ExtAuthzProvider:
@@ -162,3 +187,21 @@ def _read_names(r: Reader, field: str) -> tuple[str, ...]:
         if name == "*":
             r.error(f"{field}[{index}]", "stands for every header", "name headers, with a prefix at least")
     return names
+
+
+def read_default_log(r: Reader, providers: tuple[ExtensionProvider, ...]) -> FileAccessLog | None:
+    """The access log of `defaultProviders`: the first file among those it names; None where it names none."""
+    logs = {provider.name: provider.log for provider in providers if provider.log is not None}
+    logs.setdefault("envoy", FileAccessLog())
+    inner = r.inner("defaultProviders")
+    named = inner.strings("accessLogging")
+    note_absent(inner, DEFAULT_PROVIDERS)
+    inner.close()
+    log: FileAccessLog | None = None
+    for index, name in enumerate(named):
+        if name not in logs or log is not None:
+            why = "is no file for access logs" if name not in logs else "is one access log too many"
+            inner.warn(f"accessLogging[{index}]", f"{shorten(name)} {why}", "name one envoyFileAccessLog")
+        else:
+            log = logs[name]
+    return log

@@ -11,7 +11,12 @@ from controlplane.model.duration import SECOND
 from controlplane.model.keys import Labels
 from controlplane.model.kinds.connection_pool import TcpKeepalive, read_keepalive
 from controlplane.model.kinds.default_policy import DefaultTrafficPolicy, read_default_policy
-from controlplane.model.kinds.extension_provider import ExtensionProvider, read_extension_providers
+from controlplane.model.kinds.extension_provider import (
+    ExtensionProvider,
+    FileAccessLog,
+    read_default_log,
+    read_extension_providers,
+)
 from controlplane.model.kinds.gateway_topology import GatewayTopology, read_topology
 from controlplane.model.kinds.http_effects import HTTPRetry, read_retry
 from controlplane.model.kinds.kind import Kind
@@ -21,6 +26,7 @@ from controlplane.model.kinds.load_balancing import (
     read_locality,
     read_zone_aware,
 )
+from controlplane.model.kinds.mesh_absent import MESH, PROXIES, note_absent
 from controlplane.model.kinds.mesh_tls import MeshTLSConfig, read_mesh_tls
 from controlplane.model.kinds.sidecar import OutboundTrafficPolicy
 from controlplane.model.meta import Meta
@@ -46,19 +52,13 @@ class LabelSelector:
 
 @dataclass(frozen=True, slots=True)
 class ProxyConfig:
-    """Defaults of proxies (Istio's ProxyConfig); durations in nanoseconds."""
+    """Defaults of proxies (Istio's ProxyConfig), as far as they mean something here.
 
-    discovery_address: str = "istiod.istio-system.svc:15012"
-    drain_duration: int = 45 * SECOND
-    termination_drain_duration: int = 5 * SECOND
-    proxy_admin_port: int = 15000
-    status_port: int = 15020
-    stat_name_length: int = 189
+    `concurrency` None = not said, 0 = a thread for every processor.
+    """
+
     concurrency: int | None = None
-    interception_mode: str = "REDIRECT"
-    service_cluster: str | None = None
     proxy_metadata: Labels = ()
-    mesh_id: str | None = None
     gateway_topology: GatewayTopology = field(default=GatewayTopology())
 
 
@@ -113,54 +113,7 @@ mesh_configs = Table("mesh_configs")
 
 # Fields of Istio's MeshConfig and ProxyConfig that are known, and accepted without effect.
 _LATER = [
-    "ca",
-    "caCertificates",
-    "certificates",
-    "configSources",
-    "defaultInboundHttpRetryPolicy",
-    "defaultProviders",
-    "enableEnvoyAccessLogService",
-    "enablePrometheusMerge",
-    "enableTracing",
-    "hboneIdleTimeout",
-    "inboundClusterStatName",
-    "ingressClass",
-    "ingressControllerMode",
-    "ingressSelector",
-    "ingressService",
     "serviceEntryVisibility",
-    "serviceScopeConfigs",
-    "serviceSettings",
-]
-_LATER_IN_PROXY = [
-    "availabilityZone",
-    "binaryPath",
-    "caCertificatesPem",
-    "configPath",
-    "connectionSettings",
-    "controlPlaneAuthPolicy",
-    "customConfigFile",
-    "discoveryRefreshDelay",
-    "envoyAccessLogService",
-    "envoyMetricsService",
-    "envoyMetricsServiceAddress",
-    "extraStatTags",
-    "fileFlushInterval",
-    "fileFlushMinSizeKb",
-    "holdApplicationUntilProxyStarts",
-    "image",
-    "privateKeyProvider",
-    "proxyBootstrapTemplatePath",
-    "proxyHeaders",
-    "proxyStatsMatcher",
-    "readinessProbe",
-    "runtimeValues",
-    "sds",
-    "statsCompression",
-    "statsdUdpAddress",
-    "tracing",
-    "tracingServiceName",
-    "zipkinAddress",
 ]
 _EVERYONE = ("*",)
 PATHS = ("NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES")
@@ -169,6 +122,8 @@ PATHS = ("NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES")
 
 def _read(r: Reader, meta: Meta) -> MeshConfig:
     base = MeshConfig(meta)
+    providers = read_extension_providers(r)
+    log = _read_log(r, providers)
     value = MeshConfig(
         meta=meta,
         outbound_traffic_policy=r.message("outboundTrafficPolicy", _read_outbound)
@@ -184,11 +139,11 @@ def _read(r: Reader, meta: Meta) -> MeshConfig:
         trust_domain=r.text("trustDomain", base.trust_domain),
         trust_domain_aliases=r.strings("trustDomainAliases"),
         enable_auto_mtls=r.optional_boolean("enableAutoMtls") is not False,
-        extension_providers=read_extension_providers(r),
+        extension_providers=providers,
         mesh_mtls=r.message("meshMTLS", read_mesh_tls) or base.mesh_mtls,
-        access_log_file=r.text("accessLogFile"),
-        access_log_format=r.text("accessLogFormat"),
-        access_log_encoding=r.enum("accessLogEncoding", ("TEXT", "JSON"), "TEXT"),
+        access_log_file=log.path,
+        access_log_format=log.format,
+        access_log_encoding=log.encoding,
         default_http_retry_policy=r.message("defaultHttpRetryPolicy", read_retry),
         locality_lb_setting=r.message("localityLbSetting", read_locality),
         zone_aware_lb_setting=r.message("zoneAwareLbSetting", read_zone_aware),
@@ -209,6 +164,7 @@ def _read(r: Reader, meta: Meta) -> MeshConfig:
         default_config=r.message("defaultConfig", _read_proxy_config) or base.default_config,
     )
     r.unsupported(*_LATER)
+    note_absent(r, MESH)
     _check(r, value)
     return value
 
@@ -223,6 +179,16 @@ def _check(r: Reader, value: MeshConfig) -> None:
         check_host(r, f"trustDomainAliases[{index}]", alias, wildcard=False)
     if value.proxy_listen_port == value.proxy_inbound_listen_port:
         r.error("proxyInboundListenPort", "equals proxyListenPort", "use another port")
+
+
+def _read_log(r: Reader, providers: tuple[ExtensionProvider, ...]) -> FileAccessLog:
+    """The access log: what a default provider says counts before the mesh's own three fields."""
+    own = FileAccessLog(
+        r.text("accessLogFile"),
+        r.text("accessLogFormat"),
+        r.enum("accessLogEncoding", ("TEXT", "JSON"), "TEXT"),
+    )
+    return read_default_log(r, providers) or own
 
 
 def _read_outbound(r: Reader) -> OutboundTrafficPolicy:
@@ -271,22 +237,12 @@ def _read_requirement(r: Reader) -> LabelSelectorRequirement:
 
 
 def _read_proxy_config(r: Reader) -> ProxyConfig:
-    base = ProxyConfig()
     config = ProxyConfig(
-        discovery_address=r.text("discoveryAddress", base.discovery_address),
-        drain_duration=r.duration("drainDuration") or base.drain_duration,
-        termination_drain_duration=r.duration("terminationDrainDuration") or base.termination_drain_duration,
-        proxy_admin_port=r.port("proxyAdminPort") or base.proxy_admin_port,
-        status_port=r.port("statusPort") or base.status_port,
-        stat_name_length=r.count("statNameLength") or base.stat_name_length,
         concurrency=r.integer("concurrency"),
-        interception_mode=r.enum("interceptionMode", ("REDIRECT", "TPROXY", "NONE"), "REDIRECT"),
-        service_cluster=r.string("serviceCluster"),
         proxy_metadata=r.labels("proxyMetadata"),
-        mesh_id=r.string("meshId"),
-        gateway_topology=r.message("gatewayTopology", read_topology) or base.gateway_topology,
+        gateway_topology=r.message("gatewayTopology", read_topology) or GatewayTopology(),
     )
-    r.unsupported(*_LATER_IN_PROXY)
+    note_absent(r, PROXIES)
     return config
 
 

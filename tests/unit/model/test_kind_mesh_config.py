@@ -64,17 +64,8 @@ def test_everything(value: Values) -> None:
                 }
             ],
             "defaultConfig": {
-                "discoveryAddress": "cp:15010",
-                "drainDuration": "1s",
-                "terminationDrainDuration": "2s",
-                "proxyAdminPort": 1,
-                "statusPort": 2,
-                "statNameLength": 3,
                 "concurrency": 0,
-                "interceptionMode": "TPROXY",
-                "serviceCluster": "c",
                 "proxyMetadata": {"A": "b"},
-                "meshId": "m",
                 "gatewayTopology": {"numTrustedProxies": 2, "forwardClientCertDetails": "APPEND_FORWARD"},
             },
         },
@@ -108,10 +99,7 @@ def test_everything(value: Values) -> None:
                 (LabelSelectorRequirement("env", "In", ("a",)), LabelSelectorRequirement("x", "Exists")),
             ),
         ),
-        default_config=ProxyConfig(
-            *("cp:15010", SECOND, 2 * SECOND, 1, 2, 3, 0, "TPROXY", "c", (("A", "b"),), "m"),
-            GatewayTopology(2, "APPEND_FORWARD"),
-        ),
+        default_config=ProxyConfig(0, (("A", "b"),), GatewayTopology(2, "APPEND_FORWARD")),
     )
 
 
@@ -174,6 +162,41 @@ def test_known_fields_without_effect_and_unknown_fields_are_warnings(warned: Fie
     warnings = warned("MeshConfig", document)
     inner = {"defaultConfig.tracing", "extensionProviders[0].zipkin"}
     assert set(warnings) == {*document} - {"defaultConfig", "extensionProviders"} | inner
-    assert "not supported yet" in warnings["extensionProviders[0].zipkin"]
-    assert "not supported yet" in warnings["defaultConfig.tracing"]
+    assert "has no effect: proxies send no spans" in warnings["extensionProviders[0].zipkin"]
+    assert "has no effect: proxies send no spans" in warnings["defaultConfig.tracing"]
     assert "did you mean accessLogFile?" in warnings["accesLogFile"]
+
+
+def test_what_says_how_it_is_anyway_is_no_warning(value: Values) -> None:
+    document = {
+        "enablePrometheusMerge": False,
+        "ingressControllerMode": "OFF",
+        "defaultProviders": {"metrics": ["prometheus"]},
+        "defaultConfig": {"discoveryAddress": "istiod.istio-system.svc:15012", "drainDuration": "45s"},
+    }
+    assert value("MeshConfig", document) == MeshConfig()
+
+
+def test_a_default_provider_is_the_access_log(value: Values) -> None:
+    providers = [
+        {"name": "text", "envoyFileAccessLog": {"path": "/dev/stderr", "logFormat": {"text": "%PATH%"}}},
+        {"name": "json", "envoyFileAccessLog": {"logFormat": {"labels": {"code": "%RESPONSE_CODE%"}}}},
+    ]
+
+    def log(*names: str) -> tuple[str, str, str]:
+        said = {"accessLogFile": "/own", "extensionProviders": providers}
+        got = value("MeshConfig", {**said, "defaultProviders": {"accessLogging": [*names]}})
+        return got.access_log_file, got.access_log_format, got.access_log_encoding
+
+    assert log() == ("/own", "", "TEXT")
+    assert log("text") == ("/dev/stderr", "%PATH%", "TEXT")
+    assert log("json") == ("/dev/stdout", '{"code": "%RESPONSE_CODE%"}', "JSON")
+    assert log("envoy") == ("/dev/stdout", "", "TEXT")
+
+
+def test_default_access_logs_that_are_none(warned: Fields) -> None:
+    names = {"accessLogging": ["zipkin", "envoy", "envoy"]}
+    warnings = warned("MeshConfig", {"defaultProviders": names})
+    assert set(warnings) == {f"defaultProviders.accessLogging[{index}]" for index in (0, 2)}
+    assert "is no file" in warnings["defaultProviders.accessLogging[0]"]
+    assert "one access log too many" in warnings["defaultProviders.accessLogging[2]"]

@@ -88,13 +88,17 @@ class Plane:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
 
 
-def start_plane(site: Site, arguments: tuple[str, ...] = (), house: House | None = None) -> Plane:
+def start_plane(
+    site: Site, arguments: tuple[str, ...] = (), house: House | None = None, *, within: str = ""
+) -> Plane:
     """Start the control plane for this lab on the folder `config`, which may be filled before or after.
 
     `arguments` are added to the command line.  With a `house` it lives there and serves TLS as well.
-    Does not wait: see `Plane.wait_ready`.
+    A second one of the same lab needs a folder of its own, `within`.  Does not wait: see `Plane.wait_ready`.
     """
-    config, data, door = (site.directory / name for name in ("config", "data", "xds"))
+    home = site.directory / within
+    home.mkdir(exist_ok=True)
+    config, data, door = (home / name for name in ("config", "data", "xds"))
     for folder, mode in ((config, 0o755), (data, 0o700), (door, 0o750)):
         folder.mkdir(exist_ok=True)
         folder.chmod(mode)
@@ -104,7 +108,7 @@ def start_plane(site: Site, arguments: tuple[str, ...] = (), house: House | None
     else:
         monitoring = Target(house.namespace, "127.0.0.1", MONITORING_PORT)
         secure = f"{house.ip}:{SECURE_PORT}"
-    log = site.directory / "control-plane.log"
+    log = home / "control-plane.log"
     argv = (
         *(sys.executable, "-m", "controlplane", "discovery"),
         *("--config-dir", str(config)),

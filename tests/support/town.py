@@ -192,7 +192,8 @@ class Town:
         name, _, namespace = service.partition(".")
         for one in self.standing:
             meta = one["metadata"]
-            if (one["kind"], meta["name"], meta["namespace"]) == ("Service", name, namespace.split(".")[0]):
+            found = (one["kind"], meta["name"], meta.get("namespace"))
+            if found == ("Service", name, namespace.split(".")[0]):
                 return str(one["spec"]["clusterIP"])
         return service
 

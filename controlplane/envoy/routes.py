@@ -23,6 +23,7 @@ from controlplane.envoy.routes_actions import cluster_of
 from controlplane.envoy.routes_hosts import virtual_host_message
 from controlplane.envoy.types import ROUTE
 from controlplane.graph import Keyed, Plan, Q, each, flat, keyed, query
+from controlplane.mesh.features import inbound_retries
 from controlplane.mesh.projections import Binding, Inbound, ProxyView, RouteScope, Security
 from controlplane.mesh.protocols import AUTO, HTTP_LIKE
 from controlplane.mesh.routing_fallback import Fallback, fallback
@@ -239,9 +240,9 @@ def _inbound_routes(
 
 
 @query
-def _inbound_frame(_q: Q, binding: Binding) -> bytes:
+def _inbound_frame(q: Q, binding: Binding) -> bytes:
     """By itself, so that an edit of a policy for the whole mesh serializes no virtual host."""
-    message = virtual_host_message(inbound_virtual_host(binding))
+    message = virtual_host_message(inbound_virtual_host(binding, retried=q(inbound_retries)))
     return wire.length_delimited(_VIRTUAL_HOSTS, pb.deterministic(message))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from controlplane.graph import Q, query
+from controlplane.mesh.features import absolute_names
 from controlplane.mesh.projections import Binding, RouteScope, Scope
 from controlplane.mesh.protocols import AUTO
 from controlplane.mesh.routing import candidates, routed_alike, selectors_of, virtual_service
@@ -191,6 +192,8 @@ def domains(q: Q, spec: HostSpec) -> tuple[str, ...]:
     found = q(service, spec.service) if spec.service.namespace else None
     derived = () if found is None else derived_names(found, spec.home)
     lost = spec.lost if found is None else (*spec.lost, *_elsewhere(found, spec.port))
+    if found is not None and not q(absolute_names):
+        derived = tuple(name for name in derived if not name.endswith("."))
     names = (spec.service.host, *(name for name in derived if name not in lost))
     # In a Host header an IPv6 address stands in brackets.
     return tuple(f"[{name}]" if ":" in name else name for name in names)
@@ -218,7 +221,7 @@ def _routes(q: Q, spec: HostSpec) -> tuple[Route, ...]:
     return (Route(DEFAULT_ROUTE, Match(), action, operation=f"{target.host}:{target.port}/*"),)
 
 
-def inbound_virtual_host(binding: Binding) -> VirtualHost:
+def inbound_virtual_host(binding: Binding, *, retried: bool = True) -> VirtualHost:
     """The virtual host of a workload's own port: everything goes to the application.
 
     The target's host is the cluster's, which sidecars name by the workload's port alone.
@@ -226,7 +229,7 @@ def inbound_virtual_host(binding: Binding) -> VirtualHost:
     host = binding.service.host
     action = Forward(
         destinations=(Destination(Target("", binding.target)),),
-        retries=None if binding.protocol.startswith("GRPC") else INBOUND_RETRIES,
+        retries=INBOUND_RETRIES if retried and not binding.protocol.startswith("GRPC") else None,
     )
     route = Route(DEFAULT_ROUTE, Match(), action, operation=f"{host}:{binding.port}/*")
     return VirtualHost(f"inbound|http|{binding.port}", ("*",), (route,))

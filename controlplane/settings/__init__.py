@@ -84,6 +84,8 @@ class Settings:
     dual_stack: bool
     mongo_filter: bool
     redis_filter: bool
+    absolute_names: bool
+    inbound_retries: bool
     drain_duration: float
     paranoid: bool
     log_level: str

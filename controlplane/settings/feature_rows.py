@@ -70,4 +70,20 @@ FEATURES: tuple[Option, ...] = (
         "whether proxies speak Redis to ports of protocol Redis, request by request",
         "PILOT_ENABLE_REDIS_FILTER",
     ),
+    Option(
+        "absolute_names",
+        parse.boolean,
+        "true",
+        BOOLEAN,
+        "whether virtual hosts answer to their name with a final dot, too",
+        "PILOT_ENABLE_ABSOLUTE_FQDN_VHOST_DOMAIN",
+    ),
+    Option(
+        "inbound_retries",
+        parse.boolean,
+        "true",
+        BOOLEAN,
+        "whether sidecars send a request again that was reset before it reached the application",
+        "ENABLE_INBOUND_RETRY_POLICY",
+    ),
 )

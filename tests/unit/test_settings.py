@@ -80,6 +80,8 @@ def test_the_defaults(config: str) -> None:
         dual_stack=False,
         mongo_filter=True,
         redis_filter=False,
+        absolute_names=True,
+        inbound_retries=True,
         drain_duration=10.0,
         paranoid=False,
         log_level="info",

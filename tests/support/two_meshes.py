@@ -13,7 +13,8 @@ from pathlib import Path
 
 from controlplane.lab.fetch import Answer, Target, fetch
 from controlplane.lab.plane import Plane, start_plane
-from controlplane.lab.pods import App, Lab, Pod, PodSpec, Sidecar
+from controlplane.lab.pod_spec import App, PodSpec, Sidecar
+from controlplane.lab.pods import Lab, Pod
 from controlplane.lab.waiting import wait_until
 from tests.support.cas import DAY, make_ca, plug, shaped
 
@@ -22,7 +23,7 @@ PORT, GLOBAL_VIP, VIP = 8000, "240.0.0.2", "10.96.0.9"
 SERVER, FAR, NEAR, GATEWAY = "10.244.0.41", "10.244.0.42", "10.244.0.43", "10.244.0.44"
 PATIENCE = 40.0
 
-# What the fourth of the seeds says of several clusters, and what it takes for granted: how *.global is called.
+# What the seeds say of several clusters, and what they take for granted: how *.global is called.
 MESH_A = f"""
 apiVersion: networking.istio.io/v1alpha3
 kind: ServiceEntry

@@ -25,6 +25,7 @@ from controlplane.envoy import pb
 from controlplane.envoy.bootstrap import ControlPlane, Node, bootstrap
 from controlplane.lab.tools import find_envoy
 from tests.golden.harness import secrets_of
+from tests.support.servers import Issuer
 from tests.unit.envoy.traffic import Traffic
 
 pytestmark = pytest.mark.envoy
@@ -91,7 +92,25 @@ def test_listeners_and_routes(envoy: Path, case: str, tmp_path: Path) -> None:
     config["static_resources"]["listeners"] = plain(listeners)
     clusters = plain(world.clusters(view).values())
     config["static_resources"]["clusters"] += [one for one in clusters if can_be_static(one)]
-    check(envoy, config, tmp_path)
+    check(envoy, with_files(config, tmp_path), tmp_path)
+
+
+def with_files(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The configuration with what it names in /etc/certs put into a folder that there is."""
+    text = json.dumps(config)
+    names = set(re.findall(r"/etc/certs/([\w.-]+)", text))
+    issuer = Issuer()
+    pairs = {"": issuer.issue("a.example.com"), "rsa": issuer.issue("a.example.com", of_rsa=True)}
+    for name in names:
+        pair = pairs["rsa" if "rsa" in name else ""]
+        content = pair.key if "key" in name else pair.chain
+        if "crl" in name:
+            content = issuer.revoked()
+        elif name == "ca.pem":
+            content = issuer.certificate
+        (folder / name).write_bytes(content)
+    found: dict[str, Any] = json.loads(text.replace("/etc/certs", str(folder)))
+    return found
 
 
 def can_be_static(cluster: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives import serialization as forms
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,21 @@ class Issuer:
     def certificate(self) -> bytes:
         return self._own.public_bytes(forms.Encoding.PEM)
 
-    def issue(self, host: str) -> Pair:
+    def revoked(self, *pairs: Pair) -> bytes:
+        """A list of certificates that this authority has taken back, PEM."""
+        now = datetime.now(UTC)
+        builder = x509.CertificateRevocationListBuilder().issuer_name(_named(self.name))
+        builder = builder.last_update(now - timedelta(hours=1)).next_update(now + timedelta(days=1))
+        for pair in pairs:
+            one = x509.RevokedCertificateBuilder().serial_number(pair.serial)
+            builder = builder.add_revoked_certificate(one.revocation_date(now).build())
+        return builder.sign(self.key, hashes.SHA256()).public_bytes(forms.Encoding.PEM)
+
+    def issue(self, host: str, *, of_rsa: bool = False) -> Pair:
         """A certificate for one host."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key: Any = (
+            rsa.generate_private_key(65537, 2048) if of_rsa else ec.generate_private_key(ec.SECP256R1())
+        )
         names = x509.SubjectAlternativeName([x509.DNSName(host)])
         made = self._sign(host, key, names, self.name)
         plain = forms.NoEncryption()

@@ -1,0 +1,60 @@
+"""What a client does: whom it dials, whether it speaks TLS, and what it says then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+Way = Literal["outbound", "inbound", "direct"]
+"""How a connection comes to the proxy.
+
+outbound  the workload dials, and is redirected to the proxy's outbound port
+inbound   somebody dials the workload, and is redirected to the proxy's inbound port
+direct    the proxy itself is dialled: a gateway, or a sidecar whose listeners bind by themselves
+"""
+
+
+class Tls(NamedTuple):
+    """The TLS that a client speaks; `identity` is the URI in its certificate, "" when it shows none."""
+
+    sni: str = ""
+    alpn: tuple[str, ...] = ()
+    identity: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A JSON Web Token: its claims, whether its signature and times are good, and the header that has it."""
+
+    claims: Mapping[str, Any]
+    valid: bool = True
+    header: str = "authorization"
+
+
+@dataclass(frozen=True, slots=True)
+class Http:
+    """A request; `path` with its query, names of `headers` in lower case and each with its values."""
+
+    path: str = "/"
+    authority: str = ""
+    method: str = "GET"
+    headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    http2: bool = False
+    token: Token | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A connection to an address and port, and what is said on it.
+
+    Without `http` the client says something else; `silent`: it waits for the server to begin.
+    """
+
+    address: str
+    port: int
+    http: Http | None = None
+    tls: Tls | None = None
+    way: Way = "outbound"
+    source: str = "127.0.0.1"
+    silent: bool = False

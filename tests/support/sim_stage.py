@@ -1,0 +1,272 @@
+"""Real Envoys beside the simulator: a mesh is served to both, the same calls are put to both.
+
+Each call is a connection of its own.  What became of it is told by who answered (the application says where
+it was found and what it was sent), and by the access log of the Envoy that was called.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from controlplane.lab import netns
+from controlplane.lab.plane import Plane, start_plane
+from controlplane.lab.pod_spec import App, PodSpec, Sidecar
+from controlplane.lab.pods import Lab, Pod
+from controlplane.lab.tokens import minter
+from controlplane.lab.waiting import wait_until
+from controlplane.sim import Call, Served, dumped
+from tests.support.servers import Issuer
+from tests.support.sim_draws import Round
+from tests.support.sim_world import (
+    CLIENT,
+    ELSEWHERE,
+    FORGER,
+    GATE_LABELS,
+    GATEWAY,
+    ISSUER,
+    NAMESPACE,
+    NETWORKS,
+    PORTS,
+    SERVER,
+    entry,
+)
+
+EVERYTHING = Path(__file__).parent / "everything.py"
+IDENTITY = f"spiffe://cluster.local/ns/{NAMESPACE}/sa/client"
+_LOG = {
+    "peer": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%",
+    "status": "%RESPONSE_CODE%",
+    "flags": "%RESPONSE_FLAGS%",
+    "details": "%RESPONSE_CODE_DETAILS%",
+    "cluster": "%UPSTREAM_CLUSTER_RAW%",
+    "route": "%ROUTE_NAME%",
+}
+_MESH = {
+    "kind": "MeshConfig",
+    "accessLogFile": "/dev/stdout",
+    "accessLogEncoding": "JSON",
+    "accessLogFormat": json.dumps(_LOG),
+}
+_PATIENCE = 5.0  # seconds
+_FIRST_PORT, _LAST_PORT = 10_000, 30_000
+_FLUSHED, _LOG_PATIENCE = 0.4, 10.0  # Envoy writes its log every 0.1 s
+
+
+class Seen(NamedTuple):
+    """What became of a call: the answer, if there was one, and what the called Envoy wrote down of it.
+
+    `told` is what the application said, {} where it was not reached.
+    """
+
+    status: int | None = None
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
+    told: Mapping[str, Any] = {}
+    log: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Configurations:
+    """What each of the Envoys runs with."""
+
+    client: Served
+    server: Served
+    gateway: Served
+
+    def of(self, call: Call) -> Served:
+        """Of the Envoy that a call meets first."""
+        return {"outbound": self.client, "inbound": self.server, "direct": self.gateway}[call.way]
+
+
+class Stage:
+    """A client and a server with sidecars, a gateway, and a network in which every address answers."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self.plane: Plane = start_plane(lab.site, house=lab.house())
+        pem = lab.directory / "everything.pem"
+        issued = Issuer().issue("everything.example.com")
+        pem.write_bytes(issued.chain + issued.key)
+        pem.chmod(0o644)
+        self._secret = Issuer().issue("shop.example.com").secret("shop", "edge")
+        self.plane.wait_ready()
+        kubelet = lab.kubelet(self.plane.roots, minter(self.plane.data))
+        sidecar = Sidecar(self.plane.secure, kubelet=kubelet)
+        app = App(EVERYTHING, (str(pem), *map(str, PORTS)))
+        self._elsewhere = lab.start(PodSpec("elsewhere", "outside", ELSEWHERE, app=app), None)
+        lab.lead(self._elsewhere, NETWORKS)
+        client = PodSpec("client", NAMESPACE, CLIENT, {"app": "client"}, "client")
+        server = PodSpec("server", NAMESPACE, SERVER, {"app": "server"}, "server", app=app)
+        gateway = PodSpec("gate", "edge", GATEWAY, GATE_LABELS, "gate", kind="router")
+        self.client, self.server, self.gateway = (
+            lab.start(spec, sidecar) for spec in (client, server, gateway)
+        )
+        self._round = 0
+        self._port = _FIRST_PORT
+        self._read: dict[str, int] = {}
+        lab.wait_ready()
+
+    def configure(self, round: Round) -> Configurations:
+        """Serve this configuration; returns when all Envoys run with it, with what they run with."""
+        self._round += 1
+        marker = f"round-{self._round}.marker.test"
+        marks = entry(
+            "marker", marker, (("HTTP", 80),), resolution="STATIC", endpoints=[{"address": "11.0.0.1"}]
+        )
+        objects = [_importing(one, f"./{marker}") for one in round.objects]
+        text = yaml.safe_dump_all([*objects, *_gate(), marks, {**_MESH, **round.mesh}])
+        new = self._lab.directory / "round.new"
+        new.write_text(f"{text}---\n{self._secret}")
+        new.rename(self.plane.config / "round.yaml")
+        dumps: list[Any] = []
+
+        def settled() -> bool:
+            before = dumps[:]
+            dumps[:] = [pod.admin.config_dump() for pod in self._envoys]
+            done = all(marker in json.dumps(dump) for dump in dumps)
+            return done and _states(before) == _states(dumps)
+
+        assert wait_until(settled, 30), "the Envoys do not settle"
+        refused = {pod.spec.name: pod.rejected() for pod in self._envoys if pod.rejected()}
+        assert refused == {}, refused
+        own = (CLIENT, SERVER, GATEWAY)
+        return Configurations(*(dumped(dump, [ip]) for dump, ip in zip(dumps, own, strict=True)))
+
+    @property
+    def _envoys(self) -> tuple[Pod, Pod, Pod]:
+        return self.client, self.server, self.gateway
+
+    def play(self, calls: list[Call]) -> list[Seen]:
+        """Make the calls, one after the other."""
+        played = [self._call(call) for call in calls]
+        # Whoever was answered is in a log, sooner or later.
+        logs = self._logs({peer for seen, peer in played if seen.status is not None or seen.told})
+        return [seen._replace(log=logs.get(peer, {})) for seen, peer in played]
+
+    def _call(self, call: Call) -> tuple[Seen, str]:
+        space, own = (
+            (self.client.netns, CLIENT) if call.way == "outbound" else (self._elsewhere.netns, ELSEWHERE)
+        )
+        # No two calls have a port in common, so that each is found in the log.
+        self._port = self._port + 1 if self._port < _LAST_PORT else _FIRST_PORT
+        source = (own, self._port)
+        peer = f"{own}:{self._port}"
+        try:
+            with netns.inside(space, lambda: _connect((call.address, call.port), source)) as connection:
+                return _talk(connection, call), peer
+        except (OSError, http.client.HTTPException):
+            return Seen(), peer
+
+    def _logs(self, wanted: set[str]) -> dict[str, Any]:
+        """What the Envoys wrote, by connection: of these, and of others as far as they come along."""
+        found: dict[str, Any] = {}
+        start = time.monotonic()
+        while True:
+            for line in (line for pod in self._envoys for line in self._news(pod)):
+                entry = json.loads(line)
+                found.setdefault(entry["peer"], entry)
+            waited = time.monotonic() - start
+            if waited > _LOG_PATIENCE or (waited > _FLUSHED and found.keys() >= wanted):
+                return found
+            time.sleep(0.05)
+
+    def _news(self, pod: Pod) -> Iterator[str]:
+        text = (pod.directory / "envoy.log").read_text()
+        start = self._read.get(pod.spec.name, 0)
+        end = text.rfind("\n") + 1
+        self._read[pod.spec.name] = end
+        return (line for line in text[start:end].splitlines() if line.startswith("{"))
+
+
+def _importing(raw: dict[str, Any], host: str) -> dict[str, Any]:
+    """A Sidecar that imports this as well; any other object as it is."""
+    if raw["kind"] != "Sidecar":
+        return raw
+    egress = [{**one, "hosts": [*one["hosts"], host]} for one in raw["spec"]["egress"]]
+    return {**raw, "spec": {**raw["spec"], "egress": egress}}
+
+
+def _gate() -> list[dict[str, Any]]:
+    """The gateway's own objects: it is a pod of a Service."""
+    ports = [
+        {"name": name, "port": port, "targetPort": port}
+        for name, port in (("http", 8080), ("https", 8443), ("tls", 9443), ("tcp", 9000))
+    ]
+    meta = {"name": "gate", "namespace": "edge"}
+    ready = [{"type": "Ready", "status": "True"}]
+    service = {"clusterIP": "10.96.0.20", "selector": GATE_LABELS, "ports": ports}
+    pod = {"serviceAccountName": "gate", "containers": [{"name": "proxy"}]}
+    status = {"podIP": GATEWAY, "phase": "Running", "conditions": ready}
+    labelled = {**meta, "labels": GATE_LABELS}
+    return [
+        {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": service},
+        {"apiVersion": "v1", "kind": "Pod", "metadata": labelled, "spec": pod, "status": status},
+    ]
+
+
+def _states(dumps: list[Any]) -> list[str]:
+    """What dumps say, without when things came."""
+    return [json.dumps(_timeless(dump), sort_keys=True) for dump in dumps]
+
+
+def _timeless(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _timeless(inner) for name, inner in value.items() if name != "last_updated"}
+    return [_timeless(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _connect(target: tuple[str, int], source: tuple[str, int]) -> socket.socket:
+    return socket.create_connection(target, _PATIENCE, source)
+
+
+def _talk(connection: socket.socket, call: Call) -> Seen:
+    spoken: Any = connection
+    if call.tls is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        if call.tls.alpn:
+            context.set_alpn_protocols(list(call.tls.alpn))
+        spoken = context.wrap_socket(connection, server_hostname=call.tls.sni or None)
+    if call.http is None:
+        return _lines(spoken)
+    request = call.http
+    headers = [f"{name}: {value}" for name, values in request.headers.items() for value in values]
+    if request.token is not None:
+        signer = ISSUER if request.token.valid else FORGER
+        headers.append(f"authorization: Bearer {signer.token(**request.token.claims)}")
+    lines = (f"{request.method} {request.path} HTTP/1.1", f"host: {request.authority}", *headers)
+    end = "connection: close\r\ncontent-length: 0\r\n\r\n"
+    spoken.sendall(("\r\n".join(lines) + "\r\n" + end).encode())
+    response = http.client.HTTPResponse(spoken, method=request.method)
+    response.begin()
+    body = response.read()
+    found = {name.lower(): value for name, value in response.getheaders()}
+    return Seen(response.status, found, body, _told(body))
+
+
+def _lines(connection: Any) -> Seen:
+    connection.sendall(b"hello\n")
+    with connection.makefile("rb") as stream:
+        body = stream.readline()
+    if body.startswith(b"HTTP/1.1 "):
+        return Seen(int(body.split()[1]), {}, body)
+    return Seen(None, {}, body, _told(body))
+
+
+def _told(body: bytes) -> dict[str, Any]:
+    try:
+        told = json.loads(body)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) and "at" in told else {}

@@ -75,21 +75,14 @@ class _Reading:
 
     def _field(self, field: Any, value: object, path: str) -> object:
         inner = field.message_type
-        if inner is None or (inner.full_name.startswith(_OPAQUE) and inner.full_name != _ANY):
-            # By itself, so that what is wrong with it is said of it.
-            try:
-                pb.from_json(pb.message_class(field.containing_type), {field.name: value})
-            except ValueError as error:
-                self.wrong.append((path, reason_of(error)))
-            return value
-        if inner.GetOptions().map_entry:
+        if inner is not None and inner.GetOptions().map_entry:
             return self._map(inner.fields_by_name["value"], value, path)
         if not field.is_repeated:
-            return self._one(inner, value, path)
+            return self._one(field, value, path)
         if not isinstance(value, list):
             self.wrong.append((path, f"expected a list, got {describe(value)}"))
             return []
-        return [self._one(inner, item, f"{path}[{index}]") for index, item in enumerate(value)]
+        return [self._one(field, item, f"{path}[{index}]") for index, item in enumerate(value)]
 
     def _map(self, entry: Any, value: object, path: str) -> object:
         if not isinstance(value, Mapping):
@@ -99,10 +92,20 @@ class _Reading:
             key: self._field(entry, item, f"{path}[{printable(str(key))}]") for key, item in value.items()
         }
 
-    def _one(self, descriptor: Any, value: object, path: str) -> object:
-        if descriptor.full_name == _ANY:
+    def _one(self, field: Any, value: object, path: str) -> object:
+        """One value of a field, of which there may be several."""
+        inner = field.message_type
+        if inner is not None and inner.full_name == _ANY:
             return self._packed(value, path)
-        return self.message(descriptor, value, path)
+        if inner is not None and not inner.full_name.startswith(_OPAQUE):
+            return self.message(inner, value, path)
+        # By itself, so that what is wrong with it is said of it.
+        try:
+            alone = [value] if field.is_repeated else value
+            pb.from_json(pb.message_class(field.containing_type), {field.name: alone})
+        except ValueError as error:
+            self.wrong.append((path, reason_of(error)))
+        return value
 
     def _packed(self, value: object, path: str) -> dict[str, Any]:
         """An Any: its type says which fields it has."""

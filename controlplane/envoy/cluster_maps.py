@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 from controlplane.envoy.cluster_places import placed_assignment_maps, placed_cluster_maps
 from controlplane.envoy.clusters import common_clusters, particular_clusters
+from controlplane.envoy.dynamic_dns import stranger_clusters
 from controlplane.envoy.endpoints import common_assignments, particular_assignments
 from controlplane.envoy.inbound_clusters import inbound_clusters, static_clusters
 from controlplane.envoy.key_clusters import key_clusters
@@ -23,7 +24,7 @@ def cluster_maps(view: ProxyView) -> Maps:
         inbound = ((inbound_clusters, (view.inbound.under(),)),)
     keys = key_cluster_maps(view)
     own: Maps = ((particular_clusters, (view.scope, view.mutual)), *placed_cluster_maps(view))
-    return (*common, *own, *inbound, *keys, (static_clusters, ()))
+    return (*common, *own, *inbound, *keys, (static_clusters, ()), (stranger_clusters, (view.scope,)))
 
 
 def key_cluster_maps(view: ProxyView) -> Maps:

@@ -83,7 +83,7 @@ def _seconds(nanoseconds: int) -> int:
 
 def balance(cluster: Any, settings: LoadBalancerSettings | None) -> None:
     """The balancer; a cluster that connects where traffic was sent has no choice to make."""
-    if cluster.type == Cluster.ORIGINAL_DST:
+    if cluster.type == Cluster.ORIGINAL_DST or cluster.HasField("cluster_type"):
         cluster.lb_policy = Cluster.CLUSTER_PROVIDED
         return
     if settings is not None and settings.consistent_hash is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from controlplane.envoy import names
+from controlplane.envoy.dynamic_dns import DISCOVERY as DYNAMIC
 from controlplane.graph import Q, query
 from controlplane.mesh.locality import ANYWHERE, Place, Preference
 from controlplane.mesh.locality_preference import preference_of
@@ -22,11 +23,12 @@ _DISCOVERY = {
     "DNS": "STRICT_DNS",
     "DNS_ROUND_ROBIN": "LOGICAL_DNS",
     "NONE": "ORIGINAL_DST",
+    "DYNAMIC_DNS": DYNAMIC,
 }
 
 
 class Spec(NamedTuple):
-    """One cluster: `discovery` is EDS, STRICT_DNS, LOGICAL_DNS or ORIGINAL_DST.
+    """One cluster: `discovery` is EDS, STRICT_DNS, LOGICAL_DNS, ORIGINAL_DST or DYNAMIC.
 
     `labels` choose a subset's endpoints; `subset` is "" for the whole service.  `send_unhealthy`:
     endpoints that are not ready are sent, marked so.  `preference`: what of the caller's place counts, None

@@ -18,6 +18,8 @@ from controlplane.envoy.cluster_policy import apply_policy, prefer
 from controlplane.envoy.cluster_protocol import apply_protocol, speaks_http2
 from controlplane.envoy.cluster_specs import Spec, cluster_specs
 from controlplane.envoy.cluster_tls import Security, apply_security, names_by_request
+from controlplane.envoy.dynamic_dns import DISCOVERY as DYNAMIC
+from controlplane.envoy.dynamic_dns import write_discovery
 from controlplane.envoy.endpoints import localities
 from controlplane.envoy.inbound_clusters import inbound_clusters, static_clusters
 from controlplane.envoy.resource import Resource, resource
@@ -98,7 +100,10 @@ def cluster(q: Q, id: ServiceId, rule: tuple[Key, ...], spec: Spec, mutual: bool
     if defaults.stat_name:
         alias = stat_name(defaults.stat_name, found, port, spec.subset)
     message = pb.cluster.Cluster(name=spec.name, alt_stat_name=alias + ";")
-    message.type = pb.cluster.Cluster.DiscoveryType.Value(spec.discovery)
+    if spec.discovery == DYNAMIC:
+        write_discovery(message)
+    else:
+        message.type = pb.cluster.Cluster.DiscoveryType.Value(spec.discovery)
     if not _find_endpoints(q, message, id, spec, defaults):
         return None
     # Not for a service with a virtual IP: there the port that was dialled is the only right one.
@@ -131,7 +136,7 @@ def _find_endpoints(q: Q, message: Any, id: ServiceId, spec: Spec, defaults: Clu
         # Wait for ever: endpoints always follow, and a cluster without them would answer 503.
         source.initial_fetch_timeout.SetInParent()
         return True
-    if spec.discovery == "ORIGINAL_DST":
+    if spec.discovery in ("ORIGINAL_DST", DYNAMIC):
         return True
     found = q(subset_endpoints, id, spec.port, spec.labels) if spec.labels else q(endpoints, id, spec.port)
     if not found:

@@ -81,7 +81,8 @@ class Claim(NamedTuple):
     `protocol` is HTTP or GRPC-Web (then nothing else is said), AUTO, TLS, MONGO, REDIS or TCP.  `rules` is
     the VirtualService in force for connections, () for none, and `layer` whether its tls or its tcp rules
     are; `policy` are the DestinationRules in force; `subnets` restrict a claim on the wildcard address;
-    `port` is the service's, 0 where it is the listener's.
+    `port` is the service's, 0 where it is the listener's; `dynamic`: it stands for many hosts, which the
+    proxy resolves.
     """
 
     created: str
@@ -94,6 +95,7 @@ class Claim(NamedTuple):
     policy: tuple[Key, ...] = ()
     subnets: tuple[str, ...] = ()
     port: int = 0
+    dynamic: bool = False
 
     @property
     def http(self) -> bool:
@@ -103,6 +105,12 @@ class Claim(NamedTuple):
 
 HTTP = Claim("", "", "", "HTTP")
 GRPC_WEB = Claim("", "", "", "GRPC-Web")
+
+
+def http_claim(protocol: str, *, dynamic: bool) -> Claim:
+    """What an HTTP service wants of a place that it shares: the same as all others that speak so."""
+    claim = GRPC_WEB if protocol == "GRPC-Web" else HTTP
+    return claim._replace(dynamic=True) if dynamic else claim
 
 
 @dataclass(frozen=True, slots=True)

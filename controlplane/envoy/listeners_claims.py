@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controlplane.envoy.listeners_binds import GRPC_WEB, HTTP, Bind, Claim, Claims
+from controlplane.envoy.listeners_binds import HTTP, Bind, Claim, Claims, http_claim
 from controlplane.graph import Plan, Q, Source, group, keyed, query
 from controlplane.mesh.endpoints import endpoints
 from controlplane.mesh.features import features
@@ -169,7 +169,7 @@ def _placed_claims(
     if not bind.free:
         return Claims()
     if port.protocol in HTTP_LIKE:
-        return Claims(((bind, GRPC_WEB if port.protocol == "GRPC-Web" else HTTP),))
+        return Claims(((bind, http_claim(port.protocol, dynamic=_is_dynamic(found))),))
     if placed.proxy and port.number != found.ports[0].number:
         # Connections to a socket name no port.
         return Claims()
@@ -195,7 +195,7 @@ def _claims(
     for port in ports:
         wildcard = Bind(WILDCARD, port.number)
         if port.protocol in HTTP_LIKE:
-            shared.append((wildcard, GRPC_WEB if port.protocol == "GRPC-Web" else HTTP))
+            shared.append((wildcard, http_claim(port.protocol, dynamic=_is_dynamic(found))))
             continue
         if found.direct and port.protocol == AUTO:
             # HTTP to an address that is not known yet finds its way by Host.
@@ -224,7 +224,12 @@ def _connections(q: Q, scope: RouteScope, found: Service, port: Port, policy: tu
         rules = l4_rules(q, scope, found.id.host, layer)
     protocol = "TLS" if tls else AUTO if port.protocol == AUTO else _read_as(q, port.protocol)
     key, client = rules or ((), ANYONE)
-    return Claim(found.created, *found.id, protocol, key, layer, client, policy)
+    dynamic = _is_dynamic(found)
+    return Claim(found.created, *found.id, protocol, key, layer, client, policy, dynamic=dynamic)
+
+
+def _is_dynamic(found: Service) -> bool:
+    return found.resolution == "DYNAMIC_DNS"
 
 
 def _read_as(q: Q, protocol: str) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 from controlplane.envoy import names, pb
 from controlplane.envoy.accesslog import AccessLog, access_log, refusal_logs
 from controlplane.envoy.alpn import SNIFFED_TCP
+from controlplane.envoy.dynamic_dns import server_name_filter
 from controlplane.envoy.filters.chain import Chain
 from controlplane.envoy.listeners_binds import Bind, Claim, Style
 from controlplane.envoy.listeners_parts import (
@@ -64,7 +65,8 @@ class _Way:
     """Where some connections go, under which name in the statistics.
 
     `sniffed`: they turned out to be no HTTP, which their cluster takes them for.  `protocol` is MONGO or REDIS
-    where the proxy reads it.
+    where the proxy reads it.  `resolved`: the port at the host that the connection names, which is resolved;
+    0 where it goes to an endpoint.
     """
 
     route: TcpRoute
@@ -72,6 +74,7 @@ class _Way:
     tcp: Tcp = NOTHING_SAID
     sniffed: bool = False
     protocol: str = "TCP"
+    resolved: int = 0
 
     def pairs(self, name: str) -> set[tuple[str, str]]:
         """The conditions under which it takes connections that ask for a name; "" is any or none."""
@@ -110,6 +113,8 @@ def outbound_listener(
     if routes is not None:
         grpc_web = any(claim.protocol == "GRPC-Web" for claim in claims)
         where = Chain("outbound", grpc_web, style.on_demand and not bind.proxy, paths=q(path_normalization))
+        if rest.dynamic or any(claim.dynamic for claim in claims):
+            where = where._replace(dynamic=True)
         manager = http_manager(f"outbound_{message.name}", routes, speaking(where, style.stance), log)
         message.filter_chains.append(chain(routes, [manager], http_match()))
     ways = _ways(q, bind, claims)
@@ -209,7 +214,8 @@ def _way(q: Q, claim: Claim, bind: Bind, route: TcpRoute) -> _Way:
     if len(route.destinations) > 1 and route.source is not None:
         return _Way(route, f"{route.source.name}.{route.source.namespace}", sniffed=sniffed)
     tcp = _tcp_settings(own[0]) if own else NOTHING_SAID
-    return _Way(route, cluster_of(route.destinations[0].target), tcp, sniffed, claim.protocol)
+    resolved = (claim.port or bind.port) if claim.dynamic and claim.protocol == "TLS" and own else 0
+    return _Way(route, cluster_of(route.destinations[0].target), tcp, sniffed, claim.protocol, resolved)
 
 
 def _policy(q: Q, claim: Claim, port: int, target: Target) -> TrafficPolicy:
@@ -240,6 +246,8 @@ def _filters(way: _Way, log: AccessLog | None) -> list[Any]:
     if way.protocol == "REDIS":
         return [redis_proxy(way.stat_prefix)]
     proxy = tcp_proxy(way.stat_prefix, way.route.destinations, log, way.tcp)
+    if way.resolved:
+        return [server_name_filter(way.resolved), proxy]
     if way.protocol == "MONGO":
         return [mongo_proxy(way.stat_prefix), proxy]
     return [offer_alpn(SNIFFED_TCP), proxy] if way.sniffed else [proxy]

@@ -38,8 +38,13 @@ from envoy.config.route.v3 import route_components_pb2 as route_components
 from envoy.config.route.v3 import route_pb2 as route
 from envoy.data.dns.v3 import dns_table_pb2 as dns_table
 from envoy.extensions.access_loggers.file.v3 import file_pb2 as file_access_log
+from envoy.extensions.clusters.dynamic_forward_proxy.v3 import cluster_pb2 as dynamic_cluster
+from envoy.extensions.common.dynamic_forward_proxy.v3 import dns_cache_pb2 as dynamic_dns_cache
 from envoy.extensions.filters.common.fault.v3 import fault_pb2 as fault_common
 from envoy.extensions.filters.http.cors.v3 import cors_pb2 as cors
+from envoy.extensions.filters.http.dynamic_forward_proxy.v3 import (
+    dynamic_forward_proxy_pb2 as http_dynamic_forward_proxy,
+)
 from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2 as http_ext_authz
 from envoy.extensions.filters.http.fault.v3 import fault_pb2 as fault
 from envoy.extensions.filters.http.grpc_stats.v3 import config_pb2 as grpc_stats
@@ -62,6 +67,9 @@ from envoy.extensions.filters.network.mongo_proxy.v3 import mongo_proxy_pb2 as m
 from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_rbac
 from envoy.extensions.filters.network.redis_proxy.v3 import redis_proxy_pb2 as redis_proxy
 from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_state_pb2 as set_filter_state
+from envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3 import (
+    sni_dynamic_forward_proxy_pb2 as sni_dynamic_forward_proxy,
+)
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2 as tcp_proxy
 from envoy.extensions.filters.udp.dns_filter.v3 import dns_filter_pb2 as dns_filter
 from envoy.extensions.load_balancing_policies.least_request.v3 import least_request_pb2 as least_request
@@ -113,6 +121,8 @@ __all__ = [
     "dns_filter",
     "dns_table",
     "duration",
+    "dynamic_cluster",
+    "dynamic_dns_cache",
     "duration_pb2",
     "endpoint",
     "endpoint_components",
@@ -129,6 +139,7 @@ __all__ = [
     "hcm",
     "health_check",
     "health_check_filter",
+    "http_dynamic_forward_proxy",
     "http_ext_authz",
     "http_inspector",
     "http_protocol_options",
@@ -165,6 +176,7 @@ __all__ = [
     "router",
     "secret",
     "set_filter_state",
+    "sni_dynamic_forward_proxy",
     "string_matcher",
     "struct_pb2",
     "tcp_proxy",

@@ -216,7 +216,8 @@ def fallback_message(rest: Fallback) -> Any:
     route = message.routes.add(name=message.name)
     route.match.prefix = "/"
     if rest.allowed:
-        route.route.cluster = names.PASSTHROUGH if rest.proxy is None else cluster_of(rest.proxy)
+        stranger = names.DYNAMIC if rest.dynamic else names.PASSTHROUGH
+        route.route.cluster = stranger if rest.proxy is None else cluster_of(rest.proxy)
         route.route.timeout.SetInParent()
     else:
         route.direct_response.status = 502

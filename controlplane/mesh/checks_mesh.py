@@ -27,12 +27,8 @@ def mesh_config_problems(q: Q, key: Key) -> tuple[Problem, ...]:
         for attribute, name in _IGNORED.items()
         if getattr(config, attribute) != getattr(_DEFAULTS, attribute)
     ]
-    if config.outbound_traffic_policy.mode == "ALLOW_ANY_DYNAMIC_DNS":
-        said.append("outboundTrafficPolicy.mode")
     return tuple(warning("MeshConfig", key, _finding(name)) for name in sorted(said))
 
 
 def _finding(name: str) -> Finding:
-    if name == "outboundTrafficPolicy.mode":
-        return Finding(name, "ALLOW_ANY_DYNAMIC_DNS works as ALLOW_ANY", "say ALLOW_ANY or REGISTRY_ONLY")
     return Finding(name, "is not supported yet and has no effect", "remove it, or expect none")

@@ -10,6 +10,7 @@ from controlplane.mesh.checks_finding import Finding, warning, without_effect
 from controlplane.mesh.checks_networks import door_findings
 from controlplane.mesh.hosts import kubernetes_host
 from controlplane.mesh.imports import visible_to
+from controlplane.mesh.protocols import HTTP_LIKE, declared_protocol
 from controlplane.mesh.service import Port, Service, ServiceId, service, services_of_host
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import service_entries, services, sidecars
@@ -86,10 +87,7 @@ def service_entry_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     entry: ServiceEntry | None = q.get(service_entries, key)
     if entry is None:
         return ()
-    findings = list(_hosts(q, entry))
-    if entry.resolution == "DYNAMIC_DNS":
-        without = "DYNAMIC_DNS is not supported yet: the hosts have no cluster"
-        findings.append(Finding("spec.resolution", without, "use NONE, STATIC or DNS"))
+    findings = [*_hosts(q, entry), *_nameless(entry)]
     if entry.hosts:
         found = q(service, ServiceId(entry.hosts[0], key.namespace))
         if found is not None and found.source.name == key.name:
@@ -140,6 +138,19 @@ def _clash(field: str, port: Port, claim: Claim, other: Service) -> Finding:
         f"than {port.protocol}; inbound its word counts",
         "say the same protocol in both",
     )
+
+
+def _nameless(entry: ServiceEntry) -> Iterator[Finding]:
+    """Ports whose connections name no host, where that alone says where they go."""
+    for index, port in enumerate(entry.ports):
+        protocol = declared_protocol(port.protocol)
+        if entry.resolution == "DYNAMIC_DNS" and protocol not in (*HTTP_LIKE, "TLS", "HTTPS", None):
+            yield Finding(
+                f"spec.ports[{index}].protocol",
+                f"{port.protocol or 'a protocol that is not given'} says no host, so that with resolution "
+                "DYNAMIC_DNS its connections lead nowhere",
+                "say HTTP, HTTP2, GRPC or TLS",
+            )
 
 
 def _hosts(q: Q, entry: ServiceEntry) -> Iterator[Finding]:

@@ -14,18 +14,19 @@ from controlplane.model.kinds.sidecar import OutboundTrafficPolicy, Sidecar
 
 
 class Fallback(NamedTuple):
-    """`allowed`: it goes where it wanted, or, where `proxy` is set, to that service; else it is refused."""
+    """`allowed`: it goes where it wanted, or, where `proxy` is set, to that service; else it is refused.
+
+    `dynamic`: HTTP goes to the host that it asks for, as the proxy resolves it, not to the address dialled.
+    """
 
     allowed: bool = True
     proxy: Target | None = None
+    dynamic: bool = False
 
 
 @query
 def fallback(q: Q, scope: Scope) -> Fallback:
-    """The Sidecar's outboundTrafficPolicy, else the mesh's.
-
-    ALLOW_ANY_DYNAMIC_DNS counts as ALLOW_ANY: traffic goes to the address that the client resolved.
-    """
+    """The Sidecar's outboundTrafficPolicy, else the mesh's."""
     policy, namespace = q(_mesh_policy), ""
     if scope.sidecar is not None:
         sidecar: Sidecar | None = q.get(sidecars, scope.sidecar)
@@ -33,6 +34,8 @@ def fallback(q: Q, scope: Scope) -> Fallback:
             policy, namespace = sidecar.outbound_traffic_policy, scope.sidecar.namespace
     if policy.mode == "REGISTRY_ONLY":
         return Fallback(allowed=False)
+    if policy.mode == "ALLOW_ANY_DYNAMIC_DNS":
+        return Fallback(dynamic=True)
     proxy = policy.egress_proxy
     if proxy is None or proxy.port is None:
         return Fallback()

@@ -13,6 +13,7 @@ from controlplane.envoy.filters import (
     authorization,
     cors,
     custom_authorization,
+    dynamic_forward_proxy,
     fault,
     grpc_stats,
     grpc_web,
@@ -34,6 +35,7 @@ FILTERS: tuple[Callable[[Chain], Any | None], ...] = (
     grpc_stats.build,
     fault.build,
     cors.build,
+    dynamic_forward_proxy.build,
     # The router answers; nothing after it would ever be reached.
     router.build,
 )

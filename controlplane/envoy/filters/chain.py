@@ -18,6 +18,7 @@ class Chain(NamedTuple):
     asked before, `jwt` says how tokens are checked, and `paths` what is made of a path before all that.
     `topology`: how far a gateway believes what stands in front of it.  `http10`: HTTP/1.0 is understood;
     `idle_timeout` is in nanoseconds, None = Envoy's; `proxy`: requests name where they want to go.
+    `dynamic`: some may lead to hosts that are resolved when they are asked for.
     """
 
     side: Literal["outbound", "inbound", "gateway"]
@@ -31,6 +32,7 @@ class Chain(NamedTuple):
     http10: bool = False
     idle_timeout: int | None = None
     proxy: bool = False
+    dynamic: bool = False
 
 
 def http_filter(name: str, config: Any) -> Any:

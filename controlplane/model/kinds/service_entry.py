@@ -238,6 +238,9 @@ def _check_endpoints(r: Reader, value: ServiceEntry) -> None:
         r.error("workloadSelector", "excludes endpoints", "keep one of them")
     if value.resolution == "NONE" and value.endpoints:
         r.error("endpoints", "cannot be used with resolution NONE", "use resolution STATIC or DNS")
+    if value.resolution == "DYNAMIC_DNS" and value.endpoints:
+        without = "each host is resolved when it is asked for"
+        r.error("endpoints", f"cannot be used with resolution DYNAMIC_DNS: {without}", "use resolution DNS")
     if value.resolution == "DNS_ROUND_ROBIN" and len(value.endpoints) > 1:
         r.error("endpoints", "may be one at most with resolution DNS_ROUND_ROBIN", "use resolution DNS")
     if value.resolution in ("DNS", "DNS_ROUND_ROBIN") and not value.endpoints:

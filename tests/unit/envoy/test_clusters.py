@@ -177,8 +177,10 @@ def test_passthrough_goes_to_the_address_that_was_dialled() -> None:
     assert not cluster.HasField("original_dst_lb_config")
 
 
-def test_a_wildcard_that_cannot_be_resolved_has_no_cluster() -> None:
-    assert World(entry("resolution: DYNAMIC_DNS", "*.example.com")).outbound() == {}
+def test_wildcards_are_resolved_when_asked_for_or_go_where_they_were_sent() -> None:
+    (dynamic,) = World(entry("resolution: DYNAMIC_DNS", "*.example.com")).outbound().values()
+    assert dynamic.cluster_type.name == "envoy.clusters.dynamic_forward_proxy"
+    assert dynamic.lb_policy == Cluster.CLUSTER_PROVIDED
     assert list(World(entry("resolution: NONE", "*.example.com")).outbound()) == [
         "outbound|80||*.example.com"
     ]

@@ -207,10 +207,14 @@ def test_services_that_call_one_port_by_two_protocols() -> None:
     assert "Service default/a, which is older, calls port 9080" in lines[0]
 
 
-def test_a_resolution_that_is_not_supported() -> None:
-    world = World(entry("x", "'*.example.com'", "resolution: DYNAMIC_DNS", protocol="HTTP"))
-    assert found(world) == [
-        "ServiceEntry/x spec.resolution: DYNAMIC_DNS is not supported yet: the hosts have no cluster"
+def test_hosts_that_are_resolved_when_asked_for_have_to_be_named() -> None:
+    def told(protocol: str) -> list[str]:
+        return found(World(entry("x", "'*.example.com'", "resolution: DYNAMIC_DNS", protocol=protocol)))
+
+    assert told("HTTP") == told("TLS") == told("GRPC") == []
+    assert told("TCP") == [
+        "ServiceEntry/x spec.ports[0].protocol: TCP says no host, so that with resolution DYNAMIC_DNS its "
+        "connections lead nowhere"
     ]
 
 
@@ -271,7 +275,7 @@ def test_an_edit_rechecks_what_it_touches() -> None:
     assert world.map(checks).keys() == {Ref("VirtualService", "default", "r3")}
 
 
-def test_settings_of_the_mesh_without_effect_are_named() -> None:
+def test_settings_of_the_mesh_that_have_an_effect_are_not_named() -> None:
     world = World(
         """
 apiVersion: mesh.istio.io/v1alpha1
@@ -283,4 +287,4 @@ outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}
 """
     )
     fields = [problem.field for problems in world.map(checks).values() for problem in problems]
-    assert fields == ["outboundTrafficPolicy.mode"]
+    assert fields == []

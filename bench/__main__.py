@@ -15,7 +15,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import certificates, containers, fanout, machine, memory, policies, report, signing, spine, storm
+from bench import (
+    certificates,
+    containers,
+    fanout,
+    machine,
+    memory,
+    networking,
+    policies,
+    report,
+    signing,
+    spine,
+    storm,
+)
 
 _ROOT = Path(__file__).resolve().parents[1]
 _PAGE = _ROOT / "docs" / "performance.md"
@@ -32,6 +44,7 @@ CASES: dict[str, Callable[[bool], Any]] = {
     "signing": lambda quick: signing.run(200 if quick else 5000),
     "certificates": lambda quick: certificates.run(100 if quick else 1000),
     "policies": lambda quick: policies.run(100, 10, 3) if quick else policies.run(),
+    "networking": lambda quick: networking.run(2, divisor=10) if quick else networking.run(),
     "containers": lambda quick: containers.run((3, 10), repeats=2, idle=1.0) if quick else containers.run(),
 }
 

@@ -17,10 +17,10 @@ import socket
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import uvloop
 
@@ -43,7 +43,15 @@ _LONGEST = 60
 """Seconds until that counts as a failure."""
 
 
-def main(pipe: Pipe, address: str, size: mesh.Mesh, flags: tuple[str, ...] = (), trace: int = 0) -> None:
+class Content(Protocol):
+    """A mesh that can be filled in: `churn.mesh.Mesh`, or another."""
+
+    def objects(self) -> Iterator[mesh.Raw]:
+        """Everything that there is in the beginning."""
+        ...
+
+
+def main(pipe: Pipe, address: str, size: Content, flags: tuple[str, ...] = (), trace: int = 0) -> None:
     """The process: serves `size` on `address`.  `trace` is how deep tracemalloc looks; 0 is not at all."""
     if trace:
         census.start(trace)
@@ -71,7 +79,7 @@ def free_port() -> int:
         return port
 
 
-async def _serve(pipe: Pipe, address: str, size: mesh.Mesh, flags: tuple[str, ...]) -> None:
+async def _serve(pipe: Pipe, address: str, size: Content, flags: tuple[str, ...]) -> None:
     logs.configure("warning", "text")
     with tempfile.TemporaryDirectory() as folder:
         plant = Plant(size, settings_for(Path(folder), address, flags))
@@ -112,7 +120,7 @@ class _Spent(NamedTuple):
 class Plant:
     """The application, and the questions about it."""
 
-    def __init__(self, size: mesh.Mesh, chosen: settings.Settings) -> None:
+    def __init__(self, size: Content, chosen: settings.Settings) -> None:
         self.tally = Tally()
         self._size = size
         self._source = MemorySource("benchmark")

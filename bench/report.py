@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bench import containers, fanout
+from bench import containers, fanout, networking
 from bench.figures import Summary, table
 
 _TIMES = ("p50", "p90", "p99", "max")
@@ -33,6 +33,7 @@ def tables(results: dict[str, Any], quick: bool = False) -> Iterator[str]:
         "signing": _signing,
         "certificates": _certificates,
         "policies": _policies,
+        "networking": networking.tables,
         "containers": containers.tables,
     }
     for name, write in writers.items():
@@ -57,6 +58,7 @@ def _targets(cases: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         for services in sorted(settled)[-2:]:
             what = f"cost of one endpoint change, {smallest} to {services} services"
             yield (what, "at most 1.5x", f"{settled[services] / settled[smallest]:.2f}x")
+    yield from networking.targets(cases.get("networking", []))
     for run in cases.get("fanout", ()):
         for name, case in run["cases"].items():
             loop, burst = (case["against"][arm]["last_ack"]["p50"] for arm in fanout.ARMS[1:])

@@ -36,7 +36,7 @@ def _dynamic(walk: Walk, cluster: Any, dialled: str) -> tuple[Host, ...]:
     if name != "envoy.clusters.dynamic_forward_proxy":
         walk.doubt("cluster", cluster.name, f"finds its hosts by {name}")
         return ()
-    return (Host(dialled, 1.0, tls=_spoken(walk, cluster, None)),)
+    return (Host(walk.target or dialled, 1.0, tls=_spoken(walk, cluster, None)),)
 
 
 def _original(cluster: Any, dialled: str) -> str:

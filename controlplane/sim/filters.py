@@ -113,7 +113,12 @@ def _rbac(passage: Passage, name: str, config: Any) -> None:
 def subject_of(request: Request) -> rbac.Subject:
     """The request as rules see it."""
     return rbac.Subject(
-        request.connection, request.identity, request.encrypted, request.headers, request.metadata
+        request.connection,
+        request.identity,
+        request.encrypted,
+        request.headers,
+        request.metadata,
+        request.remote,
     )
 
 
@@ -184,6 +189,12 @@ def _limit(passage: Passage, name: str, config: Any) -> None:
         passage.walk.doubt("filter", name, "answers 429 to what is too much")
 
 
+def _dynamic(passage: Passage, _name: str, _config: Any) -> None:
+    authority = passage.request.authority
+    port = "" if authority.rpartition(":")[2].isdecimal() else ":443" if passage.request.encrypted else ":80"
+    passage.walk.target = authority + port
+
+
 def _health(passage: Passage, name: str, config: Any) -> None:
     if all(header_matches(one, passage.request.headers) for one in config.headers):
         passage.walk.step("filter", name, "answers the health check")
@@ -206,13 +217,14 @@ def _router(passage: Passage, name: str, _config: Any) -> None:
 
 _FILTERS: dict[str, Callable[[Passage, str, Any], None]] = {
     "cors.v3.Cors": _cors,
+    "dynamic_forward_proxy.v3.FilterConfig": _dynamic,
     "ext_authz.v3.ExtAuthz": _external,
     "ext_proc.v3.ExternalProcessor": _external,
     "fault.v3.HTTPFault": _fault,
     "health_check.v3.HealthCheck": _health,
     "jwt_authn.v3.JwtAuthentication": _jwt,
     "local_ratelimit.v3.LocalRateLimit": _limit,
-    "ratelimit.v3.RateLimit": _limit,
+    "ratelimit.v3.RateLimit": _external,
     "rbac.v3.RBAC": _rbac,
     "router.v3.Router": _router,
 }

@@ -11,8 +11,9 @@ from controlplane.sim.outcome import End, Step
 from controlplane.sim.paths import location, rewritten
 from controlplane.sim.regexes import replaced
 from controlplane.sim.request import Found, Request
-from controlplane.sim.walk import CannotTell, Walk, config_of
+from controlplane.sim.walk import CannotTell, Walk, config_of, unpacked
 
+_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _APPEND, _ADD_ABSENT, _OVERWRITE, _OVERWRITE_PRESENT = range(4)
 _REDIRECTS = {0: 301, 1: 302, 2: 303, 3: 307, 4: 308}
 
@@ -69,7 +70,8 @@ def _forward(
         mirrors=tuple(one.cluster for one in found.route.route.request_mirror_policies),
     )
     if end.kind == "http":
-        end = _sent(request, found, more, end)
+        http2 = _speaks_http2(walk.served.clusters[name], request)
+        end = replace(_sent(request, found, more, end), http2=http2)
     cluster = walk.served.clusters.get(name)
     config = "" if cluster is None else config_of(cluster.metadata)
     why = f"{probability:.0%} of the requests" if more is not None else "the route's cluster"
@@ -104,6 +106,21 @@ def _sent(request: Request, found: Found, more: Any | None, end: End) -> End:
     authority = _authority(request, action, more, end)
     kept = {name: values for name, values in headers.items() if not name.startswith(":")}
     return replace(end, path=path, authority=authority, headers=kept)
+
+
+def _speaks_http2(cluster: Any, request: Request) -> bool:
+    """Whether a cluster's servers are spoken to in HTTP/2; some are in what the client speaks."""
+    if _OPTIONS not in cluster.typed_extension_protocol_options:
+        return bool(cluster.HasField("http2_protocol_options"))
+    options = unpacked(cluster.typed_extension_protocol_options[_OPTIONS])
+    if options is None:
+        raise CannotTell(f"the protocol options of {cluster.name}")
+    how = options.WhichOneof("upstream_protocol_options")
+    if how == "explicit_http_config":
+        return bool(options.explicit_http_config.HasField("http2_protocol_options"))
+    if how == "use_downstream_protocol_config":
+        return request.http.http2
+    return False
 
 
 def _authority(request: Request, action: Any, more: Any | None, end: End) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import ip_address
 from typing import Any
 
 from controlplane.sim import rbac
@@ -24,13 +26,15 @@ _CODEC_ERROR = End("closed", 400, "DPE", "http1.codec_error")
 class Passing:
     """A connection in a chain: who the client is, once TLS has told."""
 
-    __slots__ = ("connection", "encrypted", "identity", "walk")
+    __slots__ = ("cluster", "connection", "encrypted", "identity", "walk")
 
     def __init__(self, walk: Walk, connection: Connection) -> None:
         self.walk = walk
         self.connection = connection
         self.encrypted = False
         self.identity = ""
+        self.cluster = ""
+        """What a filter says in place of the proxy's own cluster."""
 
 
 def pass_chain(walk: Walk, chain: Any, connection: Connection) -> None:
@@ -129,17 +133,36 @@ def _tcp(passing: Passing, _name: str, config: Any) -> None:
     if config.WhichOneof("cluster_specifier") == "weighted_clusters":
         shares = [(one.name, one.weight) for one in config.weighted_clusters.clusters if one.weight]
     else:
-        shares = [(config.cluster, 1)]
+        shares = [(passing.cluster or config.cluster, 1)]
     whole = sum(weight for _, weight in shares)
     for cluster, weight in shares:
         left = walk.left
         end = to_cluster(walk, cluster, dialled, "tcp")
+        if config.HasField("tunneling_config") and end.kind == "tcp":
+            end = replace(end, authority=config.tunneling_config.hostname)
         found = walk.served.clusters.get(cluster)
         why = end.details or f"{len(end.hosts)} hosts"
         config_path = "" if found is None else config_of(found.metadata)
         walk.finish(end, weight / whole, Step("cluster", cluster, why, config_path))
         walk.left = left
     walk.left = 0.0
+
+
+def _by_server_name(passing: Passing, name: str, config: Any) -> None:
+    """Whoever is asked for is looked up, and called."""
+    passing.walk.target = f"{passing.connection.sni}:{config.port_value or 443}"
+    passing.walk.step("network filter", name, f"looks up {passing.walk.target}")
+
+
+def _redis(passing: Passing, _name: str, config: Any) -> None:
+    """Every command goes to the one cluster that takes what no prefix does."""
+    cluster = config.prefix_routes.catch_all_route.cluster
+    end = to_cluster(passing.walk, cluster, "", "tcp")
+    passing.walk.finish(end, 1.0, Step("cluster", cluster, end.details or f"{len(end.hosts)} hosts"))
+
+
+def _sni_cluster(passing: Passing, _name: str, _config: Any) -> None:
+    passing.cluster = passing.connection.sni
 
 
 def _http(passing: Passing, name: str, manager: Any) -> None:
@@ -175,8 +198,23 @@ def _introduce(manager: Any, request: Request) -> None:
         said = ("https" if request.encrypted else "http",)
     request.headers["x-forwarded-proto"] = said
     request.headers[":scheme"] = said
+    request.remote = _client(manager, request)
     if manager.strip_any_host_port:
         request.authority = request.authority.rpartition(":")[0] or request.authority
+
+
+def _client(manager: Any, request: Request) -> str:
+    """The first client's address: of the connection, or the one that so many proxies before this say."""
+    hops = manager.xff_num_trusted_hops
+    if manager.use_remote_address.value and not hops:
+        return request.connection.source
+    said = [one.strip() for one in request.header("x-forwarded-for").split(",")]
+    # Who uses the connection's address himself is one of those that are trusted.
+    place = hops if manager.use_remote_address.value else hops + 1
+    try:
+        return str(ip_address(said[-place])) if place <= len(said) else request.connection.source
+    except ValueError:
+        return request.connection.source
 
 
 def _configuration(walk: Walk, manager: Any) -> Any | None:
@@ -194,7 +232,9 @@ _PLAYS: dict[str, Callable[[Passing, str, Any], None]] = {
     "mongo_proxy.v3.MongoProxy": _look_on,
     "mysql_proxy.v3.MySQLProxy": _look_on,
     "rbac.v3.RBAC": _rbac,
+    "redis_proxy.v3.RedisProxy": _redis,
     "set_filter_state.v3.Config": _note,
-    "sni_cluster.v3.SniCluster": _look_on,
+    "sni_cluster.v3.SniCluster": _sni_cluster,
+    "sni_dynamic_forward_proxy.v3.FilterConfig": _by_server_name,
     "tcp_proxy.v3.TcpProxy": _tcp,
 }

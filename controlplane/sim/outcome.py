@@ -46,7 +46,8 @@ class End:
 
     `status`, `flags` and `details` are those of Envoy's access log, where the proxy itself ends the call
     (None, "" and "" where it does not).  `path`, `authority` and `headers` are what the server gets: of the
-    headers those that the client sent and that routes change.  `delayed` are nanoseconds that a fault adds.
+    headers those that the client sent and that routes change.  Of a connection `authority` is what a tunnel
+    is asked for.  `http2`: the server is spoken to in HTTP/2.  `delayed` are nanoseconds that a fault adds.
     """
 
     kind: Kind
@@ -62,6 +63,7 @@ class End:
     location: str = ""
     body: bytes = b""
     mirrors: tuple[str, ...] = ()
+    http2: bool = False
     delayed: int = 0
 
 

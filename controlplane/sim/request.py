@@ -20,16 +20,18 @@ class Request:
     """One request; header names in lower case, pseudo-headers among them.
 
     `metadata` is what filters noted (plain values by the names of filters), `encrypted` says whether the
-    client's connection is, `identity` the URI of its certificate.
+    client's connection is, `identity` the URI of its certificate, `remote` the address of the first client as
+    far as proxies on the way are believed.
     """
 
-    __slots__ = ("connection", "encrypted", "headers", "http", "identity", "metadata")
+    __slots__ = ("connection", "encrypted", "headers", "http", "identity", "metadata", "remote")
 
     def __init__(self, http: Http, connection: Connection) -> None:
         self.http = http
         self.connection = connection
         self.encrypted = False
         self.identity = ""
+        self.remote = connection.source
         self.metadata: dict[str, Any] = {}
         self.headers: dict[str, tuple[str, ...]] = {
             name.lower(): tuple(values) for name, values in http.headers.items()

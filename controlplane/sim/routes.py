@@ -25,7 +25,11 @@ def find_route(walk: Walk, configuration: Any, request: Request) -> Found | None
         host = _PORT.sub("", host)
     found = _virtual_host(_hosts(walk, configuration), host)
     if found is None:
-        walk.step("virtual host", "", f"{configuration.name} has none for {host or 'no name'}")
+        why = f"{configuration.name} has none for {host or 'no name'}"
+        if configuration.HasField("vhds"):
+            walk.doubt("virtual host", "", f"{why}, and asks for it")
+        else:
+            walk.step("virtual host", "", why)
         return None
     virtual_host, domain = found
     walk.step("virtual host", virtual_host.name, f"its domain {domain} is the best for {host or 'no name'}")

@@ -57,7 +57,7 @@ def onward(end: End, host: Host, call: Call, identity: str = "") -> Call:
     address, _, port = host.address.rpartition(":")
     http = None
     if end.kind == "http" and call.http is not None:
-        http = Http(end.path, end.authority, call.http.method, end.headers, call.http.http2, call.http.token)
+        http = Http(end.path, end.authority, call.http.method, end.headers, end.http2, call.http.token)
     tls = call.tls if host.tls is None and end.kind == "tcp" else None
     if host.tls is not None:
         tls = Tls(host.tls.sni, host.tls.alpn, identity if host.tls.identity else "")

@@ -24,7 +24,7 @@ class Walk:
     `shares` are the ends it has had on the way, by chance.
     """
 
-    __slots__ = ("alpn", "call", "delayed", "doubts", "left", "served", "shares", "steps")
+    __slots__ = ("alpn", "call", "delayed", "doubts", "left", "served", "shares", "steps", "target")
 
     def __init__(self, served: Served, call: Call) -> None:
         self.served = served
@@ -35,6 +35,8 @@ class Walk:
         self.left = 1.0
         self.alpn: tuple[str, ...] = ()
         """What a filter said that the connection to the server offers."""
+        self.target = ""
+        """Where a filter says that the server is, "name:port", for clusters that look it up."""
         self.delayed = 0
         """What faults have it wait, in nanoseconds."""
 

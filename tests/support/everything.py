@@ -13,6 +13,10 @@ import threading
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
 
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import RequestReceived
+
 _HANDSHAKE = b"\x16"
 
 
@@ -26,7 +30,9 @@ class Everything(StreamRequestHandler):
                 connection = self._end_tls(connection, told)
             with connection.makefile("rwb") as stream:
                 while line := stream.readline():
-                    if line.rstrip().endswith((b"HTTP/1.1", b"HTTP/1.0")):
+                    if line.startswith(b"PRI * HTTP/2.0"):
+                        _answer_http2(stream, line, told)
+                    elif line.rstrip().endswith((b"HTTP/1.1", b"HTTP/1.0")):
                         _answer(stream, line, told)
                     else:
                         stream.write(json.dumps({**told, "line": line.decode().strip()}).encode() + b"\n")
@@ -55,6 +61,30 @@ def _answer(stream: Any, line: bytes, told: dict[str, Any]) -> None:
     body = json.dumps({**told, "method": method, "path": path, "headers": headers}).encode()
     stream.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n")
     stream.write(f"content-length: {len(body)}\r\n\r\n".encode() + body)
+
+
+def _answer_http2(stream: Any, start: bytes, told: dict[str, Any]) -> None:
+    protocol = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
+    protocol.initiate_connection()
+    data = start
+    while data:
+        for event in protocol.receive_data(data):
+            if isinstance(event, RequestReceived):
+                _answer_stream(protocol, event, told)
+        stream.write(protocol.data_to_send())
+        stream.flush()
+        data = stream.read1(65536)
+
+
+def _answer_stream(protocol: H2Connection, event: RequestReceived, told: dict[str, Any]) -> None:
+    headers: dict[str, list[str]] = {}
+    for name, value in event.headers:
+        headers.setdefault(str(name), []).append(str(value))
+    method, path = headers[":method"][0], headers[":path"][0]
+    headers["host"] = headers[":authority"]
+    body = json.dumps({**told, "http2": True, "method": method, "path": path, "headers": headers}).encode()
+    protocol.send_headers(event.stream_id, [(":status", "200"), ("content-type", "application/json")])
+    protocol.send_data(event.stream_id, body, end_stream=True)
 
 
 class Server(ThreadingTCPServer):

@@ -59,9 +59,9 @@ class Calls:
             tls = Tls(self.pick((name, name, EXT, "")))
             return Call(address, port, self._http(name) if self.chance(0.5) else None, tls, source=CLIENT)
         if port == 3306 and self.chance(0.8):
-            return Call(address, port, source=CLIENT)
+            return Call(address, port, source=CLIENT, silent=self.chance(0.1))
         http = None if self.chance(0.07) else self._http(name)
-        return Call(address, port, http, source=CLIENT)
+        return Call(address, port, http, source=CLIENT, silent=http is None and self.chance(0.3))
 
     def _to_gateway(self) -> Call:
         port = self.pick((8080, 8080, 8443, 9443, 9000))
@@ -91,7 +91,10 @@ class Calls:
         if method == "OPTIONS":
             origin = self.pick(("https://a.example", "https://b.example"))
             headers |= {"origin": (origin,), "access-control-request-method": ("GET",)}
-        return Http(self.pick(PATHS), authority, method, headers, token=self._token())
+        if self.chance(0.15):
+            headers["x-forwarded-for"] = (self.pick(("192.0.2.7", "198.51.100.1, 203.0.113.9")),)
+        http2 = self.chance(0.15)
+        return Http(self.pick(PATHS), authority, method, headers, http2, self._token())
 
     def _token(self) -> Token | None:
         if self.chance(0.7):

@@ -11,7 +11,8 @@ from random import Random
 from controlplane.sim import Call, End, Outcome, onward, simulate
 from tests.support.sim_calls import Calls
 from tests.support.sim_draws import Draws
-from tests.support.sim_stage import IDENTITY, Configurations, Seen, Stage
+from tests.support.sim_stage import IDENTITY, Configurations, Stage
+from tests.support.sim_talk import Seen
 from tests.support.sim_world import SERVER
 
 _WATCHED = ("x-team", "x-version", "x-added", "cookie")
@@ -95,9 +96,14 @@ def _differences(
             yield from found
             yield from (" | ".join(step) for step in there.steps if found)
             return
-        yield from _arrived(end, seen)
+        if not call.silent:
+            yield from _arrived(end, seen)
     elif end.kind == "answer":
         yield from _answered(end, seen)
+    elif end.kind == "waits":
+        if seen.told or seen.status is not None or seen.log.get("cluster"):
+            yield "it was to wait"
+        return
     elif end.kind == "closed":
         if seen.told or (seen.status is not None and seen.status != end.status):
             yield "it was to be closed"
@@ -125,6 +131,8 @@ def _arrived(end: End, seen: Seen) -> Iterator[str]:
     if end.kind != "http":
         return
     headers = seen.told.get("headers", {})
+    if seen.told.get("http2", False) != end.http2:
+        yield f"HTTP/2 {not end.http2} to the server, expected {end.http2}"
     if seen.told.get("path") != end.path:
         yield f"path {seen.told.get('path')}, expected {end.path}"
     if headers.get("host") != [end.authority]:

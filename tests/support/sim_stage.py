@@ -9,12 +9,11 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
@@ -27,13 +26,12 @@ from controlplane.lab.waiting import wait_until
 from controlplane.sim import Call, Served, dumped
 from tests.support.servers import Issuer
 from tests.support.sim_draws import Round
+from tests.support.sim_talk import Seen, talk
 from tests.support.sim_world import (
     CLIENT,
     ELSEWHERE,
-    FORGER,
     GATE_LABELS,
     GATEWAY,
-    ISSUER,
     NAMESPACE,
     NETWORKS,
     PORTS,
@@ -60,19 +58,6 @@ _MESH = {
 _PATIENCE = 5.0  # seconds
 _FIRST_PORT, _LAST_PORT = 10_000, 30_000
 _FLUSHED, _LOG_PATIENCE = 0.4, 10.0  # Envoy writes its log every 0.1 s
-
-
-class Seen(NamedTuple):
-    """What became of a call: the answer, if there was one, and what the called Envoy wrote down of it.
-
-    `told` is what the application said, {} where it was not reached.
-    """
-
-    status: int | None = None
-    headers: Mapping[str, str] = {}
-    body: bytes = b""
-    told: Mapping[str, Any] = {}
-    log: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -102,7 +87,7 @@ class Stage:
         self.plane.wait_ready()
         kubelet = lab.kubelet(self.plane.roots, minter(self.plane.data))
         sidecar = Sidecar(self.plane.secure, kubelet=kubelet)
-        app = App(EVERYTHING, (str(pem), *map(str, PORTS)))
+        app = App(EVERYTHING, (str(pem), *map(str, PORTS)), libraries=True)
         self._elsewhere = lab.start(PodSpec("elsewhere", "outside", ELSEWHERE, app=app), None)
         lab.lead(self._elsewhere, NETWORKS)
         client = PodSpec("client", NAMESPACE, CLIENT, {"app": "client"}, "client")
@@ -163,7 +148,7 @@ class Stage:
         peer = f"{own}:{self._port}"
         try:
             with netns.inside(space, lambda: _connect((call.address, call.port), source)) as connection:
-                return _talk(connection, call), peer
+                return talk(connection, call), peer
         except (OSError, http.client.HTTPException):
             return Seen(), peer
 
@@ -227,46 +212,3 @@ def _timeless(value: Any) -> Any:
 
 def _connect(target: tuple[str, int], source: tuple[str, int]) -> socket.socket:
     return socket.create_connection(target, _PATIENCE, source)
-
-
-def _talk(connection: socket.socket, call: Call) -> Seen:
-    spoken: Any = connection
-    if call.tls is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        if call.tls.alpn:
-            context.set_alpn_protocols(list(call.tls.alpn))
-        spoken = context.wrap_socket(connection, server_hostname=call.tls.sni or None)
-    if call.http is None:
-        return _lines(spoken)
-    request = call.http
-    headers = [f"{name}: {value}" for name, values in request.headers.items() for value in values]
-    if request.token is not None:
-        signer = ISSUER if request.token.valid else FORGER
-        headers.append(f"authorization: Bearer {signer.token(**request.token.claims)}")
-    lines = (f"{request.method} {request.path} HTTP/1.1", f"host: {request.authority}", *headers)
-    end = "connection: close\r\ncontent-length: 0\r\n\r\n"
-    spoken.sendall(("\r\n".join(lines) + "\r\n" + end).encode())
-    response = http.client.HTTPResponse(spoken, method=request.method)
-    response.begin()
-    body = response.read()
-    found = {name.lower(): value for name, value in response.getheaders()}
-    return Seen(response.status, found, body, _told(body))
-
-
-def _lines(connection: Any) -> Seen:
-    connection.sendall(b"hello\n")
-    with connection.makefile("rb") as stream:
-        body = stream.readline()
-    if body.startswith(b"HTTP/1.1 "):
-        return Seen(int(body.split()[1]), {}, body)
-    return Seen(None, {}, body, _told(body))
-
-
-def _told(body: bytes) -> dict[str, Any]:
-    try:
-        told = json.loads(body)
-    except ValueError:
-        return {}
-    return told if isinstance(told, dict) and "at" in told else {}

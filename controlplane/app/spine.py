@@ -16,6 +16,7 @@ from controlplane.graph import Graph
 from controlplane.store.debounce import Batch, Debouncer, Timing
 from controlplane.store.ingest import Ingest
 from controlplane.store.last_valid import Keeper
+from controlplane.store.sight import Sight
 from controlplane.xds.settle import Settler
 from controlplane.xds.view import GraphViews
 
@@ -57,9 +58,10 @@ def spine(
     """
     graph = Graph(paranoid=paranoid)
     settler = Settler(graph, clock)
+    sight = Sight(lambda table: graph.rows(table).values)
 
     async def commit(batch: Batch) -> None:
-        revision = settler.commit(batch.writes)
+        revision = settler.commit(sight.seen(batch.writes))
         made.committed(revision, batch)
         await settler.settled(revision)
 

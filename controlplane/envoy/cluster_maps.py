@@ -21,10 +21,11 @@ def cluster_maps(view: ProxyView) -> Maps:
     common: Maps = ((common_clusters, (view.mutual,)),) if view.scope.sidecar is None else ()
     inbound: Maps = ()
     if view.inbound is not None:
-        inbound = ((inbound_clusters, (view.inbound.under(),)),)
+        inbound = ((inbound_clusters, (view.inbound.under(), view.stance.families)),)
     keys = key_cluster_maps(view)
     own: Maps = ((particular_clusters, (view.scope, view.mutual)), *placed_cluster_maps(view))
-    return (*common, *own, *inbound, *keys, (static_clusters, ()), (stranger_clusters, (view.scope,)))
+    statics = (static_clusters, (view.stance.families,))
+    return (*common, *own, *inbound, *keys, statics, (stranger_clusters, (view.scope,)))
 
 
 def key_cluster_maps(view: ProxyView) -> Maps:

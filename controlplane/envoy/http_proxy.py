@@ -21,7 +21,7 @@ from controlplane.envoy import pb
 from controlplane.envoy.accesslog import access_log, refusal_logs
 from controlplane.envoy.filters.chain import Chain
 from controlplane.envoy.listeners_binds import Bind
-from controlplane.envoy.listeners_claims import l4_scope, shared_binds
+from controlplane.envoy.listeners_claims import l4_scope, shared_binds, shared_claims
 from controlplane.envoy.listeners_parts import chain, http_manager, socket, speaking
 from controlplane.envoy.resource import Resource, resource
 from controlplane.envoy.routes import fallback_message, route_tail
@@ -119,7 +119,7 @@ def placed_routes(q: Q, scope: RouteScope) -> Plan:
 
 @query
 def _placed_routes(q: Q, scope: RouteScope, bind: Bind) -> tuple[tuple[str, Resource], ...]:
-    if not bind.proxy:
+    if not bind.proxy or not any(claim.http for claim in shared_claims(q, l4_scope(q, scope), bind)):
         return ()
     return ((bind.routes, _join(q, scope, bind.routes, q.values(placed_hosts, scope, bind.routes))),)
 

@@ -24,27 +24,29 @@ from controlplane.model.kinds.sidecar import Sidecar
 
 Cluster = pb.cluster.Cluster
 
-SOURCE_ADDRESS = "127.0.0.6"
-"""What inbound connections to the application come from: redirect rules let it pass by the proxy."""
+SOURCES = {4: "127.0.0.6", 6: "::6"}
+"""What inbound connections to the application come from, by family: redirect rules let it pass."""
+_LOCAL = {4: "127.0.0.1", 6: "::1"}
+_IPV4 = (4,)
 
 _CLEANUP = 60_000_000_000
 
 
 @keyed
-def inbound_clusters(q: Q, inbound: Inbound) -> Plan:
-    """Cluster name -> Resource, one per port of the workload."""
-    return flat(q.fixed(*inbound.bindings), _inbound_cluster, inbound.namespace, inbound.sidecar)
+def inbound_clusters(q: Q, inbound: Inbound, families: tuple[int, ...] = _IPV4) -> Plan:
+    """Cluster name -> Resource, one per port of the workload; `families` as in `Stance`."""
+    return flat(q.fixed(*inbound.bindings), _inbound_cluster, inbound.namespace, inbound.sidecar, families)
 
 
 @query
 def _inbound_cluster(
-    q: Q, namespace: str, sidecar: Key | None, binding: Binding
+    q: Q, namespace: str, sidecar: Key | None, families: tuple[int, ...], binding: Binding
 ) -> tuple[tuple[str, Resource], ...]:
     defaults = q(cluster_defaults)
     name = names.inbound_cluster(binding.target)
     pool = _pool(q, namespace, sidecar, binding)
     message = Cluster(name=name, alt_stat_name=name + ";")
-    _lead_to_application(message, binding, to_localhost=q(inbound_to_localhost))
+    _lead_to_application(message, binding, families, to_localhost=q(inbound_to_localhost))
     apply_pool(message, pool, None, defaults)
     policy = TrafficPolicy(connection_pool=pool)
     # The upgrade that the mesh wants is between proxies; what the application speaks, its port says.
@@ -69,7 +71,9 @@ def _pool(q: Q, namespace: str, sidecar: Key | None, binding: Binding) -> Connec
     return effective_policy(rule, binding.port).connection_pool
 
 
-def _lead_to_application(message: Any, binding: Binding, *, to_localhost: bool) -> None:
+def _lead_to_application(
+    message: Any, binding: Binding, families: tuple[int, ...], *, to_localhost: bool
+) -> None:
     """To where the traffic was sent, unless the Sidecar or the mesh names another place."""
     endpoint = binding.endpoint
     if endpoint.startswith(UNIX):
@@ -80,9 +84,10 @@ def _lead_to_application(message: Any, binding: Binding, *, to_localhost: bool) 
         address.address, address.port_value = host.strip("[]"), int(port)
     elif to_localhost:
         address = _static(message).socket_address
-        address.address, address.port_value = "127.0.0.1", int(endpoint[1:] or binding.target)
+        local = _LOCAL[families[0]]
+        address.address, address.port_value = local, int(endpoint[1:] or binding.target)
     else:
-        _original_destination(message)
+        _original_destination(message, families)
         if endpoint:
             message.original_dst_lb_config.upstream_port_override.value = int(endpoint[1:])
 
@@ -95,28 +100,32 @@ def _static(message: Any) -> Any:
     return message.load_assignment.endpoints.add().lb_endpoints.add().endpoint.address
 
 
-def _original_destination(message: Any) -> None:
+def _original_destination(message: Any, families: tuple[int, ...]) -> None:
     message.type = Cluster.ORIGINAL_DST
     balance(message, None)
     message.cleanup_interval.CopyFrom(pb.duration(_CLEANUP))
-    message.upstream_bind_config.source_address.address = SOURCE_ADDRESS
+    first, *others = (SOURCES[family] for family in families)
+    message.upstream_bind_config.source_address.address = first
+    for address in others:
+        message.upstream_bind_config.extra_source_addresses.add().address.address = address
     message.upstream_bind_config.source_address.port_value = 0
 
 
 @keyed
-def static_clusters(q: Q) -> Plan:
+def static_clusters(q: Q, families: tuple[int, ...] = _IPV4) -> Plan:
     """The clusters that every sidecar has: for nothing, for anything outside, for any other inbound port."""
-    return each(q.fixed(names.BLACK_HOLE, names.INBOUND_PASSTHROUGH, names.PASSTHROUGH), _static_cluster)
+    every = q.fixed(names.BLACK_HOLE, names.INBOUND_PASSTHROUGH, names.PASSTHROUGH)
+    return each(every, _static_cluster, families)
 
 
 @keyed
 def edge_clusters(q: Q) -> Plan:
     """The one of them that a gateway has: nothing was redirected to it, so nothing passes through."""
-    return each(q.fixed(names.BLACK_HOLE), _static_cluster)
+    return each(q.fixed(names.BLACK_HOLE), _static_cluster, _IPV4)
 
 
 @query
-def _static_cluster(q: Q, name: str) -> Resource:
+def _static_cluster(q: Q, families: tuple[int, ...], name: str) -> Resource:
     defaults = q(cluster_defaults)
     message = Cluster(name=name, alt_stat_name=name + ";")
     if name == names.BLACK_HOLE:
@@ -125,7 +134,7 @@ def _static_cluster(q: Q, name: str) -> Resource:
         message.connect_timeout.CopyFrom(pb.duration(defaults.connect_timeout))
         return resource(CLUSTER, name, message)
     if name == names.INBOUND_PASSTHROUGH:
-        _original_destination(message)
+        _original_destination(message, families)
     else:
         message.type = Cluster.ORIGINAL_DST
         balance(message, None)

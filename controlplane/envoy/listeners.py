@@ -28,9 +28,10 @@ from controlplane.envoy.listeners_inbound import inbound_listeners
 from controlplane.envoy.listeners_outbound import outbound_listener, virtual_outbound
 from controlplane.envoy.resource import Resource
 from controlplane.graph import Keyed, Plan, Q, each, flat, keyed, query
-from controlplane.mesh.listening import USUAL, Stance
+from controlplane.mesh.listening import USUAL, WILDCARD, Stance
 from controlplane.mesh.projections import ProxyView, RouteScope, Scope
 from controlplane.mesh.routing_fallback import Fallback, fallback
+from controlplane.mesh.settings import listener_ports
 
 __all__ = [
     "common_listeners",
@@ -129,10 +130,15 @@ def _dialled_listener(q: Q, scope: RouteScope, style: Style, bind: Bind) -> tupl
 def _built(
     q: Q, bind: Bind, claims: tuple[Claim, ...], rest: Fallback, style: Style
 ) -> tuple[tuple[str, Resource], ...]:
-    if not claims or not bind.allowed(style.stance):
+    if not claims or not bind.allowed(style.stance) or _is_ours(q, bind):
         return ()
     found = q(outbound_listener, bind, claims, rest, style)
     return ((found.name, found),)
+
+
+def _is_ours(q: Q, bind: Bind) -> bool:
+    """Whether connections are redirected to that very place."""
+    return bind.address == WILDCARD and bind.port in q(listener_ports)
 
 
 @keyed

@@ -1,7 +1,7 @@
 """Inbound listeners that bind: ports of Sidecar.ingress to which nothing is redirected (captureMode NONE).
 
-Callers dial the workload's port and meet its sidecar there.  The chains are those of virtualInbound, which has
-one port only here.
+Callers dial the workload's port and meet its sidecar there.  The chains are those of virtualInbound, which
+has one port only here.
 """
 
 from __future__ import annotations

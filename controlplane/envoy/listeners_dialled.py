@@ -1,4 +1,4 @@
-"""The listeners of a sidecar to which nothing is redirected: its application dials it at the loopback address.
+"""The listeners of a sidecar to which nothing is redirected: its application dials it at loopback.
 
 There every service of a port is found at one place, and who is called only HTTP and TLS can tell.  Services
 keep the claims that they have elsewhere; here is where those come together.

@@ -122,7 +122,7 @@ def is_http(port: Port) -> bool:
 
 
 def own_tls_chain(name: str, port: Port, inside: Inside, match: Any | None = None) -> Any:
-    """The chain of a port at which the sidecar ends the workload's own TLS; whoever speaks none is refused."""
+    """The chain of a port where the sidecar ends the workload's own TLS; whoever speaks none is refused."""
     ends = ends_of(name, port, inside)
     message = chain(name, ends.http or ends.tcp, match)
     if port.tls is not None:

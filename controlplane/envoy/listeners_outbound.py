@@ -64,8 +64,8 @@ PASSTHROUGH_CHAIN = "PassthroughFilterChain"
 class _Way:
     """Where some connections go, under which name in the statistics.
 
-    `sniffed`: they turned out to be no HTTP, which their cluster takes them for.  `protocol` is MONGO or REDIS
-    where the proxy reads it.  `resolved`: the port at the host that the connection names, which is resolved;
+    `sniffed`: they turned out to be no HTTP, which their cluster takes them for.  `protocol` is MONGO or
+    REDIS where the proxy reads it.  `resolved`: the port at the host that the connection names, which is resolved;
     0 where it goes to an endpoint.
     """
 
@@ -110,25 +110,28 @@ def outbound_listener(
     log = q(access_log)
     routes = route_name(bind, claims)
     message = _listener(bind, style.stance, log)
+    ways = _ways(q, bind, claims)
+    # Where nothing but HTTP is expected, and nothing else would be taken, there is nothing to find out.
+    sniffed = routes is not None and (bool(ways) or not bind.chosen)
     if routes is not None:
         grpc_web = any(claim.protocol == "GRPC-Web" for claim in claims)
-        where = Chain("outbound", grpc_web, style.on_demand and not bind.proxy, paths=q(path_normalization))
+        on_demand = style.on_demand and not bind.proxy
+        where = Chain("outbound", grpc_web, on_demand, paths=q(path_normalization), proxy=bind.proxy)
         if rest.dynamic or any(claim.dynamic for claim in claims):
             where = where._replace(dynamic=True)
         manager = http_manager(f"outbound_{message.name}", routes, speaking(where, style.stance), log)
-        message.filter_chains.append(chain(routes, [manager], http_match()))
-    ways = _ways(q, bind, claims)
+        message.filter_chains.append(chain(routes, [manager], http_match() if sniffed else None))
     final = next((way for way in ways if not way.route.sni and not way.route.subnets), None)
     message.filter_chains.extend(_chain(way, log) for way in ways if way is not final)
     if final is not None:
         message.default_filter_chain.CopyFrom(chain(final.stat_prefix, _filters(final, log)))
-    elif bind.address == WILDCARD:
+    elif bind.address == WILDCARD and not bind.bound:
         stranger = fallback_cluster(rest)
         proxy = tcp_proxy(stranger, stranger, log)
         message.default_filter_chain.CopyFrom(chain(PASSTHROUGH_CHAIN, [proxy]))
     if any(way.route.sni for way in ways):
         message.listener_filters.append(tls_inspector())
-    if routes is not None:
+    if sniffed:
         message.listener_filters.append(http_inspector())
     if message.listener_filters:
         wait_for_inspection(message, q(detection_timeout))

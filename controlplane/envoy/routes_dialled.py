@@ -1,7 +1,8 @@
 """The route configurations that a sidecar needs for how its application comes to it.
 
-Where connections are redirected these are those of `controlplane.envoy.routes`, and where the sidecar is an HTTP
-proxy some more.  Where the application dials the sidecar, each port has one, whatever its services' addresses.
+Where connections are redirected these are those of `controlplane.envoy.routes`, and where the sidecar is an
+HTTP proxy some more.  Where the application dials the sidecar, each port has one, whatever its services'
+addresses.
 """
 
 from __future__ import annotations

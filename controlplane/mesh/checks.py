@@ -16,7 +16,8 @@ from controlplane.mesh.checks_peers import peer_authentication_problems
 from controlplane.mesh.checks_requests import request_authentication_problems
 from controlplane.mesh.checks_routes import virtual_service_problems
 from controlplane.mesh.checks_rules import destination_rule_problems
-from controlplane.mesh.checks_services import service_entry_problems, service_problems, sidecar_problems
+from controlplane.mesh.checks_services import service_entry_problems, service_problems
+from controlplane.mesh.checks_sidecars import sidecar_problems
 from controlplane.model.keys import Key, Ref
 from controlplane.model.kinds import (
     authorization_policies,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from controlplane.model.keys import Key
-from controlplane.model.problem import Problem
+from controlplane.model.problem import Level, Problem
 
 
 class Finding(NamedTuple):
@@ -14,12 +14,13 @@ class Finding(NamedTuple):
     field: str
     message: str
     remedy: str
+    level: Level = "warning"
 
 
 def warning(kind: str, key: Key, finding: Finding) -> Problem:
     """The finding as a Problem of an object."""
     return Problem(
-        level="warning",
+        level=finding.level,
         kind=kind,
         namespace=key.namespace,
         name=key.name,

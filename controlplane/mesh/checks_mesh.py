@@ -1,34 +1,36 @@
-"""Checks of the MeshConfig: what it says and nothing here acts upon yet."""
+"""Checks of the MeshConfig: what it means in this mesh; fields without effect are told when it is read."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from controlplane.graph import Q, query
 from controlplane.mesh.checks_finding import Finding, warning
 from controlplane.model.keys import Key
-from controlplane.model.kinds import mesh_configs
+from controlplane.model.kinds import mesh_configs, namespaces
+from controlplane.model.kinds.cluster import Namespace
 from controlplane.model.kinds.mesh_config import MeshConfig
 from controlplane.model.problem import Problem
-
-_DEFAULTS = MeshConfig()
-_IGNORED = {
-    "discovery_selectors": "discoverySelectors",
-}
-"""Attributes that are read, by the name of their field; its default says what the mesh does anyway."""
+from controlplane.model.selectors import is_discovered
 
 
 @query
 def mesh_config_problems(q: Q, key: Key) -> tuple[Problem, ...]:
-    """Fields that are set to something else than the default and have no effect."""
+    """What the MeshConfig says that means something else in this mesh than its author may expect."""
     config: MeshConfig | None = q.get(mesh_configs, key)
     if config is None:
         return ()
-    said = [
-        name
-        for attribute, name in _IGNORED.items()
-        if getattr(config, attribute) != getattr(_DEFAULTS, attribute)
-    ]
-    return tuple(warning("MeshConfig", key, _finding(name)) for name in sorted(said))
+    return tuple(warning("MeshConfig", key, finding) for finding in _out_of_sight(q, config))
 
 
-def _finding(name: str) -> Finding:
-    return Finding(name, "is not supported yet and has no effect", "remove it, or expect none")
+def _out_of_sight(q: Q, config: MeshConfig) -> Iterator[Finding]:
+    """What holds for the whole mesh stands in the root namespace, which has to be discovered like others."""
+    root = config.root_namespace
+    found: Namespace | None = q.get(namespaces, Key("", root))
+    labels = () if found is None else found.meta.labels
+    if not is_discovered(root, labels, config.discovery_selectors):
+        yield Finding(
+            "discoverySelectors",
+            f"leave out the root namespace {root}, so that what stands there holds for nobody",
+            f"give namespace {root} a label that is selected, or select it by kubernetes.io/metadata.name",
+        )

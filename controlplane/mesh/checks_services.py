@@ -1,4 +1,4 @@
-"""Checks of Services, ServiceEntries and Sidecars: hosts claimed twice, ports that clash, empty imports."""
+"""Checks of Services and ServiceEntries: hosts claimed twice, ports that clash."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from controlplane.graph import Plan, Q, group, keyed, query
-from controlplane.mesh.checks_finding import Finding, warning, without_effect
+from controlplane.mesh.checks_finding import Finding, warning
 from controlplane.mesh.checks_networks import door_findings
 from controlplane.mesh.hosts import kubernetes_host
 from controlplane.mesh.imports import visible_to
 from controlplane.mesh.protocols import HTTP_LIKE, declared_protocol
-from controlplane.mesh.service import Port, Service, ServiceId, service, services_of_host
+from controlplane.mesh.service import Port, Service, ServiceId, service
 from controlplane.model.keys import Key, Labels
-from controlplane.model.kinds import service_entries, services, sidecars
+from controlplane.model.kinds import service_entries, services
 from controlplane.model.kinds.service import Service as KubernetesService
 from controlplane.model.kinds.service_entry import ServiceEntry
-from controlplane.model.kinds.sidecar import IstioEgressListener, IstioIngressListener, Sidecar
 from controlplane.model.problem import Problem
 
 _OPAQUE = frozenset({"TCP", "MONGO", "REDIS", "MYSQL"})
@@ -79,6 +78,17 @@ def service_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     declared: KubernetesService = q.get(services, key)
     findings = [*_clashes(q, found, [port.port for port in declared.ports]), *door_findings(declared)]
     return tuple(warning("Service", key, finding) for finding in findings)
+
+
+def _passing(declared: KubernetesService) -> Iterator[Finding]:
+    for index, port in enumerate(declared.ports):
+        if port.protocol not in ("TCP", ""):
+            yield Finding(
+                f"spec.ports[{index}].protocol",
+                f"{port.protocol} passes by the proxies: nothing of the mesh holds for port {port.port}",
+                "nothing to do, unless you expected it to be routed",
+                "info",
+            )
 
 
 @query
@@ -163,62 +173,3 @@ def _hosts(q: Q, entry: ServiceEntry) -> Iterator[Finding]:
                 f"{host} is defined by {owner}; this entry is not used for it",
                 "remove one of them, or use another host",
             )
-
-
-@query
-def sidecar_problems(q: Q, key: Key) -> tuple[Problem, ...]:
-    """The Problems of one Sidecar."""
-    found: Sidecar | None = q.get(sidecars, key)
-    if found is None:
-        return ()
-    findings = [*_selectorless(q, found), *_imports(q, found), *map(without_effect, _untranslated(found))]
-    return tuple(warning("Sidecar", key, finding) for finding in findings)
-
-
-def _selectorless(q: Q, found: Sidecar) -> Iterator[Finding]:
-    if found.workload_selector:
-        return
-    for key in q.index(sidecars, "namespace", found.meta.namespace):
-        other: Sidecar = q.get(sidecars, key)
-        if other.workload_selector is None and (other.meta.created, key) < (
-            found.meta.created,
-            found.meta.key,
-        ):
-            yield Finding(
-                "spec.workloadSelector",
-                f"Sidecar {key.namespace}/{key.name} holds for the whole namespace too and is older: "
-                "this one is not used",
-                "add a workloadSelector, or remove one of them",
-            )
-            return
-
-
-def _imports(q: Q, found: Sidecar) -> Iterator[Finding]:
-    for n, listener in enumerate(found.egress):
-        for m, text in enumerate(listener.hosts):
-            where, _, host = text.partition("/")
-            namespace = found.meta.namespace if where == "." else where
-            if where.startswith("~") or host.startswith("*"):
-                continue
-            ids = q(services_of_host, host)
-            if not any(namespace in ("*", id.namespace) for id in ids):
-                of = "" if namespace == "*" else f" in namespace {namespace}"
-                yield Finding(
-                    f"spec.egress[{n}].hosts[{m}]",
-                    f"there is no service {host}{of}",
-                    "use the full host name, or remove it",
-                )
-
-
-def _untranslated(found: Sidecar) -> Iterator[str]:
-    """The paths of the fields that are set and have no effect yet."""
-    listeners: list[tuple[str, IstioIngressListener | IstioEgressListener]] = []
-    listeners += ((f"ingress[{n}]", one) for n, one in enumerate(found.ingress))
-    listeners += ((f"egress[{n}]", one) for n, one in enumerate(found.egress))
-    for path, listener in listeners:
-        if listener.bind is not None:
-            yield f"{path}.bind"
-        if listener.capture_mode != "DEFAULT":
-            yield f"{path}.captureMode"
-        if isinstance(listener, IstioIngressListener) and listener.tls is not None:
-            yield f"{path}.tls"

@@ -7,8 +7,8 @@ from controlplane.mesh.features import features
 from controlplane.mesh.gateways import edge_of
 from controlplane.mesh.gateways_topology import topology_of
 from controlplane.mesh.inbound import bindings_of, workload_of
-from controlplane.mesh.patches import patches_of
 from controlplane.mesh.listening import stance_of
+from controlplane.mesh.patches import patches_of
 from controlplane.mesh.peer_authentication import PeerModes, peer_modes
 from controlplane.mesh.place import place_of
 from controlplane.mesh.projections import (

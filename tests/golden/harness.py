@@ -43,6 +43,7 @@ from controlplane.model.problem import Origin, Problem
 from controlplane.model.proxy import parse_node
 from controlplane.sources.docker.container import Container, read
 from controlplane.sources.docker.objects import Place, describe, origin_of
+from controlplane.store.sight import Sight
 
 HERE = Path(__file__).parent
 CASES = sorted(path.parent.name for path in HERE.glob("*/in.yaml"))
@@ -84,7 +85,7 @@ class Case:
             self.problems += [problem.as_json() for problem in parsed.problems]
             if parsed.value is not None:
                 writes.append((TABLES[raw["kind"]], parsed.key, parsed.value))
-        self.graph.commit(writes)
+        self.graph.commit(Sight(lambda table: self.graph.rows(table).values).seen(writes))
 
     def _describe(self, inspected: list[dict[str, Any]]) -> None:
         containers = [read(one) for one in inspected]

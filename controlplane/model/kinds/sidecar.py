@@ -13,7 +13,7 @@ from controlplane.model.kinds.connection_pool import ConnectionPoolSettings, rea
 from controlplane.model.kinds.http_route import Destination, read_destination
 from controlplane.model.kinds.kind import Kind, by_namespace, namespace_of
 from controlplane.model.kinds.service_entry import read_workload_selector
-from controlplane.model.kinds.tls import ServerTLSSettings, read_server_tls
+from controlplane.model.kinds.tls import CIPHER_SUITES, ECDH_CURVES, ServerTLSSettings, read_server_tls
 from controlplane.model.meta import Meta
 from controlplane.model.reader import Reader
 
@@ -98,12 +98,31 @@ def _read(r: Reader, meta: Meta) -> Sidecar:
     for index, port in repeated(listener.port.number for listener in value.ingress):
         if port:
             r.error(f"ingress[{index}].port.number", f"{port} is given twice", "use another port")
-    catch_alls = [index for index, listener in enumerate(value.egress) if listener.port is None]
-    for index in catch_alls[1:]:
-        r.error(f"egress[{index}]", "is a second listener without a port", "merge their hosts")
+    _check_egress(r, value.egress)
     if value == Sidecar(meta):
         r.warn("", "says nothing, so that it changes nothing", "say egress, ingress or outboundTrafficPolicy")
     return value
+
+
+def _check_egress(r: Reader, listeners: tuple[IstioEgressListener, ...]) -> None:
+    """No two listeners in one place; the one without a port, which takes the rest, comes last."""
+    catch_alls = [index for index, listener in enumerate(listeners) if listener.port is None]
+    for index in catch_alls[1:]:
+        r.error(f"egress[{index}]", "is a second listener without a port", "merge their hosts")
+    if catch_alls and catch_alls[0] != len(listeners) - 1 and len(catch_alls) == 1:
+        r.error(f"egress[{catch_alls[0]}]", "has no port and is not the last one", "move it to the end")
+    numbers = [0 if listener.port is None else listener.port.number for listener in listeners]
+    for index, number in repeated(numbers):
+        if number:
+            r.error(f"egress[{index}].port.number", f"{number} is given twice", "merge their hosts")
+    sockets = (listener.bind if _is_socket(listener.bind) else None for listener in listeners)
+    for index, bind in repeated(sockets):
+        if bind:
+            r.error(f"egress[{index}].bind", f"{shorten(bind)} is given twice", "merge their hosts")
+
+
+def _is_socket(bind: str | None) -> bool:
+    return bind is not None and bind.startswith("unix://")
 
 
 def _read_ingress(r: Reader) -> IstioIngressListener:
@@ -120,7 +139,52 @@ def _read_ingress(r: Reader) -> IstioIngressListener:
     if listener.bind is not None and not is_address(listener.bind):
         r.error("bind", f"{shorten(listener.bind)} is no IP address", "write an IP address, or leave it out")
     _check_default_endpoint(r, listener.default_endpoint)
+    _check_tls(r, listener)
+    if listener.port.target_port is not None:
+        r.warn("port.targetPort", "has no effect", "say defaultEndpoint: 127.0.0.1:port")
+    if _is_udp(listener.port):
+        r.warn("port.protocol", "UDP passes by the proxy: this listener is left out", "remove it")
     return listener
+
+
+def _is_udp(port: SidecarPort) -> bool:
+    return port.protocol.upper() == "UDP"
+
+
+def _check_tls(r: Reader, listener: IstioIngressListener) -> None:
+    """A sidecar ends TLS with certificates from files: it is given no Secrets."""
+    tls = listener.tls
+    if tls is None:
+        return
+    if tls.mode not in ("SIMPLE", "MUTUAL"):
+        r.error("tls.mode", f"{tls.mode} is for gateways", "use SIMPLE or MUTUAL, or leave tls out")
+        return
+    if tls.https_redirect:
+        r.error("tls.httpsRedirect", "is for gateways", "remove it")
+    if listener.port.protocol.upper() not in ("HTTPS", "TLS"):
+        why = f"is not allowed with protocol {shorten(listener.port.protocol)}"
+        r.error("tls", why, "use protocol HTTPS or TLS")
+    secrets = {
+        "credentialName": tls.credential_name,
+        "credentialNames": tls.credential_names,
+        "caCertCredentialName": tls.ca_cert_credential_name,
+    }
+    for name in (name for name, value in secrets.items() if value):
+        remedy = "mount the files, and say serverCertificate, privateKey and caCertificates"
+        r.warn(f"tls.{name}", "is not supported: sidecars are given no Secrets", remedy)
+    if tls.mode == "MUTUAL" and not tls.ca_certificates:
+        r.error(
+            "tls.caCertificates", "is missing, and MUTUAL needs it", "name the file of the clients' roots"
+        )
+    if tls.insecure_skip_verify:
+        r.warn("tls.insecureSkipVerify", "has no effect: clients are checked", "use SIMPLE, or remove it")
+    for name, said, known in (
+        ("cipherSuites", tls.cipher_suites, CIPHER_SUITES),
+        ("ecdhCurves", tls.ecdh_curves, ECDH_CURVES),
+    ):
+        for index, one in enumerate(said):
+            if one not in known:
+                r.warn(f"tls.{name}[{index}]", f"{shorten(one)} is not known to Envoy", "remove it")
 
 
 def _check_default_endpoint(r: Reader, endpoint: str | None) -> None:
@@ -146,17 +210,30 @@ def _read_egress(r: Reader) -> IstioEgressListener:
     r.demand("hosts", 'name at least one, or "~/*" for none')
     for index, host in enumerate(listener.hosts):
         _check_import(r, f"hosts[{index}]", host)
-    socket = listener.bind is not None and listener.bind.startswith("unix://")
-    if listener.port is None:
-        if listener.bind is not None:
-            r.error("bind", "needs a port", "say port, or leave bind out")
-    elif not listener.port.number and not socket:
-        r.error("port.number", "is missing", "write a number from 1 to 65535")
-    if listener.bind is not None and not socket and not is_address(listener.bind):
-        r.error(
-            "bind", f"{shorten(listener.bind)} is neither an IP address nor a socket", "write one of these"
-        )
+    for index, host in repeated(listener.hosts):
+        r.warn(f"hosts[{index}]", f"{shorten(host)} is named twice", "remove it")
+    if "*/*" in listener.hosts and any(h != "*/*" and not h.startswith("~") for h in listener.hosts):
+        r.warn("hosts", "*/* imports everything, so that the others add nothing", "remove them")
+    _check_bind(r, listener)
+    if listener.port is not None and _is_udp(listener.port):
+        r.warn("port.protocol", "UDP passes by the proxy: this listener is left out", "remove it")
+    if listener.port is not None and listener.port.target_port is not None:
+        r.warn("port.targetPort", "has no effect", "remove it")
     return listener
+
+
+def _check_bind(r: Reader, listener: IstioEgressListener) -> None:
+    bind, port = listener.bind, listener.port
+    if _is_socket(bind):
+        if port is None or port.number:
+            r.error("bind", "is a socket, which has no port number", "say port with protocol alone")
+        if listener.capture_mode == "IPTABLES":
+            r.error("captureMode", "IPTABLES cannot redirect to a socket", "use NONE, or leave it out")
+        return
+    if port is not None and not port.number:
+        r.error("port.number", "is missing", "write a number from 1 to 65535")
+    if bind is not None and not is_address(bind):
+        r.error("bind", f"{shorten(bind)} is neither an IP address nor a socket", "write one of these")
 
 
 def _check_import(r: Reader, name: str, text: str) -> None:
@@ -191,6 +268,8 @@ def _read_outbound_policy(r: Reader) -> OutboundTrafficPolicy:
     )
     if policy.egress_proxy is not None and policy.mode != "ALLOW_ANY":
         r.error("egressProxy", "needs mode ALLOW_ANY", "say mode: ALLOW_ANY")
+    if policy.egress_proxy is not None and policy.egress_proxy.port is None:
+        r.error("egressProxy.port", "is missing", "say port: {number: …}")
     return policy
 
 

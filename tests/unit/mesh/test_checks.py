@@ -163,14 +163,13 @@ def test_a_destination_rule_that_an_older_one_overrules() -> None:
     ]
 
 
-def test_port_levels_of_ports_that_do_not_exist_and_fields_without_effect() -> None:
+def test_port_levels_of_ports_that_do_not_exist() -> None:
     policy = (
         "trafficPolicy: {tunnel: {targetHost: a.b, targetPort: 1}, portLevelSettings: [{port: {number: 81}}]}"
     )
     assert found(World(REVIEWS + rule("a", policy))) == [
         "DestinationRule/a spec.trafficPolicy.portLevelSettings[0].port.number: "
         f"service {HOST} has no port 81",
-        "DestinationRule/a spec.trafficPolicy.tunnel: is not supported yet and has no effect",
     ]
 
 
@@ -215,51 +214,6 @@ def test_hosts_that_are_resolved_when_asked_for_have_to_be_named() -> None:
     assert told("TCP") == [
         "ServiceEntry/x spec.ports[0].protocol: TCP says no host, so that with resolution DYNAMIC_DNS its "
         "connections lead nowhere"
-    ]
-
-
-def test_sidecars() -> None:
-    def sidecar(name: str, host: str, created: str) -> str:
-        return f"""
-apiVersion: networking.istio.io/v1
-kind: Sidecar
-metadata: {{name: {name}, namespace: default, creationTimestamp: {created!r}}}
-spec: {{egress: [{{hosts: ["./*", "{host}"]}}]}}
----
-"""
-
-    world = World(
-        REVIEWS
-        + sidecar("a", f"./{HOST}", "2024-01-01T00:00:00Z")
-        + sidecar("b", "other/nobody.example.com", "2024-02-01T00:00:00Z")
-    )
-    assert found(world) == [
-        "Sidecar/b spec.workloadSelector: Sidecar default/a holds for the whole namespace too and is older: "
-        "this one is not used",
-        "Sidecar/b spec.egress[0].hosts[1]: there is no service nobody.example.com in namespace other",
-    ]
-
-
-def test_fields_without_effect_are_named() -> None:
-    without = "is not supported yet and has no effect"
-    world = World(
-        service("reviews", "http=80", extra="internalTrafficPolicy: Local\ntrafficDistribution: PreferClose")
-        + """
-apiVersion: networking.istio.io/v1
-kind: Sidecar
-metadata: {name: side, namespace: default}
-spec:
-  ingress:
-  - {port: {number: 9080, protocol: HTTP, name: http}, bind: 127.0.0.1, captureMode: NONE,
-     tls: {mode: SIMPLE, serverCertificate: c, privateKey: k}}
-  egress: [{hosts: ["./*"], port: {number: 80, protocol: HTTP, name: http}, bind: 127.0.0.1}]
-"""
-    )
-    assert found(world) == [
-        f"Sidecar/side spec.ingress[0].bind: {without}",
-        f"Sidecar/side spec.ingress[0].captureMode: {without}",
-        f"Sidecar/side spec.ingress[0].tls: {without}",
-        f"Sidecar/side spec.egress[0].bind: {without}",
     ]
 
 

@@ -29,6 +29,13 @@ def ingress(**listener: Any) -> dict[str, Any]:
     return {"ingress": [{"port": PORT, **listener}]}
 
 
+SIMPLE = {"mode": "SIMPLE", "serverCertificate": "/c", "privateKey": "/k"}
+
+
+def secured(**tls: Any) -> dict[str, Any]:
+    return ingress(port={"number": 443, "protocol": "HTTPS"}, tls=tls)
+
+
 def egress(**listener: Any) -> dict[str, Any]:
     return {"egress": [{"hosts": ["./*"], **listener}]}
 
@@ -40,7 +47,7 @@ def test_everything(value: Values) -> None:
             "workloadSelector": {"labels": {"app": "web"}},
             "ingress": [
                 {
-                    "port": {"number": 9080, "protocol": "HTTP", "name": "http", "targetPort": 81},
+                    "port": {"number": 9080, "protocol": "HTTPS", "name": "https"},
                     "bind": "0.0.0.0",
                     "captureMode": "IPTABLES",
                     "defaultEndpoint": "127.0.0.1:8080",
@@ -51,13 +58,12 @@ def test_everything(value: Values) -> None:
                         "privateKey": "/k",
                         "caCertificates": "/ca",
                         "minProtocolVersion": "TLSV1_2",
-                        "cipherSuites": ["X"],
+                        "cipherSuites": ["AES128-SHA"],
                     },
                 },
                 {"port": {"number": 9081}, "defaultEndpoint": "unix:///run/app.sock"},
             ],
             "egress": [
-                {"hosts": ["./*", "istio-system/*", "~other/a.com"]},
                 {
                     "hosts": ["*/b.com"],
                     "port": {"number": 3306, "protocol": "MySQL"},
@@ -65,6 +71,7 @@ def test_everything(value: Values) -> None:
                     "captureMode": "NONE",
                 },
                 {"hosts": ["~/*"], "port": {"protocol": "TCP"}, "bind": "unix:///run/out.sock"},
+                {"hosts": ["./*", "istio-system/*", "~other/a.com"]},
             ],
             "outboundTrafficPolicy": {
                 "mode": "ALLOW_ANY",
@@ -76,7 +83,7 @@ def test_everything(value: Values) -> None:
     assert got.workload_selector == (("app", "web"),)
     assert got.ingress == (
         IstioIngressListener(
-            SidecarPort(9080, "HTTP", "http", 81),
+            SidecarPort(9080, "HTTPS", "https"),
             "0.0.0.0",
             "IPTABLES",
             "127.0.0.1:8080",
@@ -86,16 +93,16 @@ def test_everything(value: Values) -> None:
                 private_key="/k",
                 ca_certificates="/ca",
                 min_protocol_version="TLSV1_2",
-                cipher_suites=("X",),
+                cipher_suites=("AES128-SHA",),
             ),
             POOLED,
         ),
         IstioIngressListener(SidecarPort(9081), default_endpoint="unix:///run/app.sock"),
     )
     assert got.egress == (
-        IstioEgressListener(("./*", "istio-system/*", "~other/a.com")),
         IstioEgressListener(("*/b.com",), SidecarPort(3306, "MySQL"), "127.0.0.1", "NONE"),
         IstioEgressListener(("~/*",), SidecarPort(0, "TCP"), "unix:///run/out.sock"),
+        IstioEgressListener(("./*", "istio-system/*", "~other/a.com")),
     )
     assert got.outbound_traffic_policy == OutboundTrafficPolicy("ALLOW_ANY", Destination("gw", "s", 443))
     assert got.inbound_connection_pool == POOLED
@@ -117,9 +124,8 @@ def test_certificates_may_come_as_a_list(value: Values) -> None:
         "mode": "SIMPLE",
         "tlsCertificates": [{"serverCertificate": "/c", "privateKey": "/k", "caCertificates": "/a"}],
     }
-    assert value("Sidecar", ingress(tls=tls)).ingress[0].tls.tls_certificates == (
-        TLSCertificate("/c", "/k", "/a"),
-    )
+    secured = ingress(tls=tls, port={"number": 443, "protocol": "HTTPS"})
+    assert value("Sidecar", secured).ingress[0].tls.tls_certificates == (TLSCertificate("/c", "/k", "/a"),)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +167,37 @@ def test_certificates_may_come_as_a_list(value: Values) -> None:
         (egress(hosts=["~/a.com"]), "spec.egress[0].hosts[0]", "imports nothing but names a host"),
         (egress(hosts=["A/b"]), "spec.egress[0].hosts[0]", "no namespace"),
         (egress(hosts=["./a b"]), "spec.egress[0].hosts[0]", "not a DNS name"),
-        (egress(bind="127.0.0.1"), "spec.egress[0].bind", "needs a port"),
+        (egress(bind="unix:///run/a"), "spec.egress[0].bind", "no port number"),
+        (egress(bind="unix:///run/a", port={"number": 9}), "spec.egress[0].bind", "no port number"),
+        (
+            egress(bind="unix:///run/a", port={"protocol": "HTTP"}, captureMode="IPTABLES"),
+            "spec.egress[0].captureMode",
+            "cannot redirect to a socket",
+        ),
+        (
+            {"egress": [{"hosts": ["./*"]}, {"hosts": ["./*"], "port": PORT}]},
+            "spec.egress[0]",
+            "is not the last one",
+        ),
+        (
+            {"egress": [{"hosts": ["./*"], "port": PORT}, {"hosts": ["b/*"], "port": PORT}]},
+            "spec.egress[1].port.number",
+            "80 is given twice",
+        ),
+        (
+            {"egress": [{"hosts": ["./*"], "port": {}, "bind": "unix:///run/a"}] * 2},
+            "spec.egress[1].bind",
+            "is given twice",
+        ),
+        (ingress(tls=SIMPLE), "spec.ingress[0].tls", "not allowed with protocol ''"),
+        (secured(mode="ISTIO_MUTUAL"), "spec.ingress[0].tls.mode", "is for gateways"),
+        (secured(**SIMPLE, httpsRedirect=True), "spec.ingress[0].tls.httpsRedirect", "is for gateways"),
+        (secured(**{**SIMPLE, "mode": "MUTUAL"}), "spec.ingress[0].tls.caCertificates", "is missing"),
+        (
+            {"outboundTrafficPolicy": {"mode": "ALLOW_ANY", "egressProxy": {"host": "gw"}}},
+            "spec.outboundTrafficPolicy.egressProxy.port",
+            "is missing",
+        ),
         (egress(port={"protocol": "HTTP"}), "spec.egress[0].port.number", "is missing"),
         (egress(port=PORT, bind="web"), "spec.egress[0].bind", "neither an IP address nor a socket"),
         (
@@ -197,3 +233,25 @@ def test_sidecars_with_a_warning(warned: Fields) -> None:
     assert (
         "is empty" in warned("Sidecar", {**egress(), "workloadSelector": {}})["spec.workloadSelector.labels"]
     )
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "message"),
+    [
+        (ingress(port={**PORT, "targetPort": 81}), "spec.ingress[0].port.targetPort", "has no effect"),
+        (ingress(port={**PORT, "protocol": "UDP"}), "spec.ingress[0].port.protocol", "passes by"),
+        (egress(port={**PORT, "targetPort": 81}), "spec.egress[0].port.targetPort", "has no effect"),
+        (egress(port={**PORT, "protocol": "UDP"}), "spec.egress[0].port.protocol", "passes by"),
+        (egress(hosts=["a/b", "a/b"]), "spec.egress[0].hosts[1]", "named twice"),
+        (egress(hosts=["*/*", "a/b"]), "spec.egress[0].hosts", "imports everything"),
+        (secured(mode="SIMPLE", credentialName="c"), "spec.ingress[0].tls.credentialName", "no Secrets"),
+        (secured(**SIMPLE, cipherSuites=["X"]), "spec.ingress[0].tls.cipherSuites[0]", "not known"),
+        (secured(**SIMPLE, insecureSkipVerify=True), "spec.ingress[0].tls.insecureSkipVerify", "no effect"),
+    ],
+)
+def test_fields_that_do_nothing(warned: Fields, spec: dict[str, Any], field: str, message: str) -> None:
+    assert message in warned("Sidecar", spec)[field]
+
+
+def test_everything_but_some_is_no_repetition(value: Values) -> None:
+    assert value("Sidecar", egress(hosts=["*/*", "~other/a.com"])).egress[0].hosts == ("*/*", "~other/a.com")

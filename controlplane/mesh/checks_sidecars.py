@@ -1,0 +1,158 @@
+"""Checks of Sidecars: for whom they hold, what they import, and what of them has no effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controlplane.graph import Q, query
+from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.mesh.features import features
+from controlplane.mesh.imports import nearest_service
+from controlplane.mesh.peer_authentication import peer_modes
+from controlplane.mesh.security import security_of
+from controlplane.mesh.service import service_ports, services_of_host
+from controlplane.mesh.settings import root_namespace
+from controlplane.model.hosts import fqdn
+from controlplane.model.keys import Key
+from controlplane.model.kinds import pods, sidecars, workload_entries
+from controlplane.model.kinds.sidecar import IstioEgressListener, Sidecar
+from controlplane.model.problem import Problem
+
+
+@query
+def sidecar_problems(q: Q, key: Key) -> tuple[Problem, ...]:
+    """The Problems of one Sidecar."""
+    found: Sidecar | None = q.get(sidecars, key)
+    if found is None:
+        return ()
+    findings = [*_rivals(q, found), *_nobody(q, found), *_imports(q, found)]
+    findings += [*_empty_ports(q, found), *_proxy(q, found), *_secured(q, found)]
+    return tuple(warning("Sidecar", key, finding) for finding in findings)
+
+
+def _rivals(q: Q, found: Sidecar) -> Iterator[Finding]:
+    """Of several Sidecars for the same workloads the oldest is in force; both are told."""
+    own = (found.meta.created, found.meta.key)
+    others = {key: q.get(sidecars, key) for key in q.index(sidecars, "namespace", found.meta.namespace)}
+    rivals = sorted(
+        (other.meta.created, key)
+        for key, other in others.items()
+        if key != found.meta.key and (other.workload_selector or ()) == (found.workload_selector or ())
+    )
+    whom = "the same workloads" if found.workload_selector else "the whole namespace"
+    if rivals and rivals[0] < own:
+        winner = rivals[0][1]
+        yield Finding(
+            "spec.workloadSelector",
+            f"Sidecar {winner.namespace}/{winner.name} holds for {whom} too and is older: "
+            "this one is not used",
+            "add a workloadSelector, or remove one of them",
+        )
+    elif rivals:
+        losers = ", ".join(f"{key.namespace}/{key.name}" for _, key in rivals)
+        yield Finding(
+            "spec.workloadSelector",
+            f"holds for {whom} in place of Sidecar {losers}, which is younger",
+            "remove one of them",
+        )
+
+
+def _nobody(q: Q, found: Sidecar) -> Iterator[Finding]:
+    if not found.workload_selector:
+        return
+    namespace = found.meta.namespace
+    if namespace == q(root_namespace):
+        yield Finding(
+            "spec.workloadSelector",
+            "chooses among the workloads of the root namespace alone: for all namespaces it holds without",
+            "remove the selector, or put the Sidecar into the workloads' namespace",
+        )
+    tables = (pods, workload_entries)
+    if any(q.select(table, namespace, found.workload_selector) for table in tables):
+        return
+    if any(q.select(table, namespace, ()) for table in tables):
+        labels = ", ".join(f"{name}={value}" for name, value in found.workload_selector)
+        yield Finding(
+            "spec.workloadSelector.labels",
+            f"no workload of namespace {namespace} has the labels {labels}: the Sidecar holds for nobody",
+            "correct the labels, or the Sidecar's namespace",
+        )
+
+
+def _imports(q: Q, found: Sidecar) -> Iterator[Finding]:
+    for n, listener in enumerate(found.egress):
+        for m, text in enumerate(listener.hosts):
+            where, _, host = text.partition("/")
+            namespace = found.meta.namespace if where == "." else where
+            if where.startswith("~") or host.startswith("*"):
+                continue
+            ids = q(services_of_host, host)
+            if not any(namespace in ("*", id.namespace) for id in ids):
+                of = "" if namespace == "*" else f" in namespace {namespace}"
+                yield Finding(
+                    f"spec.egress[{n}].hosts[{m}]",
+                    f"there is no service {host}{of}",
+                    "use the full host name, or remove it",
+                )
+
+
+def _empty_ports(q: Q, found: Sidecar) -> Iterator[Finding]:
+    """A listener of a port that none of the hosts has, where all of them are known by name."""
+    for n, listener in enumerate(found.egress):
+        number = 0 if listener.port is None else listener.port.number
+        hosts = [host for text in listener.hosts if (host := _named(text)) is not None]
+        if not number or _is_proxy(listener) or len(hosts) < len(listener.hosts):
+            continue
+        ids = [id for host in hosts for id in q(services_of_host, host)]
+        ports = sorted({port.number for id in ids for port in q(service_ports, id)})
+        if ports and number not in ports:
+            yield Finding(
+                f"spec.egress[{n}].port.number",
+                f"none of the hosts has port {number}: there is nothing to listen for",
+                f"use one of their ports ({', '.join(map(str, ports))}), or protocol HTTP_PROXY",
+            )
+
+
+def _named(text: str) -> str | None:
+    where, _, host = text.partition("/")
+    return None if host.startswith("*") or where.startswith("~") else host
+
+
+def _is_proxy(listener: IstioEgressListener) -> bool:
+    return listener.port is not None and listener.port.protocol.upper() == "HTTP_PROXY"
+
+
+def _proxy(q: Q, found: Sidecar) -> Iterator[Finding]:
+    policy = found.outbound_traffic_policy
+    proxy = None if policy is None else policy.egress_proxy
+    if proxy is None:
+        return
+    host = fqdn(proxy.host, found.meta.namespace)
+    id = q(nearest_service, found.meta.namespace, host)
+    where = "spec.outboundTrafficPolicy.egressProxy"
+    if id is None:
+        yield Finding(f"{where}.host", f"there is no service {host}", "use the full host name")
+    elif proxy.port is not None and proxy.port not in [port.number for port in q(service_ports, id)]:
+        yield Finding(f"{where}.port.number", f"{host} has no port {proxy.port}", "use a port of the service")
+
+
+def _secured(q: Q, found: Sidecar) -> Iterator[Finding]:
+    """TLS of the workload's own, where it does not count."""
+    for n, listener in enumerate(found.ingress):
+        if listener.tls is None:
+            continue
+        if not q(features).tls_on_sidecar_ingress:
+            yield Finding(
+                f"spec.ingress[{n}].tls",
+                "is switched off and has no effect",
+                "set ENABLE_TLS_ON_SIDECAR_INGRESS=true at the control plane",
+            )
+            continue
+        labels = found.workload_selector or ()
+        peers = security_of(q, found.meta.namespace, labels, identified=True).peer
+        if q(peer_modes, peers).at(listener.port.number) != "DISABLE":
+            yield Finding(
+                f"spec.ingress[{n}].tls",
+                "has no effect on workloads with a certificate of the mesh: the port takes mutual TLS",
+                f"say portLevelMtls {{{listener.port.number}: {{mode: DISABLE}}}} in a PeerAuthentication",
+            )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from controlplane.envoy import pb
-from controlplane.envoy.accesslog import AccessLog, access_log
+from controlplane.envoy.accesslog import access_log
 from controlplane.envoy.authorization_network import network_guards
 from controlplane.envoy.gateway_tls import Shown, transport_socket
-from controlplane.envoy.listeners_parts import chain, tcp_proxy
+from controlplane.envoy.listeners_parts import NOTHING_SAID, Tcp, chain, tcp_proxy
 from controlplane.envoy.routes_actions import cluster_of
 from controlplane.graph import Q, query
 from controlplane.mesh.authorization import TcpGuard
@@ -16,6 +16,7 @@ from controlplane.mesh.gateways import ServerId, server_names, server_of
 from controlplane.mesh.gateways_l4 import gateway_ways
 from controlplane.mesh.projections import RouteScope
 from controlplane.mesh.routing_ir import TcpRoute
+from controlplane.mesh.tunnels import tunnel_to
 
 _ANY = "*"
 
@@ -34,7 +35,8 @@ def l4_chains(
     found = []
     for number, way in enumerate(ways):
         names = way.sni if secrets is None else server_names(server)
-        message = chain(f"{name}.{number}", _filters(way, policies, log), _match(names))
+        proxy = tcp_proxy(_prefix(way), way.destinations, log, _through(q, scope, way))
+        message = chain(f"{name}.{number}", [*network_guards(policies), proxy], _match(names))
         if secrets is not None and server.tls is not None:
             message.transport_socket.CopyFrom(transport_socket(q, server, secrets))
         found.append(pb.deterministic(message))
@@ -45,8 +47,11 @@ def _match(names: tuple[str, ...]) -> Any:
     return pb.listener_components.FilterChainMatch(server_names=() if _ANY in names else names)
 
 
-def _filters(way: TcpRoute, policies: TcpGuard, log: AccessLog | None) -> list[Any]:
-    return [*network_guards(policies), tcp_proxy(_prefix(way), way.destinations, log)]
+def _through(q: Q, scope: RouteScope, way: TcpRoute) -> Tcp:
+    """A tunnel, if the only destination is behind one."""
+    if len(way.destinations) != 1:
+        return NOTHING_SAID
+    return Tcp(tunnel=tunnel_to(q, scope.scope, way.destinations[0].target))
 
 
 def _prefix(way: TcpRoute) -> str:

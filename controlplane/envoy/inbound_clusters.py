@@ -12,10 +12,10 @@ from controlplane.envoy.resource import Resource, resource
 from controlplane.envoy.types import CLUSTER
 from controlplane.graph import Plan, Q, each, flat, keyed, query
 from controlplane.mesh.protocols import AUTO
-from controlplane.mesh.rules import destination_rule, effective_policy
+from controlplane.mesh.rules import destination_rule, policy_of
 from controlplane.mesh.scope import Binding, Inbound
 from controlplane.mesh.selected_endpoints import UNIX
-from controlplane.mesh.settings import cluster_defaults, inbound_to_localhost
+from controlplane.mesh.settings import cluster_defaults, default_policy, inbound_to_localhost
 from controlplane.model.keys import Key
 from controlplane.model.kinds import sidecars
 from controlplane.model.kinds.connection_pool import ConnectionPoolSettings
@@ -68,7 +68,7 @@ def _pool(q: Q, namespace: str, sidecar: Key | None, binding: Binding) -> Connec
         if found.inbound_connection_pool is not None:
             return found.inbound_connection_pool
     rule = q(destination_rule, namespace, binding.service) if binding.service.host else None
-    return effective_policy(rule, binding.port).connection_pool
+    return policy_of(q, rule, binding.port).connection_pool
 
 
 def _lead_to_application(
@@ -138,6 +138,7 @@ def _static_cluster(q: Q, families: tuple[int, ...], name: str) -> Resource:
     else:
         message.type = Cluster.ORIGINAL_DST
         balance(message, None)
-    apply_pool(message, None, None, defaults)
-    apply_protocol(message, AUTO, TrafficPolicy(), http2=False)
+    policy = TrafficPolicy(connection_pool=q(default_policy).connection_pool)
+    apply_pool(message, policy.connection_pool, None, defaults)
+    apply_protocol(message, AUTO, policy, http2=False)
     return resource(CLUSTER, name, message)

@@ -17,6 +17,7 @@ from controlplane.mesh.listening import LOOPBACK, USUAL, WILDCARD, Stance
 from controlplane.mesh.protocols import AUTO, HTTP_LIKE
 from controlplane.mesh.routing_l4 import L4
 from controlplane.mesh.routing_match import ANYONE, Client
+from controlplane.mesh.tunnels import Tunnels
 from controlplane.model.keys import Key
 
 # Envoy's own listeners have these ports of the wildcard address; a second listener would be refused.
@@ -81,8 +82,8 @@ class Claim(NamedTuple):
     `protocol` is HTTP or GRPC-Web (then nothing else is said), AUTO, TLS, MONGO, REDIS or TCP.  `rules` is
     the VirtualService in force for connections, () for none, and `layer` whether its tls or its tcp rules
     are; `policy` are the DestinationRules in force; `subnets` restrict a claim on the wildcard address;
-    `port` is the service's, 0 where it is the listener's; `dynamic`: it stands for many hosts, which the
-    proxy resolves.
+    `port` is the service's, 0 where it is the listener's; `tunnels` lead to those hosts of the rules that are
+    reached so; `dynamic`: it stands for many hosts, which the proxy resolves.
     """
 
     created: str
@@ -95,6 +96,7 @@ class Claim(NamedTuple):
     policy: tuple[Key, ...] = ()
     subnets: tuple[str, ...] = ()
     port: int = 0
+    tunnels: Tunnels = ()
     dynamic: bool = False
 
     @property
@@ -127,7 +129,7 @@ class Claims:
 
 
 class Style(NamedTuple):
-    """How a listener is made, whatever it leads to; `on_demand`: virtual hosts come when they are asked for."""
+    """How a listener is made; `on_demand`: virtual hosts come when they are asked for."""
 
     stance: Stance = USUAL
     on_demand: bool = False

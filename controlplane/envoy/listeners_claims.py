@@ -24,11 +24,12 @@ from controlplane.mesh.protocols import AUTO, HTTP_LIKE
 from controlplane.mesh.routing import l4_selectors
 from controlplane.mesh.routing_hosts import ANYWHERE
 from controlplane.mesh.routing_l4 import L4, is_l4_uniform, l4_rules
-from controlplane.mesh.routing_match import ANYONE, Client
+from controlplane.mesh.routing_match import ANYONE
 from controlplane.mesh.routing_names import dialled_addresses
 from controlplane.mesh.rules import common_rule, rule_of
 from controlplane.mesh.scope import common_services, particular_services
 from controlplane.mesh.service import Port, Service, ServiceId, service
+from controlplane.mesh.tunnels import tunnels_of
 from controlplane.model.keys import Key
 
 _TLS_LIKE = frozenset({"TLS", "HTTPS"})
@@ -224,8 +225,11 @@ def _connections(q: Q, scope: RouteScope, found: Service, port: Port, policy: tu
         rules = l4_rules(q, scope, found.id.host, layer)
     protocol = "TLS" if tls else AUTO if port.protocol == AUTO else _read_as(q, port.protocol)
     key, client = rules or ((), ANYONE)
+    tunnels = tunnels_of(q, scope.scope, key, layer) if key else ()
     dynamic = _is_dynamic(found)
-    return Claim(found.created, *found.id, protocol, key, layer, client, policy, dynamic=dynamic)
+    return Claim(
+        found.created, *found.id, protocol, key, layer, client, policy, tunnels=tunnels, dynamic=dynamic
+    )
 
 
 def _is_dynamic(found: Service) -> bool:

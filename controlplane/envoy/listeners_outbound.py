@@ -50,7 +50,7 @@ from controlplane.mesh.protocols import AUTO
 from controlplane.mesh.routing_fallback import Fallback
 from controlplane.mesh.routing_ir import Destination, Target, TcpRoute
 from controlplane.mesh.routing_l4 import l4_routes
-from controlplane.mesh.rules import effective_policy, merged_rule
+from controlplane.mesh.rules import effective_policy, merged_rule, policy_of
 from controlplane.mesh.settings import listener_ports, mesh_config, path_normalization
 from controlplane.model.kinds.destination_rule import TrafficPolicy
 from controlplane.model.kinds.tls import ORIGINATED
@@ -216,15 +216,23 @@ def _way(q: Q, claim: Claim, bind: Bind, route: TcpRoute) -> _Way:
     sniffed = claim.protocol == AUTO and mesh
     if len(route.destinations) > 1 and route.source is not None:
         return _Way(route, f"{route.source.name}.{route.source.namespace}", sniffed=sniffed)
-    tcp = _tcp_settings(own[0]) if own else NOTHING_SAID
+    tcp = _tcp_settings(own[0]) if own else _through(q, claim, route.destinations[0].target)
     resolved = (claim.port or bind.port) if claim.dynamic and claim.protocol == "TLS" and own else 0
     return _Way(route, cluster_of(route.destinations[0].target), tcp, sniffed, claim.protocol, resolved)
+
+
+def _through(q: Q, claim: Claim, target: Target) -> Tcp:
+    """What another host's DestinationRules say about connections to it: whether they go through a tunnel."""
+    rules = dict(claim.tunnels).get(target.host)
+    if rules is None:
+        return NOTHING_SAID
+    return Tcp(tunnel=effective_policy(q(merged_rule, rules), target.port, target.subset).tunnel)
 
 
 def _policy(q: Q, claim: Claim, port: int, target: Target) -> TrafficPolicy:
     """What the service's own DestinationRules say about connections to it."""
     rule = q(merged_rule, claim.policy) if claim.policy else None
-    return effective_policy(rule, port, target.subset)
+    return policy_of(q, rule, port, target.subset)
 
 
 def _tcp_settings(policy: TrafficPolicy) -> Tcp:
@@ -234,6 +242,7 @@ def _tcp_settings(policy: TrafficPolicy) -> Tcp:
         idle_timeout=None if pool is None else pool.idle_timeout,
         max_duration=None if pool is None else pool.max_connection_duration,
         hash_source=balancer is not None and balancer.use_source_ip,
+        tunnel=policy.tunnel,
     )
 
 

@@ -13,6 +13,7 @@ from controlplane.envoy.listeners_binds import Bind
 from controlplane.envoy.routes_actions import cluster_of
 from controlplane.mesh.listening import UNIX, Stance
 from controlplane.mesh.routing_ir import Destination
+from controlplane.model.kinds.destination_rule import TunnelSettings
 
 _components = pb.listener_components
 
@@ -26,11 +27,15 @@ _MARK = 1337
 
 
 class Tcp(NamedTuple):
-    """How a TCP proxy treats connections; nanoseconds, None = Envoy's default."""
+    """How a TCP proxy treats connections; nanoseconds, None = Envoy's default.
+
+    `tunnel`: they are carried through an HTTP proxy.
+    """
 
     idle_timeout: int | None = None
     max_duration: int | None = None
     hash_source: bool = False
+    tunnel: TunnelSettings | None = None
 
 
 NOTHING_SAID = Tcp()
@@ -151,6 +156,11 @@ def tcp_proxy(
         message.max_downstream_connection_duration.CopyFrom(pb.duration(tcp.max_duration))
     if tcp.hash_source:
         message.hash_policy.add().source_ip.SetInParent()
+    if tcp.tunnel is not None:
+        host = tcp.tunnel.target_host
+        address = f"[{host}]" if ":" in host else host
+        message.tunneling_config.hostname = f"{address}:{tcp.tunnel.target_port}"
+        message.tunneling_config.use_post = tcp.tunnel.protocol == "POST"
     return _network_filter("envoy.filters.network.tcp_proxy", message)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.graph import Q, query
-from controlplane.mesh.checks_finding import Finding, warning, without_effect
+from controlplane.mesh.checks_finding import Finding, warning
 from controlplane.mesh.checks_peers import tls_findings
+from controlplane.mesh.checks_subsets import empty_subsets, idle_preferences, missing_credentials
 from controlplane.mesh.imports import nearest_service
-from controlplane.mesh.rules import merged_rule, rule_keys, unsupported
+from controlplane.mesh.rules import merged_rule, rule_keys
 from controlplane.mesh.service import ServiceId, service, services_of_host
 from controlplane.model.hosts import fqdn
 from controlplane.model.keys import Key
@@ -27,7 +28,8 @@ def destination_rule_problems(q: Q, key: Key) -> tuple[Problem, ...]:
         *_host(q, rule),
         *_joined(q, rule),
         *tls_findings(q, rule),
-        *map(without_effect, unsupported(rule)),
+        *idle_preferences(q, rule),
+        *missing_credentials(q, rule),
     ]
     return tuple(warning("DestinationRule", key, finding) for finding in findings)
 
@@ -37,9 +39,11 @@ def _host(q: Q, rule: DestinationRule) -> Iterator[Finding]:
     host = fqdn(rule.host, namespace)
     if host.startswith("*"):
         return
-    if q(nearest_service, namespace, host) is None:
+    nearest = q(nearest_service, namespace, host)
+    if nearest is None:
         yield unknown_host(q, "spec.host", host, namespace)
         return
+    yield from empty_subsets(q, rule, nearest)
     numbers = {
         port.number
         for id in q(services_of_host, host)
@@ -64,9 +68,13 @@ def _joined(q: Q, rule: DestinationRule) -> Iterator[Finding]:
     namespace, key = rule.meta.namespace, rule.meta.key
     host = fqdn(rule.host, namespace)
     keys = q(rule_keys, namespace, ServiceId(host, namespace), ())
-    if key not in keys or keys[0] == key:
+    oldest = f"DestinationRule {keys[0].namespace}/{keys[0].name}" if keys else ""
+    if key not in keys:
+        yield from _apart(q, rule, keys, oldest)
         return
-    oldest = f"DestinationRule {keys[0].namespace}/{keys[0].name}"
+    if keys[0] == key:
+        yield from _wins(q, rule, keys[1:])
+        return
     if rule.traffic_policy is not None:
         yield Finding(
             "spec.trafficPolicy",
@@ -81,6 +89,44 @@ def _joined(q: Q, rule: DestinationRule) -> Iterator[Finding]:
                 f"an older DestinationRule for the host has a subset {subset.name!r}; this one is dropped",
                 "use another name",
             )
+
+
+def _apart(q: Q, rule: DestinationRule, keys: tuple[Key, ...], oldest: str) -> Iterator[Finding]:
+    """A rule for the same host that cannot be joined, because it holds elsewhere."""
+    first: DestinationRule | None = q.get(destination_rules, keys[0]) if keys else None
+    host = fqdn(rule.host, rule.meta.namespace)
+    if (
+        first is not None
+        and keys[0].namespace == rule.meta.namespace
+        and fqdn(first.host, keys[0].namespace) == host
+    ):
+        yield Finding(
+            "spec.exportTo",
+            f"{oldest} is for the same host and exported elsewhere, so that the two are not joined: "
+            f"in namespace {rule.meta.namespace} this one is not used",
+            "say the same exportTo in both",
+        )
+
+
+def _wins(q: Q, rule: DestinationRule, younger: tuple[Key, ...]) -> Iterator[Finding]:
+    """What of younger rules for the host is left out because this one says it."""
+    named = {subset.name: n for n, subset in enumerate(rule.subsets)}
+    for key in younger:
+        other: DestinationRule = q.get(destination_rules, key)
+        loser = f"DestinationRule {key.namespace}/{key.name}"
+        if other.traffic_policy is not None:
+            yield Finding(
+                "spec.trafficPolicy" if rule.traffic_policy is not None else "spec.host",
+                f"keeps out the trafficPolicy of {loser}, which is younger and for the same host",
+                "have one of them say it all",
+            )
+        for subset in other.subsets:
+            if subset.name in named:
+                yield Finding(
+                    f"spec.subsets[{named[subset.name]}].name",
+                    f"keeps out the subset of that name of {loser}, which is younger and for the same host",
+                    "use another name in one of them",
+                )
 
 
 def unknown_host(q: Q, field: str, host: str, namespace: str) -> Finding:

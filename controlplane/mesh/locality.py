@@ -185,11 +185,10 @@ def _distributed(groups: tuple[Group, ...], rules: tuple[Distribute, ...], here:
     if shares is None:
         yield from groups
         return
-    # The narrowest pattern has a locality that several name.
-    order = sorted(shares, key=lambda share: (_width(share[0]), share[0]))
     claimed: dict[str, list[Group]] = {}
     for group in groups:
-        pattern = next((pattern for pattern, _ in order if matches(group.locality, pattern)), None)
+        # No two of them overlap.
+        pattern = next((pattern for pattern, _ in shares if matches(group.locality, pattern)), None)
         if pattern is not None:
             claimed.setdefault(pattern, []).append(group)
     weights = {
@@ -201,11 +200,6 @@ def _distributed(groups: tuple[Group, ...], rules: tuple[Distribute, ...], here:
     for group in groups:
         if group.locality in weights:
             yield group._replace(weight=ceil(weights[group.locality] * scale))
-
-
-def _width(pattern: str) -> int:
-    """How many of its three parts a pattern leaves open."""
-    return sum(part in ("", "*") for part in parse_locality(pattern))
 
 
 def label_of(endpoint: Endpoint, name: str) -> str:

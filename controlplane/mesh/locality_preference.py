@@ -82,7 +82,8 @@ def preference_of(q: Q, found: Service, policy: TrafficPolicy) -> Preference | N
     if found.node_local:
         chosen = (chosen or Preference())._replace(on_node=True)
     # Reading endpoints for it would cost everybody something, and most meshes have one network.
-    if q(networks) and q(spans_networks, found.id):
+    spanning: bool = q(spans_networks, found.id) if q(networks) else False
+    if spanning:
         chosen = (chosen or Preference())._replace(networks=True)
     return chosen
 

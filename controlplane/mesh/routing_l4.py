@@ -16,6 +16,7 @@ from controlplane.mesh.routing import attachment, candidates, routed_alike, sele
 from controlplane.mesh.routing_http import Place, target_of
 from controlplane.mesh.routing_ir import Destination, TcpRoute
 from controlplane.mesh.routing_match import ANYONE, Client, admits
+from controlplane.mesh.tunnels import tunnelled_hosts
 from controlplane.model.hosts import canonical
 from controlplane.model.keys import Key, Labels, Ref
 from controlplane.model.kinds import virtual_services
@@ -52,7 +53,8 @@ def is_l4_uniform(q: Q, host: str) -> bool:
     layers: tuple[L4, ...] = ("tls", "tcp")
     keys = [(virtual_service(q, _ANYWHERE, host, layer), layer) for layer in layers]
     return q(routed_alike, host) and all(
-        key is None or q(_needs, key, layer) == _NOTHING for key, layer in keys
+        key is None or (q(_needs, key, layer) == _NOTHING and not q(tunnelled_hosts, key, layer))
+        for key, layer in keys
     )
 
 

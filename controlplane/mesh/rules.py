@@ -29,7 +29,6 @@ from controlplane.model.kinds.destination_rule import (
     PortTrafficPolicy,
     Subset,
     TrafficPolicy,
-    blocks,
 )
 
 
@@ -248,10 +247,3 @@ def _at_port(policy: TrafficPolicy, levels: TrafficPolicy | None, port: int) -> 
 def _level(policy: TrafficPolicy | None, port: int) -> PortTrafficPolicy | None:
     levels = () if policy is None else policy.port_level_settings
     return next((level for level in levels if level.port == port), None)
-
-
-def unsupported(rule: DestinationRule) -> tuple[str, ...]:
-    """The paths of the fields that are set and have no effect yet."""
-    return tuple(
-        f"{path}.tunnel" for path, policy in blocks(rule) if getattr(policy, "tunnel", None) is not None
-    )

@@ -60,6 +60,8 @@ class ConnectionPoolSettings:
 
 def read_connection_pool(r: Reader) -> ConnectionPoolSettings:
     """ConnectionPoolSettings."""
+    if not (r.has("tcp") or r.has("http")):
+        r.error("", "says nothing", "say tcp, http or both, or remove it")
     return ConnectionPoolSettings(tcp=r.message("tcp", _read_tcp), http=r.message("http", _read_http))
 
 

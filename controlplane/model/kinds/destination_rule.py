@@ -121,6 +121,11 @@ def credentials(rule: DestinationRule) -> Iterator[tuple[str, ClientTLSSettings]
             yield f"{path}.tls", tls
 
 
+def _tunnel(key: Key, value: DestinationRule) -> tuple[bool, ...]:
+    found = (policy for _, policy in blocks(value) if isinstance(policy, TrafficPolicy))
+    return (True,) if any(policy.tunnel is not None for policy in found) else ()
+
+
 def _credential(key: Key, value: DestinationRule) -> tuple[bool, ...]:
     return (True,) if any(True for _ in credentials(value)) else ()
 
@@ -131,7 +136,13 @@ def _compares(key: Key, value: DestinationRule) -> tuple[bool, ...]:
 
 destination_rules = Table(
     "destination_rules",
-    indexes={"namespace": by_namespace, "host": _host, "compares": _compares, "credential": _credential},
+    indexes={
+        "namespace": by_namespace,
+        "host": _host,
+        "compares": _compares,
+        "credential": _credential,
+        "tunnel": _tunnel,
+    },
     # A rule without a selector is found by its host; asking who selects a client must not list them all.
     selector=lambda value: value.workload_selector or None,
     namespace=namespace_of,
@@ -185,7 +196,15 @@ def _read_subset(r: Reader) -> Subset:
     return subset
 
 
+_BLOCKS = (
+    *("loadBalancer", "connectionPool", "outlierDetection", "tls", "portLevelSettings"),
+    *("tunnel", "proxyProtocol", "retryBudget"),
+)
+
+
 def _read_traffic_policy(r: Reader) -> TrafficPolicy:
+    if not any(map(r.has, _BLOCKS)):
+        r.error("", "says nothing", "say one of " + ", ".join(_BLOCKS) + ", or remove it")
     return TrafficPolicy(
         load_balancer=r.message("loadBalancer", read_load_balancer),
         connection_pool=r.message("connectionPool", read_connection_pool),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isqrt
 
@@ -220,6 +221,7 @@ def read_locality(r: Reader) -> LocalityLoadBalancerSetting:
     for other in ("failover", "failoverPriority"):
         if setting.distribute and r.has(other):
             r.error(other, "excludes distribute", "keep one of them")
+    _check_overlaps(r, "distribute", [one.from_ for one in setting.distribute], last_may_be_any=True)
     for index, source in repeated(distribute.from_ for distribute in setting.distribute):
         r.error(f"distribute[{index}].from", f"{shorten(source)} is given twice", "merge the two entries")
     return setting
@@ -237,10 +239,35 @@ def read_zone_aware(r: Reader) -> ZoneAwareLoadBalancerSetting:
 
 def _read_distribute(r: Reader) -> Distribute:
     distribute = Distribute(from_=r.required("from", "name a locality"), to=r.integers_by_name("to", 1, 100))
+    for at, locality in (("from", distribute.from_), *(("to", locality) for locality, _ in distribute.to)):
+        _check_locality(r, at, locality)
+    _check_overlaps(r, "to", [locality for locality, _ in distribute.to])
     total = sum(weight for _, weight in distribute.to)
     if total != 100:
         r.error("to", f"the weights add up to {total}", "make them add up to 100")
     return distribute
+
+
+def _check_locality(r: Reader, at: str, locality: str) -> None:
+    parts = locality.split("/")
+    if locality and (len(parts) > 3 or "" in parts):
+        r.error(at, f"{shorten(locality)} is no locality", "write region, region/zone or region/zone/subzone")
+    elif any("*" in part for part in parts[:-1]) or ("*" in parts[-1] and parts[-1] != "*"):
+        r.error(at, f'{shorten(locality)} has a "*" that is not its last part', 'write like "region/*"')
+
+
+def _check_overlaps(r: Reader, at: str, localities: Sequence[str], *, last_may_be_any: bool = False) -> None:
+    """No locality is meant by two of a list; "*" may come after all others where order counts."""
+    for index, locality in enumerate(localities):
+        for earlier in localities[:index]:
+            rest = last_may_be_any and locality == "*"
+            if locality != earlier and not rest and _overlap(locality, earlier):
+                r.error(at, f"{shorten(locality)} overlaps {shorten(earlier)}", "name each locality once")
+
+
+def _overlap(one: str, other: str) -> bool:
+    pairs = zip(one.split("/"), other.split("/"), strict=False)
+    return all("*" in pair or pair[0] == pair[1] for pair in pairs)
 
 
 def _read_failover(r: Reader) -> Failover:

@@ -96,6 +96,12 @@ def read_client_tls(r: Reader) -> ClientTLSSettings:
             r.warn(name, "has no effect with ISTIO_MUTUAL", "remove it, or use MUTUAL")
         elif r.has(name) and settings.credential_name is not None:
             r.error(name, "excludes credentialName", "keep one of them")
+    if settings.insecure_skip_verify and settings.mode in ORIGINATED:
+        for name in ("caCertificates", "subjectAltNames"):
+            if r.has(name):
+                r.error(name, "excludes insecureSkipVerify", "keep one of them")
+        if settings.mode == "SIMPLE" and settings.credential_name is not None:
+            r.error("credentialName", "excludes insecureSkipVerify", "keep one of them")
     if settings.mode == "MUTUAL" and settings.credential_name is None:
         for name in ("clientCertificate", "privateKey"):
             r.demand(name, "MUTUAL needs clientCertificate and privateKey, or credentialName")

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from controlplane.mesh.rules import MergedRule, destination_rule, effective_policy, unsupported
+from controlplane.mesh.rules import MergedRule, destination_rule, effective_policy
 from controlplane.mesh.service import ServiceId
 from controlplane.model.keys import Key
-from controlplane.model.kinds import destination_rules
 from tests.unit.mesh.world import World
 
 REVIEWS = ServiceId("reviews.prod.svc.cluster.local", "prod")
@@ -19,7 +18,7 @@ def rule(
     name: str,
     host: str,
     namespace: str = "prod",
-    spec: str = "trafficPolicy: {}",
+    spec: str = "subsets: []",
     created: str = "",
     to: str = "",
 ) -> str:
@@ -181,19 +180,3 @@ def test_effective_policy(port: int, subset: str, expected: object) -> None:
 
 def test_no_rule_says_nothing() -> None:
     assert blocks(None, 80) == (None, False, None)
-
-
-def test_unsupported_fields_are_named_by_path() -> None:
-    text = rule(
-        "a",
-        "reviews",
-        spec="""trafficPolicy:
-    tunnel: {targetHost: a.example.com, targetPort: 443}
-  subsets:
-  - name: v1
-    trafficPolicy: {tunnel: {targetHost: a.example.com, targetPort: 443}}
-""",
-    )
-    world = World(text)
-    found = world.graph.rows(destination_rules).values[Key("prod", "a")]
-    assert unsupported(found) == ("trafficPolicy.tunnel", "subsets[0].trafficPolicy.tunnel")

@@ -316,6 +316,35 @@ def test_localities_and_warmup(value: Values) -> None:
             "spec.trafficPolicy.loadBalancer.localityLbSetting.distribute[1].from",
             "given twice",
         ),
+        *(
+            (
+                balancer(localityLbSetting={"distribute": distribute}),
+                f"spec.trafficPolicy.loadBalancer.localityLbSetting.{field}",
+                message,
+            )
+            for distribute, field, message in (
+                ([{"from": "a", "to": {"b": 60, "b/*": 40}}], "distribute[0].to", "overlaps 'b'"),
+                ([{"from": "a", "to": {"*": 60, "b": 40}}], "distribute[0].to", "overlaps '*'"),
+                ([{"from": "a/*/c", "to": {"b": 100}}], "distribute[0].from", "not its last part"),
+                ([{"from": "a", "to": {"b*": 100}}], "distribute[0].to", "not its last part"),
+                ([{"from": "a//c", "to": {"b": 100}}], "distribute[0].from", "is no locality"),
+                (
+                    [{"from": "a/b", "to": {"b": 100}}, {"from": "a", "to": {"b": 100}}],
+                    "distribute",
+                    "overlaps 'a/b'",
+                ),
+            )
+        ),
+        (policy(), "spec.trafficPolicy", "says nothing"),
+        (policy(connectionPool={}), "spec.trafficPolicy.connectionPool", "says nothing"),
+        *(
+            (policy(tls={"insecureSkipVerify": True, **tls}), f"spec.trafficPolicy.tls.{field}", "excludes")
+            for tls, field in (
+                ({"mode": "SIMPLE", "caCertificates": "/ca.pem"}, "caCertificates"),
+                ({"mode": "SIMPLE", "credentialName": "c"}, "credentialName"),
+                ({"mode": "MUTUAL", "credentialName": "c", "subjectAltNames": ["a"]}, "subjectAltNames"),
+            )
+        ),
         (
             balancer(
                 localityLbSetting={
@@ -393,7 +422,11 @@ def test_destination_rules_that_are_refused(
     ("spec", "field", "message"),
     [
         ({"host": "a", "subset": []}, "spec.subset", "did you mean subsets?"),
-        (policy(loadbalancer={}), "spec.trafficPolicy.loadbalancer", "did you mean loadBalancer?"),
+        (
+            policy(loadbalancer={}, retryBudget={}),
+            "spec.trafficPolicy.loadbalancer",
+            "did you mean loadBalancer?",
+        ),
         ({"host": "a", "workloadSelector": {}}, "spec.workloadSelector.matchLabels", "is empty"),
         (
             {"host": "a", "workloadSelector": {"matchLabels": {"a": "b"}}, "exportTo": ["*"]},

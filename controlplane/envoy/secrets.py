@@ -97,7 +97,7 @@ def _of_kubernetes(q: Q, key: Key) -> tuple[tuple[str, Resource], ...]:
         rival: Secret | None = None if by_itself else q.get(secrets, Key(key.namespace, key.name + CA))
         if rival is None or not rival.authorities:
             name = name if by_itself else name + CA
-            found.append((name, trusted(name, secret.authorities)))
+            found.append((name, trusted(name, secret.authorities, secret.revoked)))
     return tuple(found)
 
 
@@ -109,8 +109,10 @@ def key_pair(name: str, chain: bytes, key: bytes, version: str) -> Resource:
     return Resource(SECRET, name, pb.deterministic(message), given=version)
 
 
-def trusted(name: str, authorities: bytes) -> Resource:
-    """A secret of authorities whose certificates are accepted, PEM."""
+def trusted(name: str, authorities: bytes, revoked: bytes = b"") -> Resource:
+    """A secret of authorities whose certificates are accepted, but for those that are revoked; PEM both."""
     message = pb.secret.Secret(name=name)
     message.validation_context.trusted_ca.inline_bytes = authorities
+    if revoked:
+        message.validation_context.crl.inline_bytes = revoked
     return resource(SECRET, name, message)

@@ -124,9 +124,10 @@ def authorities_of(server: Server) -> str | None:
     """The name of the Secret with the authorities of clients' certificates; None where it is no Secret."""
     if server.tls is None or server.tls.mode not in ASKING:
         return None
-    if server.tls.ca_cert_credential_name is not None:
-        return server.tls.ca_cert_credential_name
-    names = credentials_of(server)
+    said = server.tls.ca_cert_credential_name
+    if said is not None and said.endswith(_AUTHORITIES):
+        return said
+    names = credentials_of(server) if said is None else (said,)
     return names[0] + _AUTHORITIES if names else None
 
 

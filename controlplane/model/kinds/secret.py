@@ -1,7 +1,7 @@
 """The Secret, as far as a gateway serves it: a certificate with its key, and who certifies clients.
 
-Kubernetes' own names (`tls.crt`, `tls.key`, `ca.crt`) and those of Istio's older generic form (`cert`, `key`,
-`cacert`) are read, whatever the Secret's type; nothing else of a Secret is kept.  A key is shown nowhere:
+Kubernetes' own names (`tls.crt`, `tls.key`, `ca.crt`, `ca.crl`) and those of Istio's older generic form (`cert`,
+`key`, `cacert`, `crl`) are read, whatever the Secret's type; nothing else of a Secret is kept.  A key is shown nowhere:
 not in a repr, and not in a problem, whose text never repeats a value
 (https://istio.io/latest/docs/tasks/traffic-management/ingress/secure-ingress/).
 """
@@ -27,6 +27,7 @@ _TLS = "kubernetes.io/tls"
 _PAIRS = (("tls.crt", "tls.key"), ("cert", "key"))
 _AUTHORITIES = ("ca.crt", "cacert")
 _REVOKED = ("ca.crl", "crl")
+_LIST = "X509 CRL"
 _MOST = 1024 * 1024
 """Bytes of a value: no Secret of Kubernetes is larger."""
 
@@ -35,7 +36,8 @@ _MOST = 1024 * 1024
 class Secret:
     """What a gateway can serve; PEM each, empty where there is none.
 
-    `version` is made of the serial number and the end of the first certificate.
+    `revoked` are lists of certificates that the authorities have taken back.  `version` is made of the serial
+    number and the end of the first certificate.
     """
 
     meta: Meta
@@ -43,6 +45,7 @@ class Secret:
     key: bytes = field(default=b"", repr=False)
     authorities: bytes = b""
     version: str = ""
+    revoked: bytes = b""
 
 
 secrets = Table("secrets", indexes={"namespace": by_namespace}, namespace=namespace_of)
@@ -67,15 +70,15 @@ class _Values(NamedTuple):
 def _read(r: Reader, meta: Meta) -> Secret:
     r.skip("apiVersion", "kind", "immutable")
     values = _values(r)
-    _unread(r)
     tls = r.text("type") == _TLS
     names = next((pair for pair in _PAIRS if values.found.keys() & set(pair)), _PAIRS[0])
     ca = next((name for name in _AUTHORITIES if name in values.found), "")
     if values.redacted:
         return _stand_in(r, meta, [values.found.get(name, b"") for name in (*names, ca)])
     authorities = _pem(_certificates(r, values, ca)) if ca else b""
+    revoked = _revoked(r, values, authorities)
     if not (tls or values.found.keys() & set(names)):
-        return Secret(meta, authorities=authorities)
+        return Secret(meta, authorities=authorities, revoked=revoked)
     missing = [name for name in names if not values.found.get(name)]
     for name in missing:
         r.error(values.path(name), "is missing", f"store {' and '.join(names)} together, in PEM")
@@ -85,7 +88,7 @@ def _read(r: Reader, meta: Meta) -> Secret:
         return Secret(meta)
     version = f"{chain[0].facts.serial}-{chain[0].facts.not_after}"
     # Written anew: what else stood there, a key between the certificates, say, goes nowhere.
-    return Secret(meta, _pem(chain), key.pem, authorities, version)
+    return Secret(meta, _pem(chain), key.pem, authorities, version, revoked)
 
 
 def _values(r: Reader) -> _Values:
@@ -93,7 +96,7 @@ def _values(r: Reader) -> _Values:
     found: dict[str, bytes] = {}
     places: dict[str, str] = {}
     redacted = False
-    wanted = {*_AUTHORITIES, *(name for pair in _PAIRS for name in pair)}
+    wanted = {*_AUTHORITIES, *_REVOKED, *(name for pair in _PAIRS for name in pair)}
     for place in ("data", "stringData"):
         given: Any = r.value(place)
         if given is None:
@@ -110,14 +113,22 @@ def _values(r: Reader) -> _Values:
     return _Values(found, places, redacted)
 
 
-def _unread(r: Reader) -> None:
-    """Who revokes certificates should not think that it counts."""
-    for place in ("data", "stringData"):
-        given: Any = r.value(place)
-        for name in _REVOKED:
-            if isinstance(given, Mapping) and given.get(name):
-                why = "is not used: certificates that it revokes are accepted"
-                r.warn(f"{place}[{name}]", why, "have gateways read a file, by caCrl")
+def _revoked(r: Reader, values: _Values, authorities: bytes) -> bytes:
+    """The lists of revoked certificates; whoever has one should not think that it counts where it cannot."""
+    name = next((name for name in _REVOKED if values.found.get(name)), "")
+    if not name:
+        return b""
+    try:
+        found = [one for one in blocks(values.found[name]) if one.label == _LIST]
+    except Unreadable as error:
+        r.error(values.path(name), f"cannot be used: {error}", f"store it in PEM, as {_LIST}")
+        return b""
+    if not found:
+        r.error(values.path(name), "holds no list of revoked certificates", f"store it in PEM, as {_LIST}")
+    elif not authorities:
+        why = "has no effect: there are no authorities beside it whose certificates it could revoke"
+        r.warn(values.path(name), why, "store their certificates as ca.crt in the same Secret")
+    return b"".join(one.pem for one in found)
 
 
 def _stand_in(r: Reader, meta: Meta, values: list[bytes]) -> Secret:

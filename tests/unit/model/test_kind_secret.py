@@ -15,6 +15,7 @@ from controlplane.model.kinds.kind import Parsed
 from controlplane.model.kinds.secret import SECRET
 from controlplane.sources.redact import Redaction
 from tests.support.pairs import NOW, PKCS8, SEC1, key_text, pair
+from tests.support.servers import Issuer
 
 
 def parse(type: str = "kubernetes.io/tls", *, plain: dict[str, str] | None = None, **data: bytes) -> Parsed:
@@ -74,10 +75,17 @@ def test_what_else_is_in_a_secret_is_not_kept() -> None:
     )
 
 
-def test_a_list_of_the_revoked_is_not_taken_for_used() -> None:
-    value, problems, _ = parse("Opaque", ca_crt=pair()[0], ca_crl=b"secret")
-    assert value.authorities
+def test_a_list_of_the_revoked() -> None:
+    issuer = Issuer()
+    revoked = issuer.revoked(issuer.issue("a.com"))
+    value, problems, _ = parse("Opaque", ca_crt=issuer.certificate, ca_crl=b"# ours\n" + revoked)
+    assert (problems, value.revoked) == ((), revoked)
+    value, problems, _ = parse("Opaque", ca_crl=revoked)
     assert [(one.level, one.field) for one in problems] == [("warning", "data[ca.crl]")]
+    # Better the last good version than one that revokes nothing.
+    value, problems, _ = parse("Opaque", ca_crt=issuer.certificate, ca_crl=b"secret")
+    assert value is None
+    assert [(one.level, one.field) for one in problems] == [("error", "data[ca.crl]")]
     assert "secret" not in str(problems)
 
 

@@ -52,6 +52,9 @@ RETRY_ON = (
 """Envoy's conditions for HTTP and gRPC; a status number may stand among them."""
 
 
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "*")
+
+
 @dataclass(frozen=True, slots=True)
 class HeaderOperations:
     """Headers to overwrite, to append and to remove."""
@@ -220,6 +223,10 @@ def read_cors(r: Reader) -> CorsPolicy:
             "unmatchedPreflights", ("UNSPECIFIED", "FORWARD", "IGNORE"), "UNSPECIFIED"
         ),
     )
+    for index, method in enumerate(policy.allow_methods):
+        if method not in _METHODS:
+            what = f"{shorten(method)} is no method of HTTP"
+            r.error(f"allowMethods[{index}]", what, "use " + ", ".join(_METHODS))
     if policy.max_age is not None and policy.max_age % SECOND:
         r.error("maxAge", "is not a whole number of seconds", "browsers count it in seconds")
     return policy
@@ -235,12 +242,14 @@ def read_retry(r: Reader) -> HTTPRetry:
         retry_ignore_previous_hosts=r.optional_boolean("retryIgnorePreviousHosts"),
         backoff=r.duration("backoff"),
     )
-    if not retry.attempts and (retry.retry_on or retry.per_try_timeout):
-        r.warn("attempts", "is 0, so that nothing is retried", "say how often to retry")
+    if not retry.attempts and any(
+        r.has(name) for name in ("retryOn", "perTryTimeout", "retryRemoteLocalities")
+    ):
+        r.error("attempts", "is 0, so that nothing is retried", "say how often to retry, or nothing else")
     for condition in (retry.retry_on or "").split(","):
         word = condition.strip()
         if word and word not in RETRY_ON and not _is_status(word):
-            r.warn(
+            r.error(
                 "retryOn", f"{shorten(word)} is no condition that Envoy knows", "use " + ", ".join(RETRY_ON)
             )
     return retry

@@ -5,7 +5,14 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 
-from controlplane.model.checks import check_host, check_namespace, check_regex, check_weights
+from controlplane.model.checks import (
+    check_host,
+    check_namespace,
+    check_regex,
+    check_weights,
+    is_dns_label,
+)
+from controlplane.model.describe import shorten
 from controlplane.model.kinds.http_effects import (
     CorsPolicy,
     Headers,
@@ -168,7 +175,11 @@ def read_destination(r: Reader) -> Destination:
     if host == "*":
         r.error("host", "'*' is no destination", "name the service")
     check_host(r, "host", host)
-    return Destination(host=host, subset=r.string("subset"), port=r.message("port", read_port_selector))
+    subset = r.string("subset")
+    if subset is not None and not is_dns_label(subset):
+        what = f"{shorten(subset)} cannot be the name of a subset"
+        r.error("subset", what, "use lower case letters, digits and -")
+    return Destination(host=host, subset=subset, port=r.message("port", read_port_selector))
 
 
 def read_port_selector(r: Reader) -> int:

@@ -13,10 +13,9 @@ from controlplane.model.checks import (
     check_selector,
     check_subnets,
     check_weights,
-    repeated,
 )
 from controlplane.model.describe import shorten
-from controlplane.model.hosts import covers, fqdn, is_address
+from controlplane.model.hosts import canonical, covers, fqdn, is_address
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds.gateway import gateway_key
 from controlplane.model.kinds.http_route import Destination, HTTPRoute, read_http_route, read_weighted
@@ -133,13 +132,16 @@ def _check_hosts(r: Reader, value: VirtualService) -> None:
                 "'*' cannot be bound to the mesh",
                 "name hosts, or bind it to gateways only",
             )
-    for index, host in repeated(value.hosts):
-        r.error(f"hosts[{index}]", f"{shorten(host)} is given twice", "remove one")
+    for index, host in enumerate(value.hosts):
+        other = next((one for one in value.hosts[:index] if covers(one, host) or covers(host, one)), None)
+        if other is not None:
+            what = "is given twice" if other == host else f"and {shorten(other)} cover each other"
+            r.error(f"hosts[{index}]", f"{shorten(host)} {what}", "remove one")
     for rule, tls in enumerate(value.tls):
         for index, match in enumerate(tls.match):
             for sni in match.sni_hosts:
-                if not any(covers(host, sni) for host in value.hosts):
-                    r.warn(
+                if not is_address(sni) and not any(covers(canonical(host), canonical(sni)) for host in value.hosts):
+                    r.error(
                         f"tls[{rule}].match[{index}].sniHosts",
                         f"{shorten(sni)} is none of hosts",
                         "add it to hosts",
@@ -188,7 +190,10 @@ def _read_tls_match(r: Reader) -> TLSMatchAttributes:
     )
     r.demand("sniHosts", "name at least one host")
     for index, host in enumerate(match.sni_hosts):
-        check_host(r, f"sniHosts[{index}]", host)
+        if is_address(host):
+            r.warn(f"sniHosts[{index}]", "is an address, which clients do not ask for", "name a host")
+        else:
+            check_host(r, f"sniHosts[{index}]", host)
     _check_match(r, match)
     return match
 

@@ -50,7 +50,7 @@ def some_gateway(pick: random.Random) -> tuple[Name, str]:
 
 def some_route(pick: random.Random) -> tuple[Name, str]:
     name, namespace = pick.choice("vwxy"), pick.choice(("edge", "shop"))
-    hosts = f"[{', '.join(pick.sample(('a.com', 'x.b.com', 'y.b.com', repr('*.b.com')), 2))}]"
+    hosts = f"[{', '.join(pick.sample(('a.com', 'x.b.com', 'y.b.com', repr('*.c.com')), 2))}]"
     match = pick.choice(
         ("", "match: [{uri: {exact: /a}}], ", "match: [{gateways: [edge/g]}], ", "match: [{port: 80}], ")
     )

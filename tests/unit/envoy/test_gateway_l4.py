@@ -81,7 +81,7 @@ def test_tls_is_passed_on_by_name() -> None:
     world = Identified(
         gateway("web", f"[{EGRESS}]")
         + virtual_service("cnn", "[edition.cnn.com, other.com]", "", gateways="[mesh, edge/web]", tls=rules)
-        + virtual_service("again", "[edition.cnn.com]", "", gateways="[edge/web]", tls=rules, created=NEW)
+        + virtual_service("again", "[edition.cnn.com, other.com]", "", gateways="[edge/web]", tls=rules, created=NEW)
     )
     assert ways(world, "0.0.0.0_443") == {("edition.cnn.com",): ["outbound|443||edition.cnn.com"]}
     (inspector,) = world.listeners()["0.0.0.0_443"].listener_filters

@@ -456,6 +456,33 @@ def test_a_timeout_of_zero_means_none(value: Values) -> None:
             "spec.tls[0].match[0].sniHosts",
             "is missing",
         ),
+        (http(retries={"attempts": 1, "retryOn": "5xx,often"}), "spec.http[0].retries.retryOn", "'often'"),
+        (http(retries={"retryOn": "5xx"}), "spec.http[0].retries.attempts", "nothing is retried"),
+        (
+            {"hosts": ["a.com"], "tls": [{"match": [{"sniHosts": ["b.com"]}], "route": ROUTE}]},
+            "spec.tls[0].match[0].sniHosts",
+            "none of hosts",
+        ),
+        (
+            {"hosts": ["*.a.com", "b.com", "x.a.com"], "http": [{"route": ROUTE}]},
+            "spec.hosts[2]",
+            "cover each other",
+        ),
+        (
+            http(corsPolicy={"allowMethods": ["GET", "get"]}),
+            "spec.http[0].corsPolicy.allowMethods[1]",
+            "no method",
+        ),
+        (
+            http(route=[{"destination": {"host": "a", "subset": "V1"}}]),
+            "spec.http[0].route[0].destination.subset",
+            "name of a subset",
+        ),
+        (
+            http(retries={"retryRemoteLocalities": True}),
+            "spec.http[0].retries.attempts",
+            "nothing is retried",
+        ),
         ({"hosts": ["a"], "tls": [{"match": [{"sniHosts": ["a"]}]}]}, "spec.tls[0].route", "is missing"),
         (
             {"hosts": ["a"], "tcp": [{"match": [{"destinationSubnets": ["10.0.0.0/40"]}], "route": ROUTE}]},
@@ -481,8 +508,6 @@ def test_virtual_services_that_are_refused(
             "spec.http[0].match[0].headers[method]",
             "use method:",
         ),
-        (http(retries={"attempts": 1, "retryOn": "5xx,often"}), "spec.http[0].retries.retryOn", "'often'"),
-        (http(retries={"retryOn": "5xx"}), "spec.http[0].retries.attempts", "nothing is retried"),
         (
             http(fault={"delay": {"fixedDelay": "1s"}}),
             "spec.http[0].fault.delay.percentage",
@@ -504,14 +529,14 @@ def test_virtual_services_that_are_refused(
             "left alone",
         ),
         (
-            {"hosts": ["a.com"], "tls": [{"match": [{"sniHosts": ["b.com"]}], "route": ROUTE}]},
-            "spec.tls[0].match[0].sniHosts",
-            "none of hosts",
-        ),
-        (
             {"hosts": ["a"], "tcp": [{"match": [{"sourceSubnet": "10.0.0.0/8"}], "route": ROUTE}]},
             "spec.tcp[0].match[0].sourceSubnet",
             "has no effect",
+        ),
+        (
+            {"hosts": ["a.com"], "tls": [{"match": [{"sniHosts": ["192.0.2.1"]}], "route": ROUTE}]},
+            "spec.tls[0].match[0].sniHosts[0]",
+            "is an address",
         ),
     ],
 )

@@ -8,15 +8,16 @@ from controlplane.envoy import pb
 from controlplane.envoy.accesslog import access_log
 from controlplane.envoy.authorization_network import network_guards
 from controlplane.envoy.gateway_tls import Shown, transport_socket
-from controlplane.envoy.listeners_parts import NOTHING_SAID, Tcp, chain, tcp_proxy
+from controlplane.envoy.listeners_parts import NOTHING_SAID, Tcp, chain, tcp_proxy, tcp_settings
 from controlplane.envoy.routes_actions import cluster_of
 from controlplane.graph import Q, query
 from controlplane.mesh.authorization import TcpGuard
 from controlplane.mesh.gateways import ServerId, server_names, server_of
 from controlplane.mesh.gateways_l4 import gateway_ways
+from controlplane.mesh.imports import nearest_service
 from controlplane.mesh.projections import RouteScope
 from controlplane.mesh.routing_ir import TcpRoute
-from controlplane.mesh.tunnels import tunnel_to
+from controlplane.mesh.rules import merged_rule, policy_of, rule_of
 
 _ANY = "*"
 
@@ -35,7 +36,7 @@ def l4_chains(
     found = []
     for number, way in enumerate(ways):
         names = way.sni if secrets is None else server_names(server)
-        proxy = tcp_proxy(_prefix(way), way.destinations, log, _through(q, scope, way))
+        proxy = tcp_proxy(_prefix(way), way.destinations, log, _settings(q, scope, way))
         message = chain(f"{name}.{number}", [*network_guards(policies), proxy], _match(names))
         if secrets is not None and server.tls is not None:
             message.transport_socket.CopyFrom(transport_socket(q, server, secrets))
@@ -47,11 +48,14 @@ def _match(names: tuple[str, ...]) -> Any:
     return pb.listener_components.FilterChainMatch(server_names=() if _ANY in names else names)
 
 
-def _through(q: Q, scope: RouteScope, way: TcpRoute) -> Tcp:
-    """A tunnel, if the only destination is behind one."""
-    if len(way.destinations) != 1:
+def _settings(q: Q, scope: RouteScope, way: TcpRoute) -> Tcp:
+    """What DestinationRules say of connections to the only destination, as for sidecars."""
+    target = way.destinations[0].target
+    id = None if len(way.destinations) > 1 else q(nearest_service, scope.scope.namespace, target.host)
+    rules = () if id is None else rule_of(q, scope.scope, id)
+    if not rules:
         return NOTHING_SAID
-    return Tcp(tunnel=tunnel_to(q, scope.scope, way.destinations[0].target))
+    return tcp_settings(policy_of(q, q(merged_rule, rules), target.port, target.subset))
 
 
 def _prefix(way: TcpRoute) -> str:

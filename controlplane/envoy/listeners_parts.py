@@ -13,7 +13,7 @@ from controlplane.envoy.listeners_binds import Bind
 from controlplane.envoy.routes_actions import cluster_of
 from controlplane.mesh.listening import UNIX, Stance
 from controlplane.mesh.routing_ir import Destination
-from controlplane.model.kinds.destination_rule import TunnelSettings
+from controlplane.model.kinds.destination_rule import TrafficPolicy, TunnelSettings
 
 _components = pb.listener_components
 
@@ -39,6 +39,18 @@ class Tcp(NamedTuple):
 
 
 NOTHING_SAID = Tcp()
+
+
+def tcp_settings(policy: TrafficPolicy) -> Tcp:
+    """How connections to a destination under this policy are treated."""
+    pool = policy.connection_pool.tcp if policy.connection_pool is not None else None
+    balancer = policy.load_balancer.consistent_hash if policy.load_balancer is not None else None
+    return Tcp(
+        idle_timeout=None if pool is None else pool.idle_timeout,
+        max_duration=None if pool is None else pool.max_connection_duration,
+        hash_source=balancer is not None and balancer.use_source_ip,
+        tunnel=policy.tunnel,
+    )
 
 
 def socket(address: str, port: int) -> Any:

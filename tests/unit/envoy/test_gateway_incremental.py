@@ -36,8 +36,10 @@ def some_gateway(pick: random.Random) -> tuple[Name, str]:
     for number in range(pick.randrange(1, 3)):
         hosts = f"[{', '.join(pick.sample(HOSTS, pick.randrange(1, 3)))}]"
         port = pick.choice((80, 443, 8080))
-        mode = pick.choice(("SIMPLE", "MUTUAL", "ISTIO_MUTUAL"))
-        credential = "" if mode == "ISTIO_MUTUAL" else f", credentialName: {pick.choice('st')}"
+        mode = pick.choice(("SIMPLE", "MUTUAL", "ISTIO_MUTUAL", "AUTO_PASSTHROUGH"))
+        credential = (
+            "" if mode in ("ISTIO_MUTUAL", "AUTO_PASSTHROUGH") else f", credentialName: {pick.choice('st')}"
+        )
         tls = f"{{mode: {mode}{credential}}}"
         redirect = {"tls": "{httpsRedirect: true}"} if pick.random() < 0.3 else {}
         plain = http(hosts, port, f"p{number}", **redirect)
@@ -89,17 +91,44 @@ def some_pod(pick: random.Random) -> tuple[Name, str]:
     return ("Pod", "gw-1", "edge"), pod("gw-1", "10.0.0.9", labels, namespace="edge")
 
 
-MAKERS = (some_gateway, some_gateway, some_route, some_route, some_secret, some_service, some_pod)
+def some_backend(pick: random.Random) -> tuple[Name, str]:
+    """A pod behind the service, here or in another network."""
+    name, ip = pick.choice((("s-1", "10.0.1.1"), ("s-2", "10.0.1.2")))
+    mutual = pick.choice(("", ", security.istio.io/tlsMode: istio"))
+    labels = f"app: s, topology.istio.io/network: {pick.choice(('n1', 'n2'))}{mutual}"
+    return ("Pod", name, "shop"), pod(name, ip, labels, namespace="shop")
+
+
+def some_door(pick: random.Random) -> tuple[Name, str]:
+    text = service("door", "tls=15443", namespace="shop", ip="10.96.0.3", extra="externalIPs: [203.0.113.9]")
+    network = pick.choice(("n1", "n2"))
+    return ("Service", "door", "shop"), text.replace(
+        "name: door,", f"name: door, labels: {{topology.istio.io/network: {network}}},"
+    )
+
+
+MAKERS = (
+    some_gateway,
+    some_gateway,
+    some_route,
+    some_route,
+    some_secret,
+    some_service,
+    some_pod,
+    some_backend,
+    some_door,
+)
 
 
 def everything(world: World) -> dict[Any, Any]:
-    """What a gateway with an identity and one without are served, and what is said about it all."""
+    """What a gateway with an identity and ones without are served, and what is said about it all."""
     out: dict[Any, Any] = {"checks": world.map(checks)}
     nobody = parse_node(NODE, {"NAMESPACE": "edge", "LABELS": {"istio": "gw"}})
-    for proxy in (nobody, replace(nobody, identity=Identity("cluster.local", "edge", "gw"))):
+    far = parse_node(NODE, {"NAMESPACE": "edge", "LABELS": {"istio": "gw"}, "NETWORK": "n1"})
+    for proxy in (nobody, far, replace(nobody, identity=Identity("cluster.local", "edge", "gw"))):
         view = world.read(proxy_view, proxy)
         for url, maps in feeds(view).items():
-            out[proxy.identity, url] = world.resources(maps)
+            out[proxy.identity, proxy.metadata.network, url] = world.resources(maps)
     return out
 
 

@@ -10,6 +10,7 @@ from controlplane.envoy import pb
 from tests.unit.envoy.edges import gateway
 from tests.unit.envoy.test_gateway_listeners import ALL, SHOP, Identified, pair, refused
 from tests.unit.envoy.traffic import virtual_service
+from tests.unit.mesh.world import service
 
 OLD, NEW = "2024-01-01T00:00:00Z", "2024-01-02T00:00:00Z"
 EGRESS = "{port: {number: 443, name: tls, protocol: TLS}, hosts: [edition.cnn.com], tls: {mode: PASSTHROUGH}}"
@@ -81,7 +82,9 @@ def test_tls_is_passed_on_by_name() -> None:
     world = Identified(
         gateway("web", f"[{EGRESS}]")
         + virtual_service("cnn", "[edition.cnn.com, other.com]", "", gateways="[mesh, edge/web]", tls=rules)
-        + virtual_service("again", "[edition.cnn.com, other.com]", "", gateways="[edge/web]", tls=rules, created=NEW)
+        + virtual_service(
+            "again", "[edition.cnn.com, other.com]", "", gateways="[edge/web]", tls=rules, created=NEW
+        )
     )
     assert ways(world, "0.0.0.0_443") == {("edition.cnn.com",): ["outbound|443||edition.cnn.com"]}
     (inspector,) = world.listeners()["0.0.0.0_443"].listener_filters
@@ -133,3 +136,19 @@ spec: {{action: {action}, rules: [{{from: [{{source: {{ipBlocks: [10.0.0.0/8]}}}
         f"envoy.filters.network.rbac.{action.lower()}",
         "envoy.filters.network.tcp_proxy",
     ]
+
+
+def test_what_a_rule_says_of_connections_holds_at_the_gateway_too() -> None:
+    said = (
+        "apiVersion: networking.istio.io/v1\nkind: DestinationRule\n"
+        "metadata: {name: echo, namespace: default}\nspec: {host: echo, trafficPolicy: "
+        "{connectionPool: {tcp: {idleTimeout: 7s, maxConnectionDuration: 9s}}}}\n---\n"
+    )
+    world = Identified(gateway("web", f"[{tcp()}]") + service("echo", "tcp=9") + said)
+    world.apply(bound("a", ALL, f"[{{route: [{to(9)}]}}]"))
+    (chain,) = world.listeners()["0.0.0.0_31400"].filter_chains
+    proxy = pb.tcp_proxy.TcpProxy.FromString(chain.filters[-1].typed_config.value)
+    assert (proxy.idle_timeout.seconds, proxy.max_downstream_connection_duration.seconds) == (7, 9)
+    world.delete("DestinationRule", "echo")
+    (chain,) = world.listeners()["0.0.0.0_31400"].filter_chains
+    assert not pb.tcp_proxy.TcpProxy.FromString(chain.filters[-1].typed_config.value).HasField("idle_timeout")

@@ -20,6 +20,7 @@ from controlplane.envoy.types import (
     BY_SHORT,
     CLUSTER,
     ENDPOINT,
+    EXTENSION,
     LISTENER,
     ROUTE,
     SECRET,
@@ -197,6 +198,7 @@ _SECTIONS = {
     ROUTE: ("RoutesConfigDump", "dynamic_route_configs", "route_config", ""),
     # Envoy has no message for them alone: each is shown within the route configuration that it is part of.
     VIRTUAL_HOST: ("RoutesConfigDump", "dynamic_route_configs", "route_config", ""),
+    EXTENSION: ("EcdsConfigDump", "ecds_filters", "ecds_filter", ""),
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from controlplane.envoy import names, pb
 from controlplane.envoy.patches.lists import change_list, same_name
 from controlplane.envoy.patches.merge import merge_extension, merge_holding_socket
-from controlplane.envoy.patches.todo import Patch, of
+from controlplane.envoy.patches.todo import Patch, merges_last, of
 from controlplane.model.kinds.envoy_filter_match import HTTP_MANAGERS, FilterChainMatch
 
 _VIRTUAL = (names.VIRTUAL_INBOUND, names.VIRTUAL_OUTBOUND)
@@ -42,7 +42,7 @@ def patch_chain(listener: str, chain: Any, patches: list[Patch]) -> bool:
             return False
         if patch.merges:
             merge_holding_socket(chain, patch.value, replace_lists=patch.replaces_lists)
-    for patch in of(mine, "NETWORK_FILTER"):
+    for patch in merges_last(of(mine, "NETWORK_FILTER")):
         _patch_network_filters(chain.filters, patch)
     inner = of(mine, "HTTP_FILTER")
     for one in chain.filters if inner else ():
@@ -92,7 +92,7 @@ def _patch_network_filters(filters: Any, patch: Patch) -> None:
 def _patch_http_filters(one: Any, patches: list[Patch]) -> None:
     """The filters inside a network filter that speaks HTTP."""
     manager = pb.hcm.HttpConnectionManager.FromString(one.typed_config.value)
-    for patch in patches:
+    for patch in merges_last(patches):
         outer = same_name(chain_of(patch).filter)
         if outer is not None and not outer(one):
             continue

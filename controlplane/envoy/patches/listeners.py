@@ -13,7 +13,7 @@ from controlplane.envoy import names, pb
 from controlplane.envoy.patches.chains import patch_chain
 from controlplane.envoy.patches.lists import change_list, same_name
 from controlplane.envoy.patches.merge import merge, merge_extension
-from controlplane.envoy.patches.todo import Patch, of, todo
+from controlplane.envoy.patches.todo import Patch, merges_last, of, todo
 from controlplane.envoy.patches.values import patch_value
 from controlplane.envoy.resource import Resource, resource
 from controlplane.envoy.types import LISTENER
@@ -83,7 +83,7 @@ def _matches(head: Head, message: Any) -> bool:
 def _patch(message: Any, patches: list[Patch]) -> None:
     for patch in of(patches, "LISTENER"):
         merge(message, patch.value, replace_lists=patch.replaces_lists)
-    for patch in of(patches, "LISTENER_FILTER"):
+    for patch in merges_last(of(patches, "LISTENER_FILTER")):
         _patch_filters(message, patch)
     kept = [chain for chain in message.filter_chains if patch_chain(message.name, chain, patches)]
     if len(kept) < len(message.filter_chains):

@@ -44,6 +44,11 @@ def _patch(q: Q, head: Head) -> Patch | None:
     return Patch(head.apply_to, head.operation, head.match, head.filter_class, message)
 
 
+def merges_last(patches: list[Patch]) -> list[Patch]:
+    """In the order in which filters are patched: as in Istio, what is put in is merged into."""
+    return sorted(patches, key=lambda patch: patch.merges)
+
+
 def of(patches: Iterable[Patch], apply_to: str) -> list[Patch]:
     """Those for one kind of target."""
     return [patch for patch in patches if patch.apply_to == apply_to]

@@ -30,7 +30,7 @@ UNSERVED: Mapping[str, str] = {
     "istio-gateways-shared": f"1000 gateways that share a host: {_GATEWAY}",
     "istio-knative-gateway": f"100 services behind a Knative gateway: {_GATEWAY}",
     "istio-secrets": f"10 or 1000 gateway certificates: {_GATEWAY}",
-    "istio-telemetry": "100 services with telemetry filters: EnvoyFilter is not served yet",
+    "istio-telemetry": "100 services with telemetry filters: they are those of Istio's own Envoy",
     "istio-telemetry-api": "100 services: Telemetry is not served yet",
     "istio-authorizationpolicy": "100 services: policies change inbound routes, where no client looks",
     "istio-peerauthentication": "100 services: proxies without an identity take no part in it",

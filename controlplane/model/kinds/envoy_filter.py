@@ -101,10 +101,8 @@ def _read(r: Reader, meta: Meta) -> EnvoyFilter:
 
 
 def _read_patch(r: Reader) -> ConfigPatch:
-    apply_to = r.choice("applyTo", tuple(OPERATIONS))
-    if apply_to is None:
-        r.error("applyTo", "is missing", "say what is patched, like applyTo: HTTP_FILTER")
-        apply_to = "LISTENER"
+    r.demand("applyTo", "say what is patched, like applyTo: HTTP_FILTER")
+    apply_to = r.enum("applyTo", tuple(OPERATIONS), "LISTENER")
     match = r.message("match", lambda inner: read_match(inner, apply_to)) or ANYTHING
     r.demand("patch", "say what to do: patch: {operation: …, value: …}")
     operation, value, kind = r.message("patch", lambda inner: _read_change(inner, apply_to)) or ("", "", "")

@@ -69,7 +69,7 @@ def test_duration(nanos: int, expected: tuple[int, int]) -> None:
 
 
 def test_push_order_is_the_order_of_types() -> None:
-    assert [spec.short for spec in types.TYPES] == ["cds", "eds", "sds", "lds", "rds", "vhds"]
+    assert [spec.short for spec in types.TYPES] == ["cds", "eds", "sds", "lds", "rds", "vhds", "ecds"]
     assert [spec.order for spec in types.TYPES] == sorted(spec.order for spec in types.TYPES)
     for spec in types.TYPES:
         assert spec.refers_to is None or types.BY_URL[spec.refers_to].order > spec.order

@@ -102,6 +102,29 @@ egress: [{hosts: [./*, a/b.com], port: {number: 80}, bind: 127.0.0.1}]
 outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: a, port: {number: 1}}}
 inboundConnectionPool: {http: {maxRetries: 1}}
 """,
+    "EnvoyFilter": """
+workloadSelector: {labels: {a: b}}
+priority: -1
+configPatches:
+- applyTo: HTTP_FILTER
+  match:
+    context: SIDECAR_INBOUND
+    proxy: {proxyVersion: "^1", metadata: {a: b}}
+    listener:
+      name: l
+      portNumber: 80
+      listenerFilter: f
+      filterChain: {name: c, sni: s, transportProtocol: tls, applicationProtocols: "h2,h3", destinationPort: 1,
+        transportSocket: t, filter: {name: envoy.filters.network.http_connection_manager, subFilter: {name: r}}}
+  patch: {operation: ADD, filterClass: AUTHN, value: {name: x, typed_config: {"@type": a/b}}}
+- applyTo: HTTP_ROUTE
+  match: {routeConfiguration: {name: r, portNumber: 1, portName: p, gateway: a/b,
+    vhost: {name: v, domainName: d, route: {name: r, action: ROUTE}}}}
+  patch: {operation: REMOVE}
+- applyTo: CLUSTER
+  match: {cluster: {name: c, service: s, subset: v, portNumber: 1}}
+  patch: {operation: MERGE, value: {a: 1}}
+""",
     "RequestAuthentication": """
 selector: {matchLabels: {a: b}}
 jwtRules:

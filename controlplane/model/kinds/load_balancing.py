@@ -147,8 +147,8 @@ def read_load_balancer(r: Reader) -> LoadBalancerSettings:
         zone_aware_lb_setting=r.message("zoneAwareLbSetting", read_zone_aware),
         warmup=warmup,
     )
-    # In the CRD, and not implemented by Istio either.
-    r.unsupported("backendUtilization")
+    if r.value("backendUtilization") is not None:
+        r.warn("backendUtilization", "is not supported: Istio does nothing for it either", "use LEAST_REQUEST")
     if settings.simple is not None and settings.consistent_hash is not None:
         r.error("consistentHash", "excludes simple", "keep one of them")
     if settings.locality_lb_setting is not None and settings.zone_aware_lb_setting is not None:

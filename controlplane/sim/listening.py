@@ -103,7 +103,7 @@ def _inspect(walk: Walk, listener: Any) -> Taken:
         play = _INSPECTORS.get(_short(one.typed_config))
         if play is None:
             walk.doubt("listener filter", one.name, "is not simulated")
-        elif play is not _nothing and call.silent:
+        elif play is not _nothing and call.silent and call.tls is None:
             waiting = True
             walk.step("listener filter", one.name, "waits for the client to begin")
         else:

@@ -85,7 +85,7 @@ def _translated(pattern: str) -> str:
         elif within:
             named = _NAMED_CLASS.match(pattern, at)
             if named:
-                text, step = _POSIX[named[1]], len(named[0])
+                text, step = _named(pattern, named[1]), len(named[0])
             elif char == "]":
                 within = False
             elif char == "[":
@@ -102,6 +102,12 @@ def _translated(pattern: str) -> str:
         out.append(text)
         at += step
     return "".join(out)
+
+
+def _named(pattern: str, name: str) -> str:
+    if name not in _POSIX:
+        raise CannotTell(f"the regular expression {pattern}: [:{name}:]")
+    return _POSIX[name]
 
 
 def _escape(pattern: str, at: int) -> tuple[str, int]:

@@ -109,12 +109,13 @@ def _verified(provider: Any, request: Request) -> Refusal | None:
     claims = token.claims
     if provider.issuer and claims.get("iss") != provider.issuer:
         return Refusal("Jwt issuer is not configured")
-    if not token.valid:
-        return Refusal("Jwt verification fails")
     said = claims.get("aud", ())
     audiences = {said} if isinstance(said, str) else set(said)
     if provider.audiences and not audiences & set(provider.audiences):
         return Refusal("Audiences in Jwt are not allowed", 403)
+    # Last: it takes the keys, which may have to be fetched.
+    if not token.valid:
+        return Refusal("Jwt verification fails")
     if provider.payload_in_metadata:
         noted = request.metadata.setdefault(NAME, {})
         noted[provider.payload_in_metadata] = claims

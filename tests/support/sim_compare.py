@@ -101,9 +101,10 @@ def _differences(
     elif end.kind == "answer":
         yield from _answered(end, seen)
     elif end.kind == "waits":
-        if seen.told or seen.status is not None or seen.log.get("cluster"):
+        if seen.told or seen.status is not None or (called is None and seen.log.get("cluster")):
             yield "it was to wait"
-        return
+        if called is None:
+            return
     elif end.kind == "closed":
         if seen.told or (seen.status is not None and seen.status != end.status):
             yield "it was to be closed"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from controlplane.graph import Q, query
 from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.mesh.checks_subsets import ZONES_ALIKE
 from controlplane.model.keys import Key
 from controlplane.model.kinds import mesh_configs, namespaces
 from controlplane.model.kinds.cluster import Namespace
@@ -20,7 +21,20 @@ def mesh_config_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     config: MeshConfig | None = q.get(mesh_configs, key)
     if config is None:
         return ()
-    return tuple(warning("MeshConfig", key, finding) for finding in _out_of_sight(q, config))
+    findings = [*_out_of_sight(q, config), *_clusters(config)]
+    return tuple(warning("MeshConfig", key, finding) for finding in findings)
+
+
+def _clusters(config: MeshConfig) -> Iterator[Finding]:
+    """What clusters inherit, and can keep to in part only."""
+    if config.zone_aware_lb_setting is not None and config.zone_aware_lb_setting.enabled:
+        yield Finding("zoneAwareLbSetting", ZONES_ALIKE, "use localityLbSetting to keep to the zone")
+    if config.tls_defaults.min_protocol_version != "TLS_AUTO":
+        yield Finding(
+            "tlsDefaults.minProtocolVersion",
+            "has no effect, as in Istio: TLS with servers outside the mesh begins with 1.2",
+            "have the servers demand it",
+        )
 
 
 def _out_of_sight(q: Q, config: MeshConfig) -> Iterator[Finding]:

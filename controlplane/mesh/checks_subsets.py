@@ -22,6 +22,7 @@ from controlplane.model.kinds.destination_rule import (
 )
 
 _CONFIG_MAP = "configmap://"
+ZONES_ALIKE = "orders regions alone: within one, zones are alike, for proxies have no local_cluster to compare"
 
 
 def empty_subsets(q: Q, rule: DestinationRule, id: ServiceId) -> Iterator[Finding]:
@@ -79,7 +80,7 @@ def _idle(path: str, policy: TrafficPolicy | PortTrafficPolicy, *, judged: bool)
     if zones is not None and zones.enabled is not False and judged:
         yield Finding(
             f"{path}.loadBalancer.zoneAwareLbSetting",
-            "orders regions alone: within one, zones are alike, for proxies have no local_cluster to compare",
+            ZONES_ALIKE,
             "use localityLbSetting to keep to the zone",
         )
 

@@ -56,11 +56,10 @@ def uint(number: int, value: int) -> bytes:
     return tag(number, _VARINT) + varint(value) if value else b""
 
 
-def fields(message: bytes) -> Iterator[tuple[int, int, int]]:
-    """The fields of a message as (number, begin of the whole field, begin of its payload).
+def spans(message: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """The fields of a message as (number, begin of the whole field, begin of its payload, end).
 
-    A field ends where the next one begins.  Raises
-    ValueError where the bytes are no message.
+    Raises ValueError where the bytes are no message.
     """
     at = 0
     while at < len(message):
@@ -77,9 +76,9 @@ def fields(message: bytes) -> Iterator[tuple[int, int, int]]:
             at += _FIXED[kind]
         else:
             raise ValueError(f"wire type {kind} at byte {begin}")
-        yield key >> 3, begin, payload
-    if at > len(message):
-        raise ValueError(f"the message ends {at - len(message)} bytes early")
+        if at > len(message):
+            raise ValueError(f"the field at byte {begin} ends behind the message")
+        yield key >> 3, begin, payload, at
 
 
 def read_varint(message: bytes, at: int) -> tuple[int, int]:

@@ -7,11 +7,14 @@ from typing import Any
 from controlplane.envoy import names, pb
 from controlplane.envoy.patches.lists import change_list, same_name
 from controlplane.envoy.patches.merge import merge_extension, merge_holding_socket
-from controlplane.envoy.patches.todo import Patch, merges_last, of
+from controlplane.envoy.patches.todo import Patch, merges_last, of, todo
+from controlplane.graph import Q, query
+from controlplane.mesh.patches import Head, Refs, heads
 from controlplane.model.kinds.envoy_filter_match import HTTP_MANAGERS, FilterChainMatch
 
 _VIRTUAL = (names.VIRTUAL_INBOUND, names.VIRTUAL_OUTBOUND)
 _ANY_CHAIN = FilterChainMatch()
+FilterChain = pb.listener_components.FilterChain
 
 _ENDS = tuple(
     f"envoy.filters.network.{name}"
@@ -34,6 +37,16 @@ _COUNTS = ("envoy.filters.http.grpc_stats",)
 _LAST_HTTP = "envoy.filters.http.router"
 
 
+@query
+def patched_chain(q: Q, listener: str, frame: bytes, refs: Refs) -> bytes | None:
+    """A serialized chain of the listener of this name under these patches; None where it is to go."""
+    chain = FilterChain.FromString(frame)
+    mine = [head for head in q(heads, refs) if _matches(listener, chain, head)]
+    if not mine:
+        return frame
+    return pb.deterministic(chain) if patch_chain(listener, chain, todo(q, mine)) else None
+
+
 def patch_chain(listener: str, chain: Any, patches: list[Patch]) -> bool:
     """Patch a chain of the listener of this name in place; False where it is to go."""
     mine = [patch for patch in patches if _matches(listener, chain, patch)]
@@ -51,13 +64,13 @@ def patch_chain(listener: str, chain: Any, patches: list[Patch]) -> bool:
     return True
 
 
-def chain_of(patch: Patch) -> FilterChainMatch:
+def chain_of(patch: Patch | Head) -> FilterChainMatch:
     """What a patch asks of a chain."""
     listener = patch.match.listener
     return _ANY_CHAIN if listener is None or listener.chain is None else listener.chain
 
 
-def _matches(listener: str, chain: Any, patch: Patch) -> bool:
+def _matches(listener: str, chain: Any, patch: Patch | Head) -> bool:
     wanted, match = chain_of(patch), chain.filter_chain_match
     port = match.destination_port.value
     said = patch.match.listener

@@ -6,11 +6,12 @@ comes last.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
+from controlplane.base import wire
 from controlplane.envoy import names, pb
-from controlplane.envoy.patches.chains import patch_chain
+from controlplane.envoy.patches.chains import patched_chain
 from controlplane.envoy.patches.lists import change_list, same_name
 from controlplane.envoy.patches.merge import merge, merge_extension
 from controlplane.envoy.patches.todo import Patch, merges_last, of, todo
@@ -22,9 +23,13 @@ from controlplane.mesh.patches import Head, PatchRef, Refs, heads
 from controlplane.model.kinds.envoy_filter_match import HTTP_MANAGERS
 
 Listener = pb.listener.Listener
+FilterChain = pb.listener_components.FilterChain
 
 _VIRTUAL = (names.VIRTUAL_INBOUND, names.VIRTUAL_OUTBOUND)
 _KEEPS_ROUTES = ("HTTP_FILTER", "LISTENER_FILTER")
+_OUTSIDE = ("LISTENER", "LISTENER_FILTER")
+"""What is patched outside of chains."""
+_FILTER_CHAINS = 3
 
 
 @keyed
@@ -46,21 +51,46 @@ def patched_listener(q: Q, found: Resource, inbound: Refs, outbound: Refs) -> Re
     """A listener under the patches of its direction; itself where none is for it."""
     if not any(_is_named(head, found.name) for refs in (inbound, outbound) for head in q(heads, refs)):
         return found
-    message = Listener.FromString(found.body)
+    cut = _cut(found.body)
+    message = Listener.FromString(cut.rest)
     refs = inbound if message.traffic_direction == pb.base.TrafficDirection.INBOUND else outbound
     mine = [head for head in q(heads, refs) if _matches(head, message)]
+    if not mine:
+        return found
     if any(head.apply_to == "LISTENER" and head.operation == "REMOVE" for head in mine):
         return None
-    patches = todo(q, mine)
-    if not patches:
-        return found
-    _patch(message, patches)
-    message.name = found.name
-    body = pb.deterministic(message)
+    body = _patched(q, message, cut.chains, mine)
     if body == found.body:
         return found
-    keeps = all(patch.apply_to in _KEEPS_ROUTES for patch in patches)
-    return Resource(LISTENER, found.name, body, found.refs if keeps else tuple(_routes_of(message)))
+    keeps = all(head.apply_to in _KEEPS_ROUTES for head in mine)
+    routes = found.refs if keeps else tuple(_routes_of(Listener.FromString(body)))
+    return Resource(LISTENER, found.name, body, routes)
+
+
+class _Cut(NamedTuple):
+    """A listener in pieces: a gateway's may have a thousand chains, of which an edit changes one."""
+
+    chains: list[bytes]
+    rest: bytes
+
+
+def _cut(body: bytes) -> _Cut:
+    chains: list[bytes] = []
+    rest: list[bytes] = []
+    for number, begin, payload, end in wire.spans(body):
+        if number == _FILTER_CHAINS:
+            chains.append(body[payload:end])
+        else:
+            rest.append(body[begin:end])
+    return _Cut(chains, b"".join(rest))
+
+
+def _join(rest: bytes, chains: Iterable[bytes]) -> bytes:
+    """The listener, its fields in the order of their numbers."""
+    after = (begin for number, begin, _, _ in wire.spans(rest) if number > _FILTER_CHAINS)
+    at = next(after, len(rest))
+    frames = (wire.length_delimited(_FILTER_CHAINS, chain) for chain in chains)
+    return b"".join((rest[:at], *frames, rest[at:]))
 
 
 def _is_named(head: Head, name: str) -> bool:
@@ -80,23 +110,38 @@ def _matches(head: Head, message: Any) -> bool:
     return bool(message.address.socket_address.port_value == wanted.port)
 
 
-def _patch(message: Any, patches: list[Patch]) -> None:
+def _patched(q: Q, message: Any, chains: list[bytes], mine: list[Head]) -> bytes:
+    """A listener that came without its chains, and these chains, all patched."""
+    name = message.name
+    patches = todo(q, (head for head in mine if head.apply_to in _OUTSIDE))
     for patch in of(patches, "LISTENER"):
         merge(message, patch.value, replace_lists=patch.replaces_lists)
+        if patch.replaces_lists and patch.value.filter_chains:
+            chains = []
+    message.name = name
     for patch in merges_last(of(patches, "LISTENER_FILTER")):
         _patch_filters(message, patch)
-    kept = [chain for chain in message.filter_chains if patch_chain(message.name, chain, patches)]
-    if len(kept) < len(message.filter_chains):
-        copies = [type(chain).FromString(chain.SerializeToString()) for chain in kept]
-        del message.filter_chains[:]
-        message.filter_chains.extend(copies)
-    if message.HasField("default_filter_chain") and not patch_chain(
-        message.name, message.default_filter_chain, patches
-    ):
-        message.ClearField("default_filter_chain")
-    message.filter_chains.extend(
-        patch.value for patch in of(patches, "FILTER_CHAIN") if patch.operation == "ADD"
+    refs = tuple(
+        head.ref
+        for head in mine
+        if head.apply_to not in _OUTSIDE and (head.apply_to, head.operation) != ("FILTER_CHAIN", "ADD")
     )
+    merged = [pb.deterministic(chain) for chain in message.filter_chains]
+    del message.filter_chains[:]
+    if refs and message.HasField("default_filter_chain"):
+        last = q(patched_chain, name, pb.deterministic(message.default_filter_chain), refs)
+        if last is None:
+            message.ClearField("default_filter_chain")
+        else:
+            message.default_filter_chain.CopyFrom(FilterChain.FromString(last))
+    every = [*chains, *merged]
+    kept = [q(patched_chain, name, chain, refs) for chain in every] if refs else every
+    added = todo(q, (head for head in mine if (head.apply_to, head.operation) == ("FILTER_CHAIN", "ADD")))
+    frames = [
+        *(chain for chain in kept if chain is not None),
+        *(pb.deterministic(one.value) for one in added),
+    ]
+    return _join(pb.deterministic(message), frames)
 
 
 def _patch_filters(message: Any, patch: Patch) -> None:

@@ -7,6 +7,7 @@ leaves the others alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeAlias
 
 from controlplane.base import wire
@@ -19,13 +20,15 @@ from controlplane.envoy.resource import Resource
 from controlplane.envoy.types import ROUTE
 from controlplane.graph import Keyed, Plan, Q, each, keyed, query
 from controlplane.mesh.patches import Head, Refs, heads
+from controlplane.model.kinds.envoy_filter_match import VirtualHostMatch
 
 Ports: TypeAlias = tuple[tuple[int, int], ...]
 """(service port, own port) pairs of a gateway."""
 
 _NAME, _VIRTUAL_HOSTS = 1, 2
-_HOST_NAME, _HOST_DOMAINS = 1, 2
+_HOST_NAME = 1
 _HOST_LEVEL = ("VIRTUAL_HOST", "HTTP_ROUTE")
+_ANY_HOST = VirtualHostMatch()
 
 
 class Sides(NamedTuple):
@@ -63,9 +66,13 @@ def _refs_for(q: Q, sides: Sides, name: str) -> Refs:
 def patched_configuration(q: Q, found: Resource, refs: Refs) -> Resource:
     """A route configuration under these patches, which are all for it; itself where none does anything."""
     mine = q(heads, refs)
-    inner = [head for head in mine if head.apply_to in _HOST_LEVEL]
+    wanted = _Wanted(
+        head
+        for head in mine
+        if head.apply_to in _HOST_LEVEL and (head.apply_to, head.operation) != ("VIRTUAL_HOST", "ADD")
+    )
     cut = _cut(found.body)
-    hosts = [_host(q, frame, inner) for frame in cut.hosts]
+    hosts = [q(patched_host, frame, refs) if (refs := wanted.by(frame)) else frame for frame in cut.hosts]
     added, rest = _merged(q, mine, cut.rest)
     frames = [frame for frame in (*hosts, *added) if frame is not None]
     parts = [wire.length_delimited(_VIRTUAL_HOSTS, frame) for frame in frames]
@@ -81,11 +88,9 @@ class _Cut(NamedTuple):
 
 
 def _cut(body: bytes) -> _Cut:
-    found = list(wire.fields(body))
-    ends = [begin for _, begin, _ in found[1:]] + [len(body)]
     hosts: list[bytes] = []
     rest: list[bytes] = []
-    for (number, begin, payload), end in zip(found, ends, strict=True):
+    for number, begin, payload, end in wire.spans(body):
         if number == _VIRTUAL_HOSTS:
             hosts.append(body[payload:end])
         elif number != _NAME:
@@ -109,17 +114,32 @@ def _merged(q: Q, mine: tuple[Head, ...], rest: bytes) -> tuple[list[bytes], byt
     return [*more, *added], pb.deterministic(message)
 
 
-def _host(q: Q, frame: bytes, inner: list[Head]) -> bytes | None:
-    """A virtual host under those patches that are for it; None where it is removed."""
-    if not inner:
-        return frame
-    name, domains = _names_of(frame)
-    refs = tuple(
-        head.ref
-        for head in inner
-        if _is_for_host(head, name, domains) and (head.apply_to, head.operation) != ("VIRTUAL_HOST", "ADD")
-    )
-    return q(patched_host, frame, refs) if refs else frame
+class _Wanted:
+    """Which virtual hosts patches are for: asked a thousand times, and nearly always by the name."""
+
+    def __init__(self, found: Iterable[Head]) -> None:
+        self._heads = tuple(found)
+        asked = [_host_of(head) for head in self._heads]
+        self._names = {one.name.encode() for one in asked if one.name}
+        self._by_domain = any(one.domain for one in asked)
+        self._known: dict[bytes, Refs] = {}
+
+    def by(self, frame: bytes) -> Refs:
+        """The patches for a serialized virtual host."""
+        if not self._heads:
+            return ()
+        name = _name_of(frame)
+        if self._by_domain:
+            return self._refs(name, _domains_of(frame))
+        # All that no patch names are alike.
+        key = name if name in self._names else b""
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self._refs(key, ())
+        return found
+
+    def _refs(self, name: bytes, domains: tuple[str, ...]) -> Refs:
+        return tuple(head.ref for head in self._heads if _is_for_host(head, name.decode(), domains))
 
 
 @query
@@ -131,24 +151,23 @@ def patched_host(q: Q, frame: bytes, refs: Refs) -> bytes | None:
     return pb.deterministic(message) if kept else None
 
 
-def _names_of(frame: bytes) -> tuple[str, tuple[str, ...]]:
-    """Name and domains of a serialized virtual host, which stand before everything else."""
-    name, domains = "", []
-    found = wire.fields(frame)
-    number, _, payload = next(found, (0, 0, 0))
-    for following, begin, next_payload in (*found, (0, len(frame), 0)):
-        if number == _HOST_NAME:
-            name = frame[payload:begin].decode()
-        elif number == _HOST_DOMAINS:
-            domains.append(frame[payload:begin].decode())
-        number, payload = following, next_payload
-    return name, tuple(domains)
+def _name_of(frame: bytes) -> bytes:
+    """The name of a serialized virtual host, which is its first field."""
+    number, _, payload, end = next(wire.spans(frame), (0, 0, 0, 0))
+    return frame[payload:end] if number == _HOST_NAME else b""
+
+
+def _domains_of(frame: bytes) -> tuple[str, ...]:
+    return tuple(pb.route_components.VirtualHost.FromString(frame).domains)
+
+
+def _host_of(head: Head) -> VirtualHostMatch:
+    route = head.match.route
+    return _ANY_HOST if route is None or route.host is None else route.host
 
 
 def _is_for_host(head: Head, name: str, domains: tuple[str, ...]) -> bool:
-    wanted = head.match.route.host if head.match.route is not None else None
-    if wanted is None:
-        return True
+    wanted = _host_of(head)
     if wanted.name and wanted.name != name:
         return False
     return not wanted.domain or wanted.domain in domains

@@ -239,7 +239,7 @@ def test_extensions_are_a_type_of_their_own() -> None:
     }
     made = world(envoy_filter(patch("EXTENSION_CONFIG", "ADD", value)))
     (found,) = made.resources(feeds(sidecar(made))[EXTENSION]).values()
-    assert pb.parse(EXTENSION, found.body).name == "e"
+    assert pb.extension.TypedExtensionConfig.FromString(found.body).name == "e"
     assert EXTENSION not in feeds(sidecar(world()))
 
 

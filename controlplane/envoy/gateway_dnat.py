@@ -30,6 +30,7 @@ from controlplane.mesh.endpoints import endpoints, subset_endpoints
 from controlplane.mesh.gateways import automatic
 from controlplane.mesh.hosts import covers
 from controlplane.mesh.locality import arrange
+from controlplane.mesh.networks import in_network
 from controlplane.mesh.projections import Edge, Scope
 from controlplane.mesh.rules import rule_of
 from controlplane.mesh.scope import visible
@@ -131,7 +132,7 @@ def _service_assignments(q: Q, id: ServiceId, rule: tuple[Key, ...], network: st
 def _assignment(q: Q, id: ServiceId, spec: Spec, network: str) -> Resource:
     found = q(subset_endpoints, id, spec.port, spec.labels) if spec.labels else q(endpoints, id, spec.port)
     message = pb.endpoint.ClusterLoadAssignment(cluster_name=spec.name)
-    here = (one for one in found if not network or one.network in ("", network))
+    here = (one for one in found if in_network(q, network, one))
     served = (one for one in here if one.mutual and (one.healthy or spec.send_unhealthy))
     message.endpoints.extend(localities(arrange(served)))
     return resource(ENDPOINT, spec.name, message)

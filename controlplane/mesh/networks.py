@@ -3,8 +3,9 @@
 A Service with the label `topology.istio.io/network` is the door of that network: its external addresses, on
 port 15443 or that of the label `networking.istio.io/gatewayPort`, are dialled in place of endpoints there.
 What stands behind passes mutual TLS on by the name that it asks for (AUTO_PASSTHROUGH), so endpoints that
-take none cannot be reached from elsewhere.  Who has no network, or is in one without a door, is dialled
-directly; a mesh without doors knows no networks, and pays nothing for them.
+take none cannot be reached from elsewhere.  Who says of no network is in that of the root namespace, by the
+same label on it.  Who is in none, or in one without a door, or outside the mesh, is dialled directly; a mesh
+without doors knows no networks, and pays nothing for them.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from typing import NamedTuple
 from controlplane.graph import Plan, Q, group, keyed, query
 from controlplane.mesh.endpoint import Endpoint
 from controlplane.mesh.endpoints import endpoints
-from controlplane.mesh.service import ServiceId, service_ports
+from controlplane.mesh.service import ServiceId, service
+from controlplane.mesh.settings import root_namespace
 from controlplane.model.hosts import is_address
 from controlplane.model.keys import Key
-from controlplane.model.kinds import services
+from controlplane.model.kinds import namespaces, services
+from controlplane.model.kinds.cluster import Namespace
 from controlplane.model.kinds.service import NETWORK, Service
 from controlplane.model.locality import Locality
 
@@ -77,11 +80,27 @@ def networks(q: Q) -> frozenset[str]:
 
 
 @query
+def home_network(q: Q) -> str:
+    """The network of all who say nothing else, by the root namespace's label; "" where it has none."""
+    root: Namespace | None = q.get(namespaces, Key("", q(root_namespace)))
+    return "" if root is None else dict(root.meta.labels).get(NETWORK, "")
+
+
+@query
 def spans_networks(q: Q, id: ServiceId) -> bool:
     """Whether a service has endpoints that some callers reach through a door, and others do not."""
-    walled = q(networks)
-    every = (q(endpoints, id, port.number) for port in q(service_ports, id))
-    return any(endpoint.network in walled for found in every for endpoint in found)
+    walled, home, found = q(networks), q(home_network), q(service, id)
+    if found is None or found.external:
+        return False
+    every = (q(endpoints, id, port.number) for port in found.ports)
+    return any((endpoint.network or home) in walled for some in every for endpoint in some)
+
+
+def in_network(q: Q, network: str, endpoint: Endpoint) -> bool:
+    """Whether who is in a network can dial an endpoint without a door; who is in none can."""
+    home = q(home_network)
+    here, there = network or home, endpoint.network or home
+    return not here or not there or here == there
 
 
 def reached_from(q: Q, network: str, found: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
@@ -89,21 +108,24 @@ def reached_from(q: Q, network: str, found: Iterable[Endpoint]) -> tuple[Endpoin
 
     A door weighs what is ready behind it, shared with the other doors of its network, locality by locality.
     """
-    walled = q(networks) - {network} if network else frozenset()
+    home = q(home_network)
+    here = network or home
+    walled = q(networks) - {here} if here else frozenset()
     found = tuple(found)
-    if not any(endpoint.network in walled for endpoint in found):
+    if not any((endpoint.network or home) in walled for endpoint in found):
         return found
     ways = {name: q.keys(q.part(doors, (), name)) for name in sorted(walled)}
     scale = lcm(*(len(way) for way in ways.values() if way))
     direct: list[Endpoint] = []
     weights: dict[tuple[Door, str, Locality], int] = {}
     for endpoint in found:
-        way = ways.get(endpoint.network)
+        there = endpoint.network or home
+        way = ways.get(there)
         if not way:
             direct.append(endpoint if scale == 1 else replace(endpoint, weight=endpoint.weight * scale))
         elif endpoint.mutual and endpoint.healthy:
             for door in way:
-                share = (door, endpoint.network, endpoint.locality)
+                share = (door, there, endpoint.locality)
                 weights[share] = weights.get(share, 0) + endpoint.weight * scale // len(way)
     indirect = (
         Endpoint(door.address, door.port, locality=place, weight=weight, network=name, mutual=True)

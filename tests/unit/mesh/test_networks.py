@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from controlplane.envoy import pb
@@ -35,11 +33,11 @@ PODS = (
 )
 
 
-def seen(world: World, network: str = "", **metadata: Any) -> list[str]:
+def seen(world: World, network: str = "", cluster: str = CLUSTER_NAME) -> list[str]:
     """address:port*weight of each endpoint of the service, as a client of a network has them."""
     node = "sidecar~10.9.9.9~client.default~default.svc.cluster.local"
-    view = world.view(node, {"NETWORK": network, **metadata})
-    found = world.resources(feeds(view)[ENDPOINT])[CLUSTER_NAME]
+    view = world.view(node, {"NETWORK": network})
+    found = world.resources(feeds(view)[ENDPOINT])[cluster]
     out = []
     for place in pb.endpoint.ClusterLoadAssignment.FromString(found.body).endpoints:
         assert place.load_balancing_weight.value == sum(
@@ -107,3 +105,41 @@ def test_an_endpoint_elsewhere_moves_no_cluster() -> None:
 @pytest.mark.parametrize("addresses", ["[]", "[east.example.com]"])
 def test_a_door_without_an_address_is_none(addresses: str) -> None:
     assert seen(World(ECHO + PODS + door(addresses=addresses)), "n1") == DIRECT
+
+
+ROOT = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: istio-system, labels: {topology.istio.io/network: n1}}
+---
+"""
+
+
+def test_who_says_nothing_is_in_the_network_of_the_root_namespace() -> None:
+    anywhere = meshed("near", "10.0.0.1", "") + meshed("far-1", "10.0.0.2", "n2")
+    world = World(ECHO + anywhere + door() + door("west", "n1", "[203.0.113.7]"))
+    assert seen(world, "") == ["10.0.0.1:8080*1", "10.0.0.2:8080*1"]
+    assert seen(world, "n2") == ["10.0.0.1:8080*1", "10.0.0.2:8080*1"]
+    world.apply(ROOT)
+    assert seen(world, "") == seen(world, "n1") == ["10.0.0.1:8080*1", "203.0.113.1:15443*1"]
+    assert seen(world, "n2") == ["10.0.0.2:8080*1", "203.0.113.7:15443*1"]
+
+
+def test_who_is_outside_the_mesh_is_in_no_network_of_it() -> None:
+    outside = """
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: out, namespace: default}
+spec:
+  hosts: [out.example.com]
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  location: LOCATION
+  resolution: STATIC
+  endpoints: [{address: 198.51.100.1, serviceAccount: out}]
+---
+"""
+    name = "outbound|80||out.example.com"
+    doors = ROOT + door("west", "n1", "[203.0.113.7]")
+    far = {"network": "n2", "cluster": name}
+    assert seen(World(outside.replace("LOCATION", "MESH_EXTERNAL") + doors), **far) == ["198.51.100.1:80*1"]
+    assert seen(World(outside.replace("LOCATION", "MESH_INTERNAL") + doors), **far) == ["203.0.113.7:15443*1"]

@@ -114,7 +114,7 @@ def _differences(
 
 
 def _inbound(call: Call) -> Call:
-    return Call(call.address, call.port, call.http, call.tls, "inbound", call.source)
+    return Call(call.address, call.port, call.http, call.tls, "inbound", call.source, call.silent)
 
 
 def _arrived(end: End, seen: Seen) -> Iterator[str]:

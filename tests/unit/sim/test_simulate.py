@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from controlplane.sim import Call, Http, Served, Tls, dumped, onward, served, si
 from tests.golden.harness import Case, readable
 
 VIP = "10.96.0.3"
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 @cache
@@ -46,30 +50,31 @@ def test_a_canary() -> None:
     assert there.http is not None and there.http.authority == "reviews"
 
 
-def test_what_an_envoy_dumps() -> None:
-    """The same outcome from the JSON of an Envoy's administration as from the bytes it was served."""
-    made = golden("canary")
+def canary_dump() -> dict[str, Any]:
+    """What an Envoy that is served the canary shows, and a listener that is warming."""
     kinds = {"lds": "Listeners", "cds": "Clusters", "rds": "Routes", "eds": "Endpoints"}
-    wraps = {
+    inner: dict[str, Callable[[Any], dict[str, Any]]] = {
         "lds": lambda one: {"dynamic_listeners": [{"name": one["name"], "active_state": {"listener": one}}]},
         "cds": lambda one: {"dynamic_active_clusters": [{"cluster": one}]},
         "rds": lambda one: {"dynamic_route_configs": [{"route_config": one}]},
         "eds": lambda one: {"dynamic_endpoint_configs": [{"endpoint_config": one}]},
     }
-    sections: list[dict[str, Any]] = [
-        {
-            "@type": f"type.googleapis.com/envoy.admin.v3.{kinds[short]}ConfigDump",
-            **wraps[short](readable(resource)),
-        }
-        for short in kinds
-        for resource in Case("canary").resources[BY_SHORT[short].url].values()
-    ]
+    found: list[dict[str, Any]] = []
+    for short, kind in kinds.items():
+        type_url = f"type.googleapis.com/envoy.admin.v3.{kind}ConfigDump"
+        made = Case("canary").resources[BY_SHORT[short].url].values()
+        found += ({"@type": type_url, **inner[short](readable(one))} for one in made)
     warming = {"name": "warming", "warming_state": {"listener": {"name": "warming"}}}
-    sections.append({"@type": sections[0]["@type"], "dynamic_listeners": [warming]})
-    read = dumped(json.loads(json.dumps({"configs": sections})))
-    assert read.listeners == served(made).listeners
+    return {"configs": [*found, {"@type": found[0]["@type"], "dynamic_listeners": [warming]}]}
+
+
+def test_what_an_envoy_dumps() -> None:
+    """The same outcome from the JSON of an Envoy's administration as from the bytes it was served."""
+    made = served(golden("canary"))
+    read = dumped(canary_dump())
+    assert read.listeners == made.listeners
     call = Call(VIP, 9080, Http("/", "reviews"))
-    assert simulate(read, call).shares == simulate(served(made), call).shares
+    assert simulate(read, call).shares == simulate(made, call).shares
 
 
 @pytest.mark.parametrize(
@@ -110,3 +115,20 @@ def calls(found: Served) -> list[Call]:
 def test_bytes_that_are_no_message_are_the_callers_mistake() -> None:
     with pytest.raises(DecodeError):
         served({BY_SHORT["lds"].url: {"x": b"\xff"}})
+
+
+def test_the_documented_example(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config_dump.json").write_text(json.dumps(canary_dump()))
+    monkeypatch.chdir(tmp_path)
+    (example,) = re.findall(
+        r"^```python\n(.*?)^```", (DOCS / "simulator.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    exec(example, {})
+    told = capsys.readouterr().out.splitlines()
+    assert told[:2] == [
+        "90% outbound|9080|v1|reviews.default.svc.cluster.local ['10.1.0.10:9080']",
+        "10% outbound|9080|v3|reviews.default.svc.cluster.local ['10.1.0.12:9080']",
+    ]
+    assert told[2].startswith("listener 0.0.0.0_9080 because virtualOutbound hands on")

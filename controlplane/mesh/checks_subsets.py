@@ -22,7 +22,7 @@ from controlplane.model.kinds.destination_rule import (
 )
 
 _CONFIG_MAP = "configmap://"
-ZONES_ALIKE = "orders regions alone: within one, zones are alike, for proxies have no local_cluster to compare"
+ZONES_ALIKE = "orders regions alone: within one, zones are alike, for proxies have no local_cluster"
 
 
 def empty_subsets(q: Q, rule: DestinationRule, id: ServiceId) -> Iterator[Finding]:

@@ -20,7 +20,8 @@ EXPORTS = ("'*'", "'.'", "one", "two", "'~'")
 def some_service(pick: random.Random) -> tuple[tuple[str, str, str], str]:
     name, namespace = pick.choice("abc"), pick.choice(NAMESPACES)
     extra = pick.choice(("http=80", "http=80:web, grpc=90", "tcp=80"))
-    text = service(name, extra, namespace=namespace, ip=pick.choice(("10.96.0.1", '"None"')))
+    near = pick.choice(("", "", "trafficDistribution: PreferClose", "internalTrafficPolicy: Local"))
+    text = service(name, extra, namespace=namespace, ip=pick.choice(("10.96.0.1", '"None"')), extra=near)
     export = f"annotations: {{networking.istio.io/exportTo: {pick.choice(EXPORTS)}}}, creationTimestamp:"
     return ("Service", name, namespace), text.replace("creationTimestamp:", export)
 
@@ -37,7 +38,20 @@ def some_pod(pick: random.Random) -> tuple[tuple[str, str, str], str]:
     name, namespace = f"p{pick.randrange(3)}", pick.choice(NAMESPACES)
     labels = f"app: {pick.choice('abc')}, version: v{pick.randrange(1, 3)}"
     labels += pick.choice(("", ", security.istio.io/tlsMode: istio"))
-    return ("Pod", name, namespace), pod(name, f"10.0.0.{pick.randrange(1, 4)}", labels, namespace=namespace)
+    node = f"  nodeName: m{pick.randrange(1, 3)}"
+    text = pod(name, f"10.0.0.{pick.randrange(1, 4)}", labels, namespace=namespace, extra=node)
+    return ("Pod", name, namespace), text
+
+
+def some_node(pick: random.Random) -> tuple[tuple[str, str, str], str]:
+    name = f"m{pick.randrange(1, 3)}"
+    zone = f"topology.kubernetes.io/zone: {pick.choice('ab')}"
+    labels = f"topology.kubernetes.io/region: {pick.choice(('eu', 'us'))}, {zone}"
+    return (
+        "Node",
+        name,
+        "",
+    ), f"apiVersion: v1\nkind: Node\nmetadata: {{name: {name}, labels: {{{labels}}}}}\n---\n"
 
 
 def some_entry(pick: random.Random) -> tuple[tuple[str, str, str], str]:
@@ -72,11 +86,28 @@ spec:
   host: {host}
   {export}
   {selector}
-  trafficPolicy: {{loadBalancer: {{simple: {pick.choice(("RANDOM", "ROUND_ROBIN", "PASSTHROUGH"))}}}}}
+  trafficPolicy: {{{pick.choice(POLICIES)}}}
   subsets: [{{name: v{pick.randrange(1, 3)}, labels: {{version: v1}}}}]
 ---
 """
     return ("DestinationRule", name, namespace), text
+
+
+POLICIES = (
+    *(f"loadBalancer: {{simple: {simple}}}" for simple in ("RANDOM", "ROUND_ROBIN", "PASSTHROUGH")),
+    "outlierDetection: {consecutive5xxErrors: 1}",
+    *(
+        f"outlierDetection: {{}}, loadBalancer: {{{setting}}}"
+        for setting in (
+            "localityLbSetting: {failoverPriority: [version, kubernetes.io/hostname]}",
+            "localityLbSetting: {enabled: false}",
+            "zoneAwareLbSetting: {enabled: true, failover: [{from: eu, to: us}]}",
+        )
+    ),
+    "loadBalancer: {localityLbSetting: {distribute: [{from: eu, to: {us: 100}}]}}",
+    "tunnel: {targetHost: a.b, targetPort: 443}",
+    "tls: {mode: SIMPLE, credentialName: c}",
+)
 
 
 def some_route(pick: random.Random) -> tuple[tuple[str, str, str], str]:
@@ -111,6 +142,8 @@ spec: {{egress: [{{hosts: [{quoted}]}}]}}
 
 def some_mesh(pick: random.Random) -> tuple[tuple[str, str, str], str]:
     text = f"kind: MeshConfig\ndefaultDestinationRuleExportTo: [{pick.choice(EXPORTS[:2])}]\n"
+    text += pick.choice(("", "", "defaultTrafficPolicy: {outlierDetection: {consecutive5xxErrors: 1}}\n"))
+    text += pick.choice(("", "", "localityLbSetting: {enabled: false}\n"))
     text += f"enableAutoMtls: {pick.choice(('true', 'false'))}\n---\n"
     return ("MeshConfig", "mesh", ""), text
 
@@ -134,6 +167,7 @@ MAKERS = (
     some_service,
     some_slice,
     some_pod,
+    some_node,
     some_entry,
     some_rule,
     some_route,

@@ -26,10 +26,15 @@ INBOUND, OUTBOUND, GATEWAY = "SIDECAR_INBOUND", "SIDECAR_OUTBOUND", "GATEWAY"
 
 
 class PatchRef(NamedTuple):
-    """A patch by its place: the EnvoyFilter, and which of its `configPatches`."""
+    """A patch by its place: the EnvoyFilter, and which of its `configPatches`; and what it does to what.
+
+    So that another one, which an edit puts in its place, is not taken for it.
+    """
 
     key: Key
     place: int
+    apply_to: str
+    operation: str
 
 
 Refs = tuple[PatchRef, ...]
@@ -60,10 +65,16 @@ class Head(NamedTuple):
     """A patch without its value: what decides whether it applies."""
 
     ref: PatchRef
-    apply_to: str
-    operation: str
     match: Match
     filter_class: str
+
+    @property
+    def apply_to(self) -> str:
+        return self.ref.apply_to
+
+    @property
+    def operation(self) -> str:
+        return self.ref.operation
 
 
 def patches_of(q: Q, proxy: Proxy, labels: Labels) -> Patches:
@@ -114,7 +125,7 @@ def _heads(q: Q, key: Key) -> tuple[Head, ...]:
     if found is None or found.targets:
         return ()
     return tuple(
-        Head(PatchRef(key, index), patch.apply_to, patch.operation, patch.match, patch.filter_class)
+        Head(PatchRef(key, index, patch.apply_to, patch.operation), patch.match, patch.filter_class)
         for index, patch in enumerate(found.patches)
         if patch.effective
     )
@@ -133,7 +144,10 @@ def heads(q: Q, refs: Refs) -> tuple[Head, ...]:
 def patch_at(q: Q, ref: PatchRef) -> ConfigPatch | None:
     """A patch; None when it is gone."""
     found: EnvoyFilter | None = q.get(envoy_filters, ref.key)
-    return None if found is None or ref.place >= len(found.patches) else found.patches[ref.place]
+    if found is None or ref.place >= len(found.patches):
+        return None
+    patch = found.patches[ref.place]
+    return patch if (patch.apply_to, patch.operation) == (ref.apply_to, ref.operation) else None
 
 
 def _is_for(proxy: Proxy, wanted: ProxyMatch) -> bool:

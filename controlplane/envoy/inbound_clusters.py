@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from controlplane.envoy import names, pb
-from controlplane.envoy.cluster_metadata import describe_inbound
+from controlplane.envoy.cluster_metadata import describe_inbound, stat_name
 from controlplane.envoy.cluster_policy import apply_pool, balance
 from controlplane.envoy.cluster_protocol import apply_protocol, speaks_http2
 from controlplane.envoy.resource import Resource, resource
@@ -15,7 +15,13 @@ from controlplane.mesh.protocols import AUTO
 from controlplane.mesh.rules import destination_rule, policy_of
 from controlplane.mesh.scope import Binding, Inbound
 from controlplane.mesh.selected_endpoints import UNIX
-from controlplane.mesh.settings import cluster_defaults, default_policy, inbound_to_localhost
+from controlplane.mesh.service import service
+from controlplane.mesh.settings import (
+    cluster_defaults,
+    default_policy,
+    inbound_stat_name,
+    inbound_to_localhost,
+)
 from controlplane.model.keys import Key
 from controlplane.model.kinds import sidecars
 from controlplane.model.kinds.connection_pool import ConnectionPoolSettings
@@ -45,7 +51,7 @@ def _inbound_cluster(
     defaults = q(cluster_defaults)
     name = names.inbound_cluster(binding.target)
     pool = _pool(q, namespace, sidecar, binding)
-    message = Cluster(name=name, alt_stat_name=name + ";")
+    message = Cluster(name=name, alt_stat_name=_alias(q, name, binding) + ";")
     _lead_to_application(message, binding, families, to_localhost=q(inbound_to_localhost))
     apply_pool(message, pool, None, defaults)
     policy = TrafficPolicy(connection_pool=pool)
@@ -116,6 +122,14 @@ def static_clusters(q: Q, families: tuple[int, ...] = _IPV4) -> Plan:
     """The clusters that every sidecar has: for nothing, for anything outside, for any other inbound port."""
     every = q.fixed(names.BLACK_HOLE, names.INBOUND_PASSTHROUGH, names.PASSTHROUGH)
     return each(every, _static_cluster, families)
+
+
+def _alias(q: Q, name: str, binding: Binding) -> str:
+    """How its statistics are called: as the mesh says, which knows a service by its host and port."""
+    pattern = q(inbound_stat_name)
+    found = q(service, binding.service) if pattern else None
+    port = None if found is None else found.port(binding.port)
+    return name if found is None or port is None else stat_name(pattern, found, port, "")
 
 
 @keyed

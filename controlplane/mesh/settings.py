@@ -96,6 +96,12 @@ def cluster_defaults(q: Q) -> ClusterDefaults:
 
 
 @query
+def inbound_stat_name(q: Q) -> str:
+    """A pattern for the names of the statistics of clusters that lead to the application; "" = their own."""
+    return q(mesh_config).inbound_cluster_stat_name
+
+
+@query
 def default_policy(q: Q) -> DefaultTrafficPolicy:
     """What clusters inherit where no DestinationRule says otherwise."""
     return q(mesh_config).default_traffic_policy

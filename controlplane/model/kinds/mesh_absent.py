@@ -47,17 +47,26 @@ MESH: dict[str, Absent] = {
     ),
     "enableTracing": Absent(_NO_SPANS, _TRACING, (False,)),
     "hboneIdleTimeout": Absent("there are sidecars and gateways, and no HBONE between them", "remove it"),
-    "inboundClusterStatName": Absent(
-        "statistics of inbound clusters have the name of the cluster", "use stats of inbound|PORT||"
-    ),
     "ingressClass": _INGRESS,
     "ingressControllerMode": Absent(*_INGRESS[:2], ("OFF", "UNSPECIFIED")),
     "ingressSelector": _INGRESS,
     "ingressService": _INGRESS,
+    "serviceEntryVisibility": Absent(
+        "a ServiceEntry is seen where it is exported to",
+        "use exportTo of ServiceEntries, or defaultServiceExportTo",
+    ),
     "serviceScopeConfigs": Absent(_ONE_CLUSTER, "remove it"),
     "serviceSettings": Absent(_ONE_CLUSTER, "remove it"),
 }
 """Fields of MeshConfig."""
+
+OUTBOUND: dict[str, Absent] = {
+    "tls": Absent(
+        "what nobody has registered is sent as the application sent it",
+        "write a ServiceEntry with resolution DYNAMIC_DNS, and a DestinationRule with tls for it",
+    ),
+}
+"""Fields of outboundTrafficPolicy."""
 
 PROXIES: dict[str, Absent] = {
     "availabilityZone": Absent("it is the zone of the locality", "use bootstrap --locality"),

@@ -26,7 +26,7 @@ from controlplane.model.kinds.load_balancing import (
     read_locality,
     read_zone_aware,
 )
-from controlplane.model.kinds.mesh_absent import MESH, PROXIES, note_absent
+from controlplane.model.kinds.mesh_absent import MESH, OUTBOUND, PROXIES, note_absent
 from controlplane.model.kinds.mesh_tls import MeshTLSConfig, read_mesh_tls
 from controlplane.model.kinds.sidecar import OutboundTrafficPolicy
 from controlplane.model.meta import Meta
@@ -96,6 +96,7 @@ class MeshConfig:
     tls_defaults: MeshTLSConfig = field(default=MeshTLSConfig())
     verify_certificate_at_client: bool = True
     outbound_cluster_stat_name: str = ""
+    inbound_cluster_stat_name: str = ""
     protocol_detection_timeout: int = 0
     h2_upgrade_policy: str = "DO_NOT_UPGRADE"
     path_normalization: str = "BASE"
@@ -111,10 +112,6 @@ class MeshConfig:
 mesh_configs = Table("mesh_configs")
 
 
-# Fields of Istio's MeshConfig and ProxyConfig that are known, and accepted without effect.
-_LATER = [
-    "serviceEntryVisibility",
-]
 _EVERYONE = ("*",)
 PATHS = ("NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES")
 """What proxies make of a path before anything looks at it, from nothing to most."""
@@ -152,6 +149,7 @@ def _read(r: Reader, meta: Meta) -> MeshConfig:
         tls_defaults=r.message("tlsDefaults", read_mesh_tls) or base.tls_defaults,
         verify_certificate_at_client=r.optional_boolean("verifyCertificateAtClient") is not False,
         outbound_cluster_stat_name=r.text("outboundClusterStatName"),
+        inbound_cluster_stat_name=r.text("inboundClusterStatName"),
         protocol_detection_timeout=r.duration("protocolDetectionTimeout", 0) or 0,
         h2_upgrade_policy=r.enum("h2UpgradePolicy", ("DO_NOT_UPGRADE", "UPGRADE"), "DO_NOT_UPGRADE"),
         path_normalization=r.message("pathNormalization", _read_paths) or base.path_normalization,
@@ -163,7 +161,6 @@ def _read(r: Reader, meta: Meta) -> MeshConfig:
         discovery_selectors=r.messages("discoverySelectors", _read_selector),
         default_config=r.message("defaultConfig", _read_proxy_config) or base.default_config,
     )
-    r.unsupported(*_LATER)
     note_absent(r, MESH)
     _check(r, value)
     return value
@@ -194,7 +191,7 @@ def _read_log(r: Reader, providers: tuple[ExtensionProvider, ...]) -> FileAccess
 def _read_outbound(r: Reader) -> OutboundTrafficPolicy:
     modes = ("REGISTRY_ONLY", "ALLOW_ANY", "ALLOW_ANY_DYNAMIC_DNS")
     policy = OutboundTrafficPolicy(mode=r.enum("mode", modes, "ALLOW_ANY"))
-    r.unsupported("tls")
+    note_absent(r, OUTBOUND)
     return policy
 
 

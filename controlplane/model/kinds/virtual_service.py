@@ -140,7 +140,9 @@ def _check_hosts(r: Reader, value: VirtualService) -> None:
     for rule, tls in enumerate(value.tls):
         for index, match in enumerate(tls.match):
             for sni in match.sni_hosts:
-                if not is_address(sni) and not any(covers(canonical(host), canonical(sni)) for host in value.hosts):
+                if not is_address(sni) and not any(
+                    covers(canonical(host), canonical(sni)) for host in value.hosts
+                ):
                     r.error(
                         f"tls[{rule}].match[{index}].sniHosts",
                         f"{shorten(sni)} is none of hosts",

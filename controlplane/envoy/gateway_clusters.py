@@ -114,8 +114,9 @@ def gateway_clusters(q: Q, id: ServiceId, rule: tuple[Key, ...], mutual: bool) -
 @query
 def _other_than_sidecars(q: Q, id: ServiceId, rule: tuple[Key, ...]) -> tuple[Spec, ...]:
     """The clusters that a gateway has in another way than a sidecar; () for nearly all services."""
-    specs = q(cluster_specs, id, rule, None)
-    return tuple(at_edge(spec) for spec in specs if at_edge(spec) != spec)
+    specs = [(spec, at_edge(spec)) for spec in q(cluster_specs, id, rule, None)]
+    # What holds its endpoints, and prefers near ones, is in the maps of places.
+    return tuple(own for spec, own in specs if own != spec and not (own.placed and own.discovery != "EDS"))
 
 
 @keyed

@@ -13,11 +13,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from controlplane.lab.pod_spec import App
 from controlplane.lab.pods import Lab
 from tests.support.chances import likely
 from tests.support.envoys import MARKS, scenes
 from tests.support.servers import Issuer
-from tests.support.town import Town, outside, pod, web
+from tests.support.town import ECHO, Town, outside, pod, web
 
 pytestmark = MARKS
 
@@ -71,6 +72,8 @@ def build(lab: Lab) -> Town:
             )
         ),
         outside("secure", 10, web("secure", 443, pem=pem)),
+        outside("forward", 11, App(ECHO / "forward.py", ("3128",), port=3128)),
+        outside("hidden", 12, web("hidden", 8081)),
     ]
     return Town(lab, residents, OBJECTS)
 
@@ -223,3 +226,46 @@ def test_a_sidecar_trusts_whom_a_secret_names(town: Town) -> None:
     # Who is not chosen speaks plaintext, which the server does not take.
     assert town.call("visitor", at, host=SECURE).status in (400, 502, 503)
     assert json.dumps(town.problems()).count("secure") == 0
+
+
+BEHIND = """
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: forward, namespace: shop}
+spec:
+  hosts: [forward.example.com]
+  addresses: [240.0.0.8]
+  ports: [{number: 3128, name: http-connect, protocol: HTTP}]
+  resolution: STATIC
+  endpoints: [{address: 203.0.113.11}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: hidden, namespace: shop}
+spec:
+  hosts: [hidden.example.com]
+  addresses: [240.0.0.9]
+  ports: [{number: 9000, name: tcp, protocol: TCP}]
+  resolution: STATIC
+  endpoints: [{address: 240.0.0.9}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: hidden, namespace: shop}
+spec:
+  hosts: [hidden.example.com]
+  tcp: [{route: [{destination: {host: forward.example.com, port: {number: 3128}}}]}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: forward, namespace: shop}
+spec:
+  host: forward.example.com
+  trafficPolicy: {tunnel: {targetHost: 203.0.113.12, targetPort: 8081}}
+"""
+
+
+def test_connections_go_through_a_forward_proxy(town: Town) -> None:
+    town.apply(BEHIND)
+    assert town.servers(6, "client", "240.0.0.9", port=9000) == {"hidden": 6}
+    assert town.stat("client", r"outbound\|3128\|\|forward.example.com.*upstream_cx_total$") == 6

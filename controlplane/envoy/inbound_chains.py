@@ -38,11 +38,15 @@ class Ends(NamedTuple):
 
 
 class Door(NamedTuple):
-    """A port of the workload (0 = any that has no door of its own), and the name of its chains."""
+    """A port of the workload (0 = any that has no door of its own), and the name of its chains.
+
+    `plaintext` is what the HTTP inspector calls the HTTP that is understood.
+    """
 
     name: str
     port: int
     mode: str
+    plaintext: tuple[str, ...] = HTTP_PROTOCOLS
 
 
 def chains(door: Door, ends: Ends, tls: Any | None, closed: Iterable[Any]) -> list[Any]:
@@ -84,7 +88,7 @@ def _plaintext(door: Door, ends: Ends) -> Iterator[Any]:
         yield chain(f"{door.name}-tls", ends.tcp, _match(door.port, TLS))
     if ends.http and ends.tcp:
         # Both name the transport: Envoy, once it followed one that does, would not come back for the other.
-        yield chain(f"{door.name}-http", ends.http, _match(door.port, PLAINTEXT, HTTP_PROTOCOLS))
+        yield chain(f"{door.name}-http", ends.http, _match(door.port, PLAINTEXT, door.plaintext))
         yield chain(f"{door.name}-tcp", ends.tcp, _match(door.port, PLAINTEXT))
     else:
         yield chain(door.name, ends.http or ends.tcp, _match(door.port, PLAINTEXT if mixed else ""))

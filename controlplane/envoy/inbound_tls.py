@@ -149,12 +149,9 @@ def file_tls(tls: ServerTLSSettings, *, http: bool) -> Any:
     limits.tls_maximum_protocol_version = versions.TlsProtocol.Value(_as_envoy(tls.max_protocol_version))
     limits.cipher_suites.extend(name for name in dict.fromkeys(tls.cipher_suites) if name in CIPHER_SUITES)
     limits.ecdh_curves.extend(name for name in dict.fromkeys(tls.ecdh_curves) if name in ECDH_CURVES)
-    pairs = [(tls.server_certificate, tls.private_key)]
-    pairs += [(one.server_certificate, one.private_key) for one in tls.tls_certificates]
-    for chain, key in pairs:
-        if chain and key:
-            certificate = common.tls_certificates.add()
-            certificate.certificate_chain.filename, certificate.private_key.filename = chain, key
+    for chain, key in tls.files:
+        certificate = common.tls_certificates.add()
+        certificate.certificate_chain.filename, certificate.private_key.filename = chain, key
     if tls.mode == "MUTUAL":
         context.require_client_certificate.value = True
         _check_clients(common.validation_context, tls)

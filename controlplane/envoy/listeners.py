@@ -46,6 +46,7 @@ Maps: TypeAlias = tuple[tuple[Keyed[...], tuple[object, ...]], ...]
 
 # A listener of an address of its own knows where everything goes.
 _NO_STRANGERS = Fallback()
+_USUAL = Style()
 
 
 def listener_maps(view: ProxyView, *, on_demand: bool = False) -> Maps:
@@ -104,7 +105,7 @@ def _particular_listener(
 
 
 @keyed
-def shared_listeners(q: Q, scope: RouteScope, style: Style = Style()) -> Plan:
+def shared_listeners(q: Q, scope: RouteScope, style: Style = _USUAL) -> Plan:
     """Listener name -> Resource, for what services share: the wildcard address, a Sidecar's own places."""
     own = l4_scope(q, scope)
     return flat(shared_binds(q, own), _shared_listener, own, style)

@@ -12,10 +12,11 @@ from controlplane.envoy.guard import Guard, guard
 from controlplane.envoy.inbound_chains import Door, chains
 from controlplane.envoy.inbound_tls import ENCRYPTED, downstream_tls
 from controlplane.envoy.listeners_binds import Bind
-from controlplane.envoy.listeners_inbound import Inside, Port, ends_of, is_http, own_tls_chain
+from controlplane.envoy.listeners_inbound import Inside, Port, ends_of, is_http, own_tls_chain, port_of
 from controlplane.envoy.listeners_outbound import detection_timeout
 from controlplane.envoy.listeners_parts import (
     http_inspector,
+    http_protocols,
     socket,
     tcp_proxy,
     tls_inspector,
@@ -43,8 +44,7 @@ def _bound_listener(
     bind = Bind(binding.bind, binding.target, chosen=True, bound=True)
     if not bind.free or not bind.allowed(stance):
         return ()
-    port = Port(binding.target, binding.protocol, binding.tls)
-    return ((bind.name, q(bound_listener, bind, port, q(guard, namespace, security), stance)),)
+    return ((bind.name, q(bound_listener, bind, port_of(binding), q(guard, namespace, security), stance)),)
 
 
 @query
@@ -71,7 +71,6 @@ def bound_listener(q: Q, bind: Bind, port: Port, guarded: Guard, stance: Stance)
         wait_for_inspection(message, q(detection_timeout))
     tls = None if guarded.tls.settings is None else downstream_tls(guarded.tls.settings)
     refused = tcp_proxy(names.BLACK_HOLE, names.BLACK_HOLE, log)
-    message.filter_chains.extend(
-        chains(Door(bind.name, 0, mode), ends_of(bind.name, port, inside), tls, [refused])
-    )
+    door = Door(bind.name, 0, mode, http_protocols(stance))
+    message.filter_chains.extend(chains(door, ends_of(bind.name, port, inside), tls, [refused]))
     return resource(LISTENER, bind.name, message, routes)

@@ -21,11 +21,13 @@ from controlplane.envoy.inbound_chains import Door, Ends, chains
 from controlplane.envoy.inbound_tls import CLOSED, ENCRYPTED, downstream_tls, file_tls
 from controlplane.envoy.listeners_outbound import detection_timeout
 from controlplane.envoy.listeners_parts import (
+    Tcp,
     add_addresses,
     chain,
     http_inspector,
     http_manager,
     http_match,
+    http_protocols,
     original_dst,
     original_src,
     port_match,
@@ -39,18 +41,21 @@ from controlplane.envoy.resource import Resource, resource
 from controlplane.envoy.types import LISTENER
 from controlplane.graph import Plan, Q, each, keyed, query
 from controlplane.mesh.listening import USUAL, WILDCARD, Stance
-from controlplane.mesh.projections import Inbound
+from controlplane.mesh.projections import Binding, Inbound, Lasting
 from controlplane.mesh.protocols import AUTO, HTTP_LIKE
 from controlplane.mesh.settings import listener_ports
 from controlplane.model.kinds.tls import ServerTLSSettings
 
+_ENVOYS = Lasting()
+
 
 class Port(NamedTuple):
-    """A port of the workload whose connections are redirected; `tls`: its own, in place of the mesh's."""
+    """A port of the workload; `tls`: its own, in place of the mesh's."""
 
     target: int
     protocol: str
     tls: ServerTLSSettings | None = None
+    lasting: Lasting = _ENVOYS
 
 
 @keyed
@@ -61,8 +66,13 @@ def inbound_listeners(q: Q, inbound: Inbound, stance: Stance = USUAL) -> Plan:
 
 @query
 def _inbound_listener(q: Q, inbound: Inbound, stance: Stance, _name: str) -> Resource:
-    ports = tuple(Port(one.target, one.protocol, one.tls) for one in inbound.bindings if not one.bind)
+    ports = tuple(port_of(one) for one in inbound.bindings if not one.bind)
     return q(virtual_inbound, ports, q(guard, inbound.namespace, inbound.security), stance)
+
+
+def port_of(binding: Binding) -> Port:
+    """What the listener has to know of a binding."""
+    return Port(binding.target, binding.protocol, binding.tls, binding.lasting)
 
 
 @query
@@ -102,7 +112,8 @@ def virtual_inbound(q: Q, ports: tuple[Port, ...], guarded: Guard, stance: Stanc
             message.filter_chains.append(own_tls_chain(name, one, inside, port_match(target)))
             continue
         ends = _passthrough(inside) if one is None else ends_of(name, one, inside)
-        message.filter_chains.extend(chains(Door(name, target, modes.at(target)), ends, tls, [loop]))
+        door = Door(name, target, modes.at(target), http_protocols(stance))
+        message.filter_chains.extend(chains(door, ends, tls, [loop]))
     _take_the_rest(message, inside, tls)
     routes = [names.inbound_cluster(one.target) for one in ports if is_http(one)]
     return resource(LISTENER, message.name, message, (*routes, names.INBOUND_PASSTHROUGH))
@@ -133,7 +144,9 @@ def own_tls_chain(name: str, port: Port, inside: Inside, match: Any | None = Non
 def ends_of(name: str, port: Port, inside: Inside) -> Ends:
     """What the connections of a port are handed to."""
     cluster = names.inbound_cluster(port.target)
-    proxy = (*network_guards(inside.guarded.tcp), tcp_proxy(cluster, cluster, inside.log))
+    idle = inside.stance.idle_timeout if port.lasting.idle is None else port.lasting.idle
+    last = tcp_proxy(cluster, cluster, inside.log, Tcp(idle, port.lasting.longest))
+    proxy = (*network_guards(inside.guarded.tcp), last)
     if not is_http(port):
         return Ends(tcp=proxy)
     where = _where(inside, grpc_web=port.protocol == "GRPC-Web")
@@ -164,8 +177,9 @@ def _take_the_rest(message: Any, inside: Inside, tls: Any | None) -> None:
     if inside.guarded.tls.guarded:
         mode = inside.guarded.tls.default
         if mode != CLOSED:
-            found = chains(Door(message.name, 0, mode), ends, tls, ())
+            door = Door(message.name, 0, mode, http_protocols(inside.stance))
+            found = chains(door, ends, tls, ())
             message.filter_chains.extend(found)
         return
-    message.filter_chains.append(chain(f"{message.name}-catchall-http", ends.http, http_match()))
+    message.filter_chains.append(chain(f"{message.name}-catchall-http", ends.http, http_match(inside.stance)))
     message.default_filter_chain.CopyFrom(chain(message.name, ends.tcp))

@@ -65,8 +65,8 @@ class _Way:
     """Where some connections go, under which name in the statistics.
 
     `sniffed`: they turned out to be no HTTP, which their cluster takes them for.  `protocol` is MONGO or
-    REDIS where the proxy reads it.  `resolved`: the port at the host that the connection names, which is resolved;
-    0 where it goes to an endpoint.
+    REDIS where the proxy reads it.  `resolved`: the port at the host that the connection names, which is
+    resolved; 0 where it goes to an endpoint.
     """
 
     route: TcpRoute
@@ -110,7 +110,7 @@ def outbound_listener(
     log = q(access_log)
     routes = route_name(bind, claims)
     message = _listener(bind, style.stance, log)
-    ways = _ways(q, bind, claims)
+    ways = [_lasting(way, style.stance) for way in _ways(q, bind, claims)]
     # Where nothing but HTTP is expected, and nothing else would be taken, there is nothing to find out.
     sniffed = routes is not None and (bool(ways) or not bind.chosen)
     if routes is not None:
@@ -120,7 +120,7 @@ def outbound_listener(
         if rest.dynamic or any(claim.dynamic for claim in claims):
             where = where._replace(dynamic=True)
         manager = http_manager(f"outbound_{message.name}", routes, speaking(where, style.stance), log)
-        message.filter_chains.append(chain(routes, [manager], http_match() if sniffed else None))
+        message.filter_chains.append(chain(routes, [manager], http_match(style.stance) if sniffed else None))
     final = next((way for way in ways if not way.route.sni and not way.route.subnets), None)
     message.filter_chains.extend(_chain(way, log) for way in ways if way is not final)
     if final is not None:
@@ -167,6 +167,13 @@ def _ways(q: Q, bind: Bind, claims: tuple[Claim, ...]) -> list[_Way]:
                 sni = tuple(name for name in free if name)
                 ways.append(replace(way, route=replace(way.route, sni=sni)))
     return ways
+
+
+def _lasting(way: _Way, stance: Stance) -> _Way:
+    """How long connections may be idle, where no rule says so and the node does."""
+    if way.tcp.idle_timeout is not None or stance.idle_timeout is None:
+        return way
+    return replace(way, tcp=way.tcp._replace(idle_timeout=stance.idle_timeout))
 
 
 def _claimed(q: Q, bind: Bind, claim: Claim) -> Iterator[_Way]:

@@ -19,6 +19,8 @@ _components = pb.listener_components
 
 HTTP_PROTOCOLS = ("http/1.1", "h2c")
 """What the HTTP inspector calls plaintext HTTP."""
+HTTP10 = "http/1.0"
+"""The same of HTTP/1.0: where that is not understood, it is passed on as it is."""
 
 _SERVER_NAME = "istio-envoy"
 _REDIS_TIMEOUT = 5_000_000_000
@@ -130,14 +132,16 @@ def chain(name: str, filters: Iterable[Any], match: Any | None = None) -> Any:
     return message
 
 
-def http_match(port: int = 0) -> Any:
-    """Matches plaintext HTTP, on one destination port where it is given."""
-    match = _components.FilterChainMatch(
-        transport_protocol="raw_buffer", application_protocols=HTTP_PROTOCOLS
+def http_protocols(stance: Stance) -> tuple[str, ...]:
+    """What counts as plaintext HTTP at a proxy."""
+    return (HTTP10, *HTTP_PROTOCOLS) if stance.http10 else HTTP_PROTOCOLS
+
+
+def http_match(stance: Stance) -> Any:
+    """Matches plaintext HTTP."""
+    return _components.FilterChainMatch(
+        transport_protocol="raw_buffer", application_protocols=http_protocols(stance)
     )
-    if port:
-        match.destination_port.value = port
-    return match
 
 
 def port_match(port: int) -> Any:

@@ -123,10 +123,10 @@ class Lab:
         fabric.attach(self.site.namespace(_FABRIC), space, spec.ip)
         processes = {}
         if sidecar is not None:
-            if spec.kind == "sidecar":
-                self.intercept(space, dns=spec.metadata.get("DNS_CAPTURE") == "true")
-            else:
+            if spec.kind == "router":
                 netns.inside(space, _open_low_ports)
+            elif spec.metadata.get("INTERCEPTION_MODE") != "NONE":
+                self.intercept(space, dns=spec.metadata.get("DNS_CAPTURE") == "true")
             processes["envoy"] = self._start_envoy(spec, sidecar, space)
         if spec.app is not None:
             processes["app"] = self.site.start(self._script(spec, spec.app, space, directory / "app.log"))

@@ -13,8 +13,8 @@ from controlplane.graph import Q
 from controlplane.mesh.features import features
 from controlplane.mesh.hosts import kubernetes_host, kubernetes_key
 from controlplane.mesh.kubernetes_endpoints import slice_owner, slice_ports
+from controlplane.mesh.projections import Binding, Lasting
 from controlplane.mesh.protocols import declared_protocol
-from controlplane.mesh.scope import Binding
 from controlplane.mesh.selected_endpoints import entry_port
 from controlplane.mesh.service import Port, Service, ServiceId, service
 from controlplane.mesh.workload import pod_facts, pod_state
@@ -98,6 +98,8 @@ def bindings_of(q: Q, workload: Workload, sidecar: Sidecar | None, *, captured: 
         chosen = implied
     else:
         chosen = {}
+    if sidecar is not None:
+        chosen = {target: _lasting(binding, sidecar) for target, binding in chosen.items()}
     return tuple(chosen[target] for target in sorted(chosen))
 
 
@@ -206,12 +208,21 @@ def _ingress(
             protocol=protocol,
             endpoint=_local_endpoint(listener.default_endpoint or ""),
         )
-        if with_tls and listener.tls is not None and protocol in _SECURED:
+        if with_tls and listener.tls is not None and listener.tls.files and protocol in _SECURED:
             binding = binding._replace(protocol=_SECURED[protocol], tls=listener.tls)
         if not captured or listener.capture_mode == "NONE":
             binding = _bound(binding, listener.bind or workload.ips[0], workload.ips[0])
         out[number] = binding
     return out
+
+
+def _lasting(binding: Binding, sidecar: Sidecar) -> Binding:
+    """How long connections may last, if the Sidecar says so for the port or for all."""
+    pools = (one.connection_pool for one in sidecar.ingress if one.port.number == binding.target)
+    pool = next((one for one in pools if one is not None), sidecar.inbound_connection_pool)
+    if pool is None or pool.tcp is None:
+        return binding
+    return binding._replace(lasting=Lasting(pool.tcp.idle_timeout, pool.tcp.max_connection_duration))
 
 
 def _bound(binding: Binding, bind: str, own: str) -> Binding:

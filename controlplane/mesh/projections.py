@@ -30,6 +30,16 @@ class Scope(NamedTuple):
     rules: tuple[Key, ...] = ()
 
 
+class Lasting(NamedTuple):
+    """How long connections that are not HTTP may be idle, and may last; nanoseconds, None = Envoy's default."""
+
+    idle: int | None = None
+    longest: int | None = None
+
+
+_ENVOYS = Lasting()
+
+
 class Binding(NamedTuple):
     """A port on which a workload answers.
 
@@ -46,6 +56,7 @@ class Binding(NamedTuple):
     endpoint: str = ""
     bind: str = ""
     tls: ServerTLSSettings | None = None
+    lasting: Lasting = _ENVOYS
 
 
 class Security(NamedTuple):

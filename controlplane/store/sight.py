@@ -10,15 +10,16 @@ https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/ (discoverySel
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from controlplane.graph import Table
-from controlplane.graph.table import Change
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import KINDS, mesh_configs, namespaces
 from controlplane.model.kinds.mesh_config import LabelSelector
 from controlplane.model.selectors import is_discovered
 
+Row: TypeAlias = tuple[Table, Key, Any]
+"""A new value of a row, None to remove it."""
 _NAMESPACED = tuple(kind.table for kind in KINDS if kind.namespaced)
 
 
@@ -32,7 +33,7 @@ class Sight:
         # The rows of hidden namespaces: where all objects of a namespace are, or none.
         self._hidden: dict[str, dict[tuple[Table, Key], Any]] = {}
 
-    def seen(self, writes: Iterable[Change]) -> list[Change]:
+    def seen(self, writes: Iterable[Row]) -> list[Row]:
         """What of these writes the graph should have, and what comes and goes with them."""
         taken = list(writes)
         found = self._look_again(taken)
@@ -56,11 +57,11 @@ class Sight:
         else:
             rows[table, key] = value
 
-    def _look_again(self, writes: list[Change]) -> dict[tuple[Table, Any], Any]:
+    def _look_again(self, writes: list[Row]) -> dict[tuple[Table, Key], Any]:
         """Take in selectors and labels; the rows that come and go with whole namespaces."""
         if not self._learn(writes):
             return {}
-        found: dict[tuple[Table, Any], Any] = {}
+        found: dict[tuple[Table, Key], Any] = {}
         for namespace in sorted(name for name in self._hidden if self._sees(name)):
             found.update(self._hidden.pop(namespace))
         if self._selectors:
@@ -74,7 +75,7 @@ class Sight:
                     found[table, key] = None
         return found
 
-    def _learn(self, writes: list[Change]) -> bool:
+    def _learn(self, writes: list[Row]) -> bool:
         """Whether something was said that decides which namespaces are seen."""
         before, labels = self._selectors, dict(self._labels)
         for table, key, value in writes:

@@ -20,6 +20,7 @@ import yaml
 from google.protobuf import json_format
 
 from controlplane.app.commands import main
+from controlplane.app.features import settle_features
 from controlplane.base.errors import EnvironmentUnfit
 from controlplane.envoy import pb
 from controlplane.envoy.bootstrap import ControlPlane, Node, bootstrap
@@ -83,6 +84,7 @@ def test_listeners_and_routes(envoy: Path, case: str, tmp_path: Path) -> None:
         world.apply(yaml.safe_dump_all(yaml.safe_load(described.read_text())))
     proxy = yaml.safe_load((GOLDEN / case / "proxy.yaml").read_text())
     world.graph.commit(secrets_of(proxy))
+    settle_features(world.graph, proxy.get("features", {}))
     view = world.view(proxy["id"], proxy["metadata"], proxy.get("identity", ""))
     routes = world.routes(view)
     listeners = [inline(one, routes) for one in world.listeners(view).values()]

@@ -93,7 +93,7 @@ def _read(r: Reader, meta: Meta) -> Sidecar:
         ingress=r.messages("ingress", _read_ingress),
         egress=r.messages("egress", _read_egress),
         outbound_traffic_policy=r.message("outboundTrafficPolicy", _read_outbound_policy),
-        inbound_connection_pool=r.message("inboundConnectionPool", read_connection_pool),
+        inbound_connection_pool=r.message("inboundConnectionPool", _read_pool),
     )
     for index, port in repeated(listener.port.number for listener in value.ingress):
         if port:
@@ -134,7 +134,7 @@ def _read_ingress(r: Reader) -> IstioIngressListener:
         capture_mode=r.enum("captureMode", CAPTURE_MODES, "DEFAULT"),
         default_endpoint=r.string("defaultEndpoint"),
         tls=r.message("tls", read_server_tls),
-        connection_pool=r.message("connectionPool", read_connection_pool),
+        connection_pool=r.message("connectionPool", _read_pool),
     )
     if listener.bind is not None and not is_address(listener.bind):
         r.error("bind", f"{shorten(listener.bind)} is no IP address", "write an IP address, or leave it out")
@@ -145,6 +145,14 @@ def _read_ingress(r: Reader) -> IstioIngressListener:
     if _is_udp(listener.port):
         r.warn("port.protocol", "UDP passes by the proxy: this listener is left out", "remove it")
     return listener
+
+
+def _read_pool(r: Reader) -> ConnectionPoolSettings:
+    pool = read_connection_pool(r)
+    if pool.http is not None and pool.http.h2_upgrade_policy != "DEFAULT":
+        why = "has no effect: what the application speaks, its port says"
+        r.warn("http.h2UpgradePolicy", why, "call the port http2 or grpc, or leave it out")
+    return pool
 
 
 def _is_udp(port: SidecarPort) -> bool:
@@ -176,15 +184,19 @@ def _check_tls(r: Reader, listener: IstioIngressListener) -> None:
         r.error(
             "tls.caCertificates", "is missing, and MUTUAL needs it", "name the file of the clients' roots"
         )
+    for index, one in enumerate(tls.tls_certificates):
+        if one.ca_certificates:
+            where = f"tls.tlsCertificates[{index}].caCertificates"
+            r.warn(where, "has no effect: clients are checked for the port", "say tls.caCertificates")
     if tls.insecure_skip_verify:
         r.warn("tls.insecureSkipVerify", "has no effect: clients are checked", "use SIMPLE, or remove it")
     for name, said, known in (
         ("cipherSuites", tls.cipher_suites, CIPHER_SUITES),
         ("ecdhCurves", tls.ecdh_curves, ECDH_CURVES),
     ):
-        for index, one in enumerate(said):
-            if one not in known:
-                r.warn(f"tls.{name}[{index}]", f"{shorten(one)} is not known to Envoy", "remove it")
+        for index, word in enumerate(said):
+            if word not in known:
+                r.warn(f"tls.{name}[{index}]", f"{shorten(word)} is not known to Envoy", "remove it")
 
 
 def _check_default_endpoint(r: Reader, endpoint: str | None) -> None:

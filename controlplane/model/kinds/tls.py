@@ -74,6 +74,13 @@ class ServerTLSSettings:
     ecdh_curves: tuple[str, ...] = ()
     insecure_skip_verify: bool | None = None
 
+    @property
+    def files(self) -> tuple[tuple[str, str], ...]:
+        """(chain, key) files at the proxy."""
+        pairs = [(self.server_certificate, self.private_key)]
+        pairs += [(one.server_certificate, one.private_key) for one in self.tls_certificates]
+        return tuple((chain, key) for chain, key in pairs if chain and key)
+
 
 _FILES = ("clientCertificate", "privateKey", "caCertificates", "caCrl")
 

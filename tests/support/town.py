@@ -24,6 +24,7 @@ from controlplane.lab.fetch import Answer, Target, connect, fetch
 from controlplane.lab.plane import Plane, start_plane
 from controlplane.lab.pod_spec import App, PodSpec, Sidecar
 from controlplane.lab.pods import Lab, Pod
+from controlplane.lab.pushes import Push
 from controlplane.lab.tokens import minter
 from controlplane.lab.waiting import wait_until
 from controlplane.lab.watched import Watched
@@ -162,7 +163,11 @@ class Town:
 
     def apply(self, text: str = "") -> None:
         """What holds from now on, instead of what was applied before; returns when all proxies have it."""
-        self._watched.push("applied.yaml", [one for one in yaml.safe_load_all(text) if one])
+        self.apply_objects(one for one in yaml.safe_load_all(text) if one)
+
+    def apply_objects(self, objects: Iterable[dict[str, Any]]) -> tuple[Push, ...]:
+        """The same for objects, each of which has a namespace; returns what became of those that changed."""
+        return self._watched.push("applied.yaml", [*objects])
 
     def stand(self, objects: Iterable[dict[str, Any]]) -> None:
         """Let these be the objects that stay; returns when all proxies know."""

@@ -19,6 +19,7 @@ from controlplane.app.features import settle_features
 from controlplane.app.findings import Findings
 from controlplane.app.key_sets import WantedKeySets, key_set_source, settle_who_fetches
 from controlplane.app.observe import Observer
+from controlplane.app.registrations import Joining, KnownGroups, registrations
 from controlplane.app.scrape import scrape_route
 from controlplane.app.sources import followed, kept_objects
 from controlplane.app.spine import Spine, spine
@@ -34,6 +35,7 @@ from controlplane.model.problem import Level
 from controlplane.settings import Settings
 from controlplane.sources.change import Sink, Source
 from controlplane.sources.recording import Header, Recorder
+from controlplane.sources.registered import Registrations
 from controlplane.store.debounce import Debouncer, Timing
 from controlplane.store.ingest import Ingest
 from controlplane.store.last_valid import Keeper
@@ -69,6 +71,7 @@ class App:
     entrance: Entrance
     key_sets: WantedKeySets
     addresses: WantedAddresses
+    groups: KnownGroups
     monitoring: Monitoring
     gc_pauses: GcPauses
     mesh: debug.Mesh
@@ -108,6 +111,7 @@ class App:
         self.views.close()
         self.key_sets.close()
         self.addresses.close()
+        self.groups.close()
         self.mesh.findings.close()
         for shelf in self.mesh.shelves:
             shelf.release()
@@ -123,7 +127,8 @@ def build(settings: Settings) -> App:
     key_sets = key_set_source(settings, clock, ids, metrics)
     kept = kept_objects(settings, clock, ids)
     addresses = address_source(settings, clock, ids)
-    sources = (*kept, *followed(settings, clock, ids), key_sets, addresses)
+    joined = registrations(settings, clock, ids)
+    sources = (*kept, *followed(settings, clock, ids), key_sets, addresses, joined)
     core = _core(settings, clock, sources, next(iter(kept), None))
     watching = _watch(settings, core, clock, metrics, sources)
 
@@ -153,6 +158,7 @@ def build(settings: Settings) -> App:
         entrance=entrance,
         key_sets=wanted,
         addresses=WantedAddresses(core.graph, addresses),
+        groups=KnownGroups(core.graph, joined),
         monitoring=Monitoring(Base(lambda: "", metrics.text, _version)),
         gc_pauses=_gc_pauses(metrics, watching.push_log),
         mesh=mesh,
@@ -206,6 +212,7 @@ def _watch(
     recorder = _recorder(settings, clock, sources)
     if recorder is not None:
         watchers.append(RecordedProxies(recorder))
+    watchers += (Joining(one) for one in sources if isinstance(one, Registrations))
     observer = together(watchers)
     core.watch(observer)
     return _Watching(observer, trace, push_log, recorder)

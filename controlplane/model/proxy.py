@@ -56,6 +56,7 @@ class ProxyMetadata:
     envoy_status_port: int | None = None
     envoy_prometheus_port: int | None = None
     proxy_config: str = ""
+    auto_register_group: str = ""
     texts: str = ""
 
 
@@ -188,6 +189,7 @@ def _metadata(fields: _Fields) -> ProxyMetadata:
         envoy_status_port=fields.port("ENVOY_STATUS_PORT"),
         envoy_prometheus_port=fields.port("ENVOY_PROMETHEUS_PORT"),
         proxy_config=fields.json("PROXY_CONFIG"),
+        auto_register_group=fields.text("AUTO_REGISTER_GROUP"),
         texts=fields.texts(),
     )
 

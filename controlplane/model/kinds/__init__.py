@@ -37,6 +37,7 @@ from controlplane.model.kinds.service_entry import (
 )
 from controlplane.model.kinds.sidecar import SIDECAR, sidecars
 from controlplane.model.kinds.virtual_service import VIRTUAL_SERVICE, virtual_services
+from controlplane.model.kinds.workload_group import WORKLOAD_GROUP, workload_groups
 
 KINDS: tuple[Kind, ...] = (
     MESH_CONFIG,
@@ -52,6 +53,7 @@ KINDS: tuple[Kind, ...] = (
     DESTINATION_RULE,
     SERVICE_ENTRY,
     WORKLOAD_ENTRY,
+    WORKLOAD_GROUP,
     SIDECAR,
     ENVOY_FILTER,
     PROXY_CONFIG,
@@ -92,4 +94,5 @@ __all__ = [
     "sidecars",
     "virtual_services",
     "workload_entries",
+    "workload_groups",
 ]

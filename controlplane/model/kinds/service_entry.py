@@ -115,6 +115,13 @@ def _read_workload_entry(r: Reader, meta: Meta) -> WorkloadEntry:
 
 def read_workload(r: Reader) -> WorkloadEntrySpec:
     """The spec of a WorkloadEntry, alone or within a ServiceEntry."""
+    spec = read_template(r)
+    _check_address(r, spec)
+    return spec
+
+
+def read_template(r: Reader) -> WorkloadEntrySpec:
+    """The same, whose address may be missing."""
     spec = WorkloadEntrySpec(
         address=r.text("address"),
         ports=r.integers_by_name("ports", 1, 65535),
@@ -127,7 +134,6 @@ def read_workload(r: Reader) -> WorkloadEntrySpec:
     check_selector(r, "labels", spec.labels)
     for name, _ in spec.ports:
         check_port_name(r, "ports", name)
-    _check_address(r, spec)
     return spec
 
 

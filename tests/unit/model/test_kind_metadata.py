@@ -20,6 +20,7 @@ MINIMAL: dict[str, dict[str, Any]] = {
     "Gateway": {"servers": [{"port": {"number": 80, "protocol": "HTTP", "name": "http"}, "hosts": ["*"]}]},
     "ServiceEntry": {"hosts": ["a.com"], "ports": [{"number": 80, "name": "http"}]},
     "WorkloadEntry": {"address": "10.0.0.1"},
+    "WorkloadGroup": {"template": {"serviceAccount": "a"}},
     "Sidecar": {"egress": [{"hosts": ["./*"]}]},
     "EndpointSlice": {"addressType": "IPv4"},
 }

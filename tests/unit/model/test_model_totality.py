@@ -93,6 +93,11 @@ exportTo: [.]
 subjectAltNames: [s]
 """,
     "WorkloadEntry": "{address: 10.0.0.1, ports: {a: 1}, labels: {a: b}, weight: 1, serviceAccount: s}",
+    "WorkloadGroup": """
+metadata: {labels: {a: b}, annotations: {c: d}}
+template: {ports: {a: 1}, labels: {a: b}, network: n, locality: r/z, weight: 1, serviceAccount: s}
+probe: {initialDelaySeconds: 1, httpGet: {path: /, host: h, port: 80, httpHeaders: [{name: a, value: b}]}}
+""",
     "Sidecar": """
 workloadSelector: {labels: {a: b}}
 ingress:

@@ -4,6 +4,7 @@ client ──┬─► lines.shop:9000    TCP, two versions
          ├─► rpc.shop:7070      gRPC
          ├─► db.shop:80         headless, HTTP, one pod per name
          ├─► kv.shop:3306       headless, and the server speaks first
+         ├─► any.shop:8000      nobody says what it speaks
          ├─► vm.shop:80         a machine outside of the cluster, known by a WorkloadEntry
          └─► hidden.other:80    in a namespace that a Sidecar may leave out
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +27,7 @@ from tests.support.town import ECHO, Resident, Town, pod, web
 pytestmark = MARKS
 
 MACHINE = "192.168.64.2"
+HTTPBIN = Path(__file__).parents[1] / "support" / "httpbin.py"
 
 
 def lines(word: str, port: int, *more: str) -> App:
@@ -55,6 +58,16 @@ apiVersion: v1
 kind: Service
 metadata: {{name: kv, namespace: shop}}
 spec: {{clusterIP: None, selector: {{app: kv}}, ports: [{{name: tcp-mysql, port: 3306}}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: any, namespace: shop}}
+spec: {{clusterIP: 10.96.0.13, selector: {{app: any}}, ports: [{{port: 8000}}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: alias, namespace: shop}}
+spec: {{type: ExternalName, externalName: any.shop.svc.cluster.local}}
 ---
 apiVersion: v1
 kind: Service
@@ -94,6 +107,7 @@ RESIDENTS = (
     pod("kv-0", "shop", 17, lines("kv-0", 3306, "--greet"), app="kv", meshed=False),
     pod("kv-1", "shop", 18, lines("kv-1", 3306, "--greet"), app="kv", meshed=False),
     pod("hidden", "other", 19, web("hidden", 80), meshed=False),
+    pod("any", "shop", 20, App(HTTPBIN, ("8000",), port=8000)),
     VM,
 )
 
@@ -152,6 +166,51 @@ def test_a_server_may_speak_first(town: Town) -> None:
         town.stat("client", r"^cluster\.outbound\|3306\|\|kv\.shop\.svc\.cluster\.local;\.upstream_cx_total$")
         == 2
     )
+
+
+MARKED = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: any, namespace: shop}
+spec:
+  hosts: [any]
+  http: [{headers: {request: {set: {x-marked: routed}}}, route: [{destination: {host: any}}]}]
+"""
+
+
+def headers(town: Town, who: str, where: str, **how: Any) -> dict[str, str]:
+    """What a request of somebody had when it came to the application of `any`."""
+    reply = town.call(who, where, port=8000, **how)
+    assert reply.status == 200, reply
+    found: dict[str, str] = reply.body["headers"]
+    return found
+
+
+def test_what_nobody_has_said_is_found_out(town: Town) -> None:
+    town.apply(MARKED)
+    town.becomes("routed", lambda: headers(town, "client", "any.shop", host="any.shop:8000").get("x-marked"))
+    # Bytes that are no HTTP pass on the same port, and go over mutual TLS as well.
+    pattern = r"^listener\.0\.0\.0\.0_15006\.ssl\.handshake$"
+    before = town.stat("any", pattern)
+    assert town.lines("client", "any.shop", b"\x00\x01 hello", port=8000) == [b"echo \x00\x01 hello"]
+    assert town.stat("any", pattern) == before + 1
+
+
+def test_another_name_for_a_service_is_routed_as_the_service(town: Town) -> None:
+    town.apply(MARKED)
+    for name in ("alias.shop:8000", "alias.shop.svc.cluster.local:8000", "any:8000"):
+        town.becomes(
+            "routed", lambda name=name: headers(town, "client", "any.shop", host=name).get("x-marked")
+        )
+
+
+def test_who_calls_himself_is_heard(town: Town) -> None:
+    # By his service's address as everybody else, with his own certificate.
+    by_service = headers(town, "any", "any.shop", host="any.shop:8000")
+    assert "URI=spiffe://cluster.local/ns/shop/sa/any" in by_service["x-forwarded-client-cert"]
+    # Within the pod nobody is in between.
+    for where in ("127.0.0.1", "10.244.0.20"):
+        assert "x-request-id" not in headers(town, "any", where), where
 
 
 # -- gRPC ---------------------------------------------------------------------------------------------

@@ -129,7 +129,8 @@ def _source(chains: list[Any], connection: Connection) -> list[Any]:
 
 
 def _source_type(chains: list[Any], connection: Connection) -> list[Any]:
-    local = ip_address(connection.source).is_loopback or connection.source == connection.address
+    # Of the loopback Envoy knows one address.
+    local = connection.source in ("127.0.0.1", "::1", connection.address)
     wanted = 1 if local else 2  # SAME_IP_OR_LOOPBACK, EXTERNAL
     return _first(
         chains, (str(wanted),), lambda chain: (str(chain.filter_chain_match.source_type),), rest="0"

@@ -30,7 +30,7 @@ def text_matches(matcher: Any, text: str) -> bool:
 
 
 def header_matches(matcher: Any, headers: Headers) -> bool:
-    """config.route.v3.HeaderMatcher: several values of a header are one, with commas."""
+    """config.route.v3.HeaderMatcher: where a header comes several times, one of its values is enough."""
     values = headers.get(matcher.name.lower())
     how = matcher.WhichOneof("header_match_specifier")
     if how is None or how == "present_match":
@@ -40,7 +40,8 @@ def header_matches(matcher: Any, headers: Headers) -> bool:
     if values is None and not matcher.treat_missing_header_as_empty:
         # Neither has it the value nor, Envoy says, has it another one.
         return False
-    return _value_matches(matcher, how, ",".join(values or ("",))) != bool(matcher.invert_match)
+    found = any(_value_matches(matcher, how, value) for value in values or ("",))
+    return found != bool(matcher.invert_match)
 
 
 def _value_matches(matcher: Any, how: str, text: str) -> bool:

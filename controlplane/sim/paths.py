@@ -90,7 +90,7 @@ def location(redirect: Any, match: Any, request: Request) -> str:
         path = rewritten(redirect, match, request.path)
         if redirect.strip_query:
             path = without_query(path)
-    return f"{scheme}://{host}{port}{path}"
+    return f"{scheme}://{host}{port}/{path.removeprefix('/')}"
 
 
 def _same_host(request: Request, scheme: str, port: str) -> str:

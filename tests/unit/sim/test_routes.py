@@ -92,7 +92,9 @@ def test_paths(match: dict[str, Any], path: str, matches: bool) -> None:
     ("matcher", "values", "matches"),
     [
         ({"string_match": {"exact": "a"}}, ("a",), True),
-        ({"string_match": {"exact": "a,b"}}, ("a", "b"), True),
+        ({"string_match": {"exact": "b"}}, ("a", "b"), True),
+        ({"string_match": {"exact": "a,b"}}, ("a", "b"), False),
+        ({"string_match": {"exact": "a"}, "invert_match": True}, ("a", "b"), False),
         ({"string_match": {"exact": "a"}}, None, False),
         ({"string_match": {"exact": "a"}, "invert_match": True}, None, False),
         ({"string_match": {"exact": "a"}, "invert_match": True}, ("b",), True),

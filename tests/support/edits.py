@@ -30,6 +30,7 @@ class Editor:
         self.files = files
         self.history: list[str] = []
         self._random = random.Random(seed)
+        self._lent = random.Random(seed)
         self._held: dict[str, Object] = {}
         self._pods: dict[str, Object] = {}
         self._spoilt: set[str] = set()
@@ -118,6 +119,14 @@ class Editor:
         else:
             spec["http"] = [self._http_route() for _ in range(self._random.randrange(1, 4))]
         name = f"route-{self._random.randrange(4)}"
+        if "http" in spec and self._lent.random() < 0.3:
+            lent = f"route-{self._lent.randrange(4)}"
+            match = {"uri": {"prefix": "/"}}
+            delegate = {"name": lent, "namespace": self._lent.choice(NAMESPACES)}
+            spec["http"].insert(0, {"match": [match], "delegate": delegate, "timeout": "9s"})
+        elif "http" in spec and self._lent.random() < 0.3:
+            # Without hosts it lends its rules to others.
+            del spec["hosts"]
         return self._put_or_delete(a.thing("VirtualService", name, namespace, {"spec": spec}), 0.3)
 
     def _http_route(self) -> dict[str, Any]:
@@ -133,7 +142,8 @@ class Editor:
         if pick() < 0.4:
             route["timeout"] = f"{self._random.randrange(1, 9)}s"
         if pick() < 0.2:
-            route["retries"] = {"attempts": self._random.randrange(4), "perTryTimeout": "1s"}
+            attempts = self._random.randrange(4)
+            route["retries"] = {"attempts": attempts, **({"perTryTimeout": "1s"} if attempts else {})}
         if pick() < 0.2:
             route["fault"] = {"abort": {"httpStatus": 503, "percentage": {"value": 1.5}}}
         if pick() < 0.2:

@@ -42,6 +42,8 @@ __all__ = [
     "virtual_listeners",
 ]
 
+Place: TypeAlias = tuple[str, int]
+"""The address and port of a listener."""
 Maps: TypeAlias = tuple[tuple[Keyed[...], tuple[object, ...]], ...]
 
 # A listener of an address of its own knows where everything goes.
@@ -54,26 +56,33 @@ def listener_maps(view: ProxyView, *, on_demand: bool = False) -> Maps:
 
     `on_demand`: the virtual hosts of ports come when they are asked for.
     """
-    stance, port = view.stance, view.capture.http_proxy
-    proxies: Maps = ((http_proxies, (port, stance)),) if port else ()
-    inbound: Maps = ()
-    if view.inbound is not None:
-        bound = any(binding.bind for binding in view.inbound.bindings)
-        inbound = ((bound_listeners, (view.inbound, stance)),) if bound else ()
+    stance = view.stance
+    places, own = _places(view)
     if view.capture.mode == "NONE":
-        return ((dialled_listeners, (view.listening, stance)), *proxies, *inbound)
+        return ((dialled_listeners, (view.listening, stance, places)), *own)
     if view.inbound is not None:
-        inbound = (*inbound, (inbound_listeners, (view.inbound, stance)))
+        own = (*own, (inbound_listeners, (view.inbound, stance)))
     common = ((common_listeners, (view.capture.dns, stance)),) if view.scope.sidecar is None else ()
     return (
         *common,
-        (shared_listeners, (view.listening, Style(stance, on_demand))),
+        (shared_listeners, (view.listening, Style(stance, on_demand), places)),
         (particular_listeners, (view.listening, stance)),
         (virtual_listeners, (view.scope, stance)),
         *(((dns_listeners, (view.scope,)),) if view.capture.dns else ()),
-        *proxies,
-        *inbound,
+        *own,
     )
+
+
+def _places(view: ProxyView) -> tuple[tuple[Place, ...], Maps]:
+    """Where the proxy has listeners that no service is behind, and their maps; of two at one place one is."""
+    maps: Maps = ()
+    bound = () if view.inbound is None else tuple((b.bind, b.target) for b in view.inbound.bindings if b.bind)
+    if bound:
+        maps = ((bound_listeners, (view.inbound, view.stance)),)
+    proxy = (view.stance.loopback, view.capture.http_proxy)
+    if view.capture.http_proxy and proxy not in bound:
+        return (*bound, proxy), (*maps, (http_proxies, (view.capture.http_proxy, view.stance)))
+    return bound, maps
 
 
 @keyed
@@ -105,26 +114,37 @@ def _particular_listener(
 
 
 @keyed
-def shared_listeners(q: Q, scope: RouteScope, style: Style = _USUAL) -> Plan:
-    """Listener name -> Resource, for what services share: the wildcard address, a Sidecar's own places."""
+def shared_listeners(q: Q, scope: RouteScope, style: Style = _USUAL, taken: tuple[Place, ...] = ()) -> Plan:
+    """Listener name -> Resource, for what services share: the wildcard address, a Sidecar's own places.
+
+    Those that are `taken` are somebody else's.
+    """
     own = l4_scope(q, scope)
-    return flat(shared_binds(q, own), _shared_listener, own, style)
+    return flat(shared_binds(q, own), _shared_listener, own, style, taken)
 
 
 @query
-def _shared_listener(q: Q, scope: RouteScope, style: Style, bind: Bind) -> tuple[tuple[str, Resource], ...]:
+def _shared_listener(
+    q: Q, scope: RouteScope, style: Style, taken: tuple[Place, ...], bind: Bind
+) -> tuple[tuple[str, Resource], ...]:
+    if bind.at(style.stance)[:2] in taken:
+        return ()
     return _built(q, bind, shared_claims(q, scope, bind), q(fallback, scope.scope), style)
 
 
 @keyed
-def dialled_listeners(q: Q, scope: RouteScope, stance: Stance = USUAL) -> Plan:
-    """Listener name -> Resource, for a client to which nothing is redirected."""
+def dialled_listeners(q: Q, scope: RouteScope, stance: Stance = USUAL, taken: tuple[Place, ...] = ()) -> Plan:
+    """Listener name -> Resource, for a client to which nothing is redirected; `taken` as for others."""
     own = l4_scope(q, scope)
-    return flat(dialled_binds(q, own), _dialled_listener, own, Style(stance))
+    return flat(dialled_binds(q, own), _dialled_listener, own, Style(stance), taken)
 
 
 @query
-def _dialled_listener(q: Q, scope: RouteScope, style: Style, bind: Bind) -> tuple[tuple[str, Resource], ...]:
+def _dialled_listener(
+    q: Q, scope: RouteScope, style: Style, taken: tuple[Place, ...], bind: Bind
+) -> tuple[tuple[str, Resource], ...]:
+    if bind.at(style.stance)[:2] in taken:
+        return ()
     return _built(q, bind, dialled_claims(q, scope, bind), _NO_STRANGERS, style)
 
 

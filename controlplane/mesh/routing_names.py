@@ -77,7 +77,8 @@ def home_namespaces(found: Service) -> tuple[str, ...]:
 
 def _short_forms(host: str, namespace: str) -> list[str]:
     key = kubernetes_key(host)
-    if key is None:
+    if key is None or key.name.startswith("*"):
+        # A resolver completes names, not patterns: "*" would be everybody's.
         return []
     near = [key.name] if key.namespace == namespace else []
     return [*near, f"{key.name}.{key.namespace}", f"{key.name}.{key.namespace}.svc"]

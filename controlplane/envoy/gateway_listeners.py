@@ -51,6 +51,7 @@ from controlplane.mesh.gateways import (
 from controlplane.mesh.projections import GatewayScope, Security
 from controlplane.mesh.request_authentication import JwtRules
 from controlplane.mesh.settings import gateway_topology, path_normalization
+from controlplane.model.kinds.gateway import UNIX
 from controlplane.model.kinds.gateway_topology import GatewayTopology
 
 _FILTER_CHAINS = 3
@@ -156,10 +157,16 @@ def _manager(q: Q, name: str, route: str, policies: EdgeGuard) -> Any:
     return http_manager(f"outbound_{name}", route, where, q(access_log))
 
 
+def _address(socket: Socket) -> Any:
+    if socket.bind.startswith(UNIX):
+        return pb.address.Address(pipe=pb.address.Pipe(path=socket.bind.removeprefix(UNIX)))
+    return address_of(socket.bind or _WILDCARD, socket.port)
+
+
 def _join(q: Q, socket: Socket, chains: list[_Chain], inspectors: list[Any]) -> Resource:
     """The listener: its name and address, the chains, and the fields that come after them."""
     name = listener_name(socket)
-    head = pb.listener.Listener(name=name, address=address_of(socket.bind or _WILDCARD, socket.port))
+    head = pb.listener.Listener(name=name, address=_address(socket))
     tail = pb.listener.Listener(
         traffic_direction=pb.base.TrafficDirection.OUTBOUND,
         access_log=refusal_logs(q(access_log)),

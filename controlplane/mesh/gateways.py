@@ -17,7 +17,7 @@ from controlplane.mesh.inbound import Workload, translated_ports
 from controlplane.mesh.projections import Edge
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import gateways
-from controlplane.model.kinds.gateway import ASKING, ENCRYPTED, HTTP, PASSING, Gateway, Server
+from controlplane.model.kinds.gateway import ASKING, ENCRYPTED, HTTP, PASSING, UNIX, Gateway, Server
 
 Family = Literal["http", "tls", "tcp"]
 Manner = Literal["http", "https", "tls", "passed", "auto", "tcp"]
@@ -33,7 +33,7 @@ _AUTHORITIES = "-cacert"
 
 
 class Socket(NamedTuple):
-    """Where a gateway listens: "" = every address."""
+    """Where a gateway listens: an address, "" for every one, or a Unix socket (its port is 0)."""
 
     bind: str
     port: int
@@ -165,7 +165,7 @@ def _sockets(q: Q, edge: Edge, key: Key) -> tuple[tuple[Socket, ServerId], ...]:
     out = []
     for index, server in enumerate(found.servers):
         socket = Socket(server.bind, targets.get(server.port.number, server.port.number))
-        if may_listen(socket.port, privileged=edge.privileged):
+        if socket.bind.startswith(UNIX) or may_listen(socket.port, privileged=edge.privileged):
             out.append((socket, ServerId(found.meta.created, *key, index)))
     return tuple(out)
 

@@ -37,6 +37,16 @@ ASKING = ("MUTUAL", "OPTIONAL_MUTUAL")
 """Modes in which clients are asked for certificates that users issue."""
 
 
+UNIX = "unix://"
+"""What begins so is a Unix socket; an @ stands for the abstract namespace of Linux."""
+_PAIRS = 2
+_FILES = {
+    "serverCertificate": "server_certificate",
+    "privateKey": "private_key",
+    "caCertificates": "ca_certificates",
+}
+
+
 class ServerHost(NamedTuple):
     """A host of a server: the VirtualServices of `namespace` ("*": of any) may answer for `host`."""
 
@@ -46,7 +56,7 @@ class ServerHost(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ServerPort:
-    """A port as Services number it; `protocol` in upper case (HTTP, HTTPS, TLS, TCP, …)."""
+    """A port as Services number it, 0 of a Unix socket; `protocol` in upper case (HTTP, HTTPS, TLS, …)."""
 
     number: int
     protocol: str
@@ -55,7 +65,10 @@ class ServerPort:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One port and some hosts; `bind` "" = every address."""
+    """One port and some hosts.
+
+    `bind` is an IP, or a Unix socket ("unix:///path", "unix://@name"); "" = every address.
+    """
 
     port: ServerPort
     hosts: tuple[ServerHost, ...] = ()
@@ -122,13 +135,28 @@ def _read_server(r: Reader, namespace: str) -> Server:
         name=r.text("name"),
     )
     r.skip("defaultEndpoint")  # Istio reads it and does nothing with it, for gateways.
-    if server.bind and not is_address(server.bind):
-        r.error("bind", f"{shorten(server.bind)} is no IP address", "write an IP address, or leave it out")
+    _check_bind(r, server)
     r.demand("hosts", 'name at least one, or "*" for all')
     for index, text in enumerate(hosts):
         _check_host(r, f"hosts[{index}]", text)
     _check_tls(r, server)
     return server
+
+
+def _check_bind(r: Reader, server: Server) -> None:
+    """An IP address with a port, or the path of a socket, which has none."""
+    number = server.port.number
+    if server.bind.startswith(UNIX):
+        if number:
+            r.error("port.number", f"{number} does not go with a Unix socket", "write 0")
+        if not server.bind.removeprefix(UNIX).startswith(("/", "@")):
+            r.error("bind", f"{shorten(server.bind)} is no socket", "write unix:///path or unix://@name")
+        return
+    if server.bind and not is_address(server.bind):
+        remedy = "write an IP address or unix:///path, or leave it out"
+        r.error("bind", f"{shorten(server.bind)} is no IP address", remedy)
+    if r.has("port") and not number and not r.report.failed:
+        r.error("port.number", "is missing", "write a number from 1 to 65535")
 
 
 def _host(text: str, namespace: str) -> ServerHost:
@@ -151,7 +179,7 @@ def _check_host(r: Reader, name: str, text: str) -> None:
 
 def _read_port(r: Reader) -> ServerPort:
     port = ServerPort(
-        number=r.required_port("number"),
+        number=r.port("number") or 0,
         protocol=r.required("protocol", "use HTTP, HTTPS, GRPC, HTTP2, TLS or TCP").upper(),
         name=r.required("name", "name the port"),
     )
@@ -175,7 +203,16 @@ def _check_tls(r: Reader, server: Server) -> None:
     elif protocol not in HTTP:
         r.error("tls", f"is not allowed with protocol {shorten(protocol)}", "use protocol TLS or HTTPS")
     elif tls.mode not in PASSING:
-        r.warn("tls.mode", f"has no effect on a port of protocol {protocol}", "use protocol HTTPS")
+        r.error("tls.mode", f"is not allowed on a port of protocol {protocol}", "use protocol HTTPS")
+    elif files := [name for name in _FILES if getattr(tls, _FILES[name])]:
+        r.error(f"tls.{files[0]}", f"is not allowed on a port of protocol {protocol}", "use protocol HTTPS")
+    for name, given in (("credentialNames", tls.credential_names), ("tlsCertificates", tls.tls_certificates)):
+        if len(given) > _PAIRS:
+            r.error(
+                f"tls.{name}",
+                f"has {len(given)} entries, at most {_PAIRS} are allowed",
+                "one for RSA, one for ECDSA",
+            )
     _check_certificates(r, tls)
 
 

@@ -334,3 +334,12 @@ def test_one_server_among_many_makes_one_chain() -> None:
         world.apply(gateway("g7", f"[{https('[new.com]', SHOP)}]"))
         assert len(world.chains()) == 20
     assert runs["gateway_listeners._secure_chain"] == 1
+
+
+def test_a_server_may_listen_on_a_unix_socket() -> None:
+    servers = "[{port: {number: 0, name: http, protocol: HTTP}, bind: 'unix://@edge', hosts: ['*']}]"
+    world = Edge(gateway("web", servers))
+    (listener,) = world.listeners(UNPRIVILEGED_POD="true").values()
+    assert listener.name == "unix://@edge_0"
+    assert listener.address.pipe.path == "@edge"
+    assert set(world.routes()) == {"http.0.unix://@edge"}

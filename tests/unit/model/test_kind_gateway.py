@@ -87,6 +87,17 @@ def test_an_address_is_a_host(value: Values) -> None:
         (server(hosts=["~/a.example.com"]), "spec.servers[0].hosts[0]"),
         (server(bind="here"), "spec.servers[0].bind"),
         (server(port={**PORT, "number": 0}), "spec.servers[0].port.number"),
+        (server(bind="unix:///run/a.sock"), "spec.servers[0].port.number"),
+        (server(bind="unix://a.sock", port={**PORT, "number": 0}), "spec.servers[0].bind"),
+        (server(port={**PORT, "protocol": "HTTP"}), "spec.servers[0].tls.mode"),
+        (
+            server(port={**PORT, "protocol": "HTTP"}, tls={"privateKey": "/k", "httpsRedirect": True}),
+            "spec.servers[0].tls.privateKey",
+        ),
+        (
+            server(tls={"mode": "SIMPLE", "credentialNames": ["a", "b", "c"]}),
+            "spec.servers[0].tls.credentialNames",
+        ),
         (server(port={**PORT, "name": ""}), "spec.servers[0].port.name"),
         (server(port={**PORT, "protocol": "QUIC"}), "spec.servers[0].port.protocol"),
         (server(port={**PORT, "protocol": "UDP"}, tls=None), "spec.servers[0].port.protocol"),
@@ -119,8 +130,6 @@ def test_what_is_refused(refused: Fields, body: dict[str, Any], field: str) -> N
 
 
 def test_what_has_no_effect_is_said(warned: Fields) -> None:
-    redirect = server(port={**PORT, "protocol": "HTTP"}, tls={**SIMPLE, "httpsRedirect": True})
-    assert set(warned("Gateway", redirect)) == {"spec.servers[0].tls.mode"}
     late = server(tls={**SIMPLE, "httpsRedirect": True})
     assert set(warned("Gateway", late)) == {"spec.servers[0].tls.httpsRedirect"}
 

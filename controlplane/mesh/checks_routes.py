@@ -132,7 +132,8 @@ def _lost(q: Q, loser: Attachment, host: str, winner: Key) -> Iterator[str]:
 
 def _claims(route: VirtualService) -> Iterator[Finding]:
     """Claims are known where tokens are checked before routes are chosen: on gateways."""
-    if route.gateways and MESH not in route.gateways:
+    # Where the rules of a delegate hold, those who delegate to it say.
+    if not route.hosts or (route.gateways and MESH not in route.gateways):
         return
     for n, rule in enumerate(route.http):
         for m, match in enumerate(rule.match):

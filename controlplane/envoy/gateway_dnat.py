@@ -76,7 +76,8 @@ def _led_to(q: Q, hosts: tuple[str, ...], scope: Scope) -> Plan:
 
 @query
 def _covered(q: Q, hosts: tuple[str, ...], id: ServiceId) -> ServiceId | None:
-    if not any(covers(host, id.host) for host in hosts):
+    # Nobody can ask for a service without a name of its own, and Envoy refuses a star within a name.
+    if id.host.startswith("*") or not any(covers(host, id.host) for host in hosts):
         return None
     found = q(service, id)
     return None if found is None or found.external else id

@@ -130,6 +130,14 @@ def test_a_name_to_resolve_stays_one() -> None:
     assert served(world, ENDPOINT) == {}
 
 
+def test_a_service_without_a_name_of_its_own_cannot_be_asked_for() -> None:
+    entry = OUTSIDE.replace("MESH_EXTERNAL", "MESH_INTERNAL").replace(
+        "far.default.local", "'*.default.local'"
+    )
+    world = Identified(gateway("east", f"[{auto(LOCAL)}]") + entry.replace("DNS", "NONE") + ECHO)
+    assert set(served(world, CLUSTER)) == {named()}
+
+
 def test_a_pod_that_comes_moves_nothing_but_its_endpoints(world: Identified) -> None:
     served(world, ENDPOINT)
     world.listeners()

@@ -121,11 +121,12 @@ MAKERS = (
 
 
 def everything(world: World) -> dict[Any, Any]:
-    """What a gateway with an identity and ones without are served, and what is said about it all."""
+    """What gateways with and without an identity, and a sidecar, are served, and what is said about it all."""
     out: dict[Any, Any] = {"checks": world.map(checks)}
     nobody = parse_node(NODE, {"NAMESPACE": "edge", "LABELS": {"istio": "gw"}})
+    sidecar = parse_node("sidecar~10.0.0.8~a.shop~shop.svc.cluster.local", {"NETWORK": "n2"})
     far = parse_node(NODE, {"NAMESPACE": "edge", "LABELS": {"istio": "gw"}, "NETWORK": "n1"})
-    for proxy in (nobody, far, replace(nobody, identity=Identity("cluster.local", "edge", "gw"))):
+    for proxy in (nobody, far, sidecar, replace(nobody, identity=Identity("cluster.local", "edge", "gw"))):
         view = world.read(proxy_view, proxy)
         for url, maps in feeds(view).items():
             out[proxy.identity, proxy.metadata.network, url] = world.resources(maps)

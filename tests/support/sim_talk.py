@@ -33,14 +33,19 @@ class Seen(NamedTuple):
 
 
 def talk(connection: socket.socket, call: Call) -> Seen:
-    spoken: Any = connection
-    if call.tls is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        if call.tls.alpn:
-            context.set_alpn_protocols(list(call.tls.alpn))
-        spoken = context.wrap_socket(connection, server_hostname=call.tls.sni or None)
+    """Say what the call says, and hear what comes of it; OSError or HTTPException where nothing does."""
+    if call.tls is None:
+        return _say(connection, call)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if call.tls.alpn:
+        context.set_alpn_protocols(list(call.tls.alpn))
+    with context.wrap_socket(connection, server_hostname=call.tls.sni or None) as spoken:
+        return _say(spoken, call)
+
+
+def _say(spoken: Any, call: Call) -> Seen:
     if call.silent:
         return _listens(spoken)
     if call.http is None:

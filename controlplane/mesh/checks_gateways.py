@@ -128,13 +128,28 @@ def _credentials(q: Q, at: str, server: Server, namespace: str) -> Iterator[Find
                 f"there is no Secret {_place(namespace, name)} with a certificate and its key",
                 f"create it in {home}",
             )
-    authorities = authorities_of(server)
-    if authorities is not None and not _has_authorities(q, namespace, authorities):
+    yield from _authorities(q, at, server, namespace, home)
+
+
+def _authorities(q: Q, at: str, server: Server, namespace: str, home: str) -> Iterator[Finding]:
+    """Whether there is what clients are checked by: in a Secret of its own, or in that of the certificate."""
+    name = authorities_of(server)
+    if server.tls is None or name is None:
+        return
+    said = server.tls.ca_cert_credential_name
+    if said is not None and "/" in said:
         yield Finding(
-            f"{at}.tls.credentialName",
-            f"there is no Secret {_place(namespace, authorities)} with a ca.crt, "
+            f"{at}.tls.caCertCredentialName",
+            f"{shorten(said)} names something else than a Secret of the gateway's namespace",
+            f"store the authorities as ca.crt in a Secret of {home}, and name it without a slash",
+        )
+    elif not _has_authorities(q, namespace, name):
+        beside = "" if said else ", or add ca.crt to the Secret of the certificate"
+        yield Finding(
+            f"{at}.tls.{'caCertCredentialName' if said else 'credentialName'}",
+            f"there is no Secret {_place(namespace, said or name)} with a ca.crt, "
             "and clients are checked by it",
-            f"create it in {home}, or add ca.crt to the Secret of the certificate",
+            f"create it in {home}{beside}",
         )
 
 

@@ -121,7 +121,7 @@ MAKERS = (
 
 
 def everything(world: World) -> dict[Any, Any]:
-    """What gateways with and without an identity, and a sidecar, are served, and what is said about it all."""
+    """What gateways with and without an identity and a sidecar are served, and what is said about it."""
     out: dict[Any, Any] = {"checks": world.map(checks)}
     nobody = parse_node(NODE, {"NAMESPACE": "edge", "LABELS": {"istio": "gw"}})
     sidecar = parse_node("sidecar~10.0.0.8~a.shop~shop.svc.cluster.local", {"NETWORK": "n2"})

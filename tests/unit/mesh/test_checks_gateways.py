@@ -185,3 +185,20 @@ SAMPLES = Path(__file__).parents[4] / "shared" / "data" / "istio-samples"
 def test_istios_samples_find_nothing_wrong_but_missing_services(file: str) -> None:
     world = World((SAMPLES / f"{file}.yaml").read_text() + EDGE.replace("istio: gw", "istio: ingressgateway"))
     assert [one for one in found(world) if "there is no service" not in one] == []
+
+
+def test_authorities_of_their_own_are_looked_for_by_their_name() -> None:
+    secret = ISSUER.issue("a.com").secret("shop")
+    at = "Gateway/web spec.servers[0].tls.caCertCredentialName"
+
+    def world(named: str) -> World:
+        tls = f"{{mode: MUTUAL, credentialName: shop, caCertCredentialName: '{named}'}}"
+        return World(gateway("web", f"[{https('[a.com]', tls)}]") + EDGE + secret)
+
+    missing = world("partners")
+    said = "there is no Secret edge/partners with a ca.crt, and clients are checked by it"
+    assert found(missing) == [f"{at}: {said}"]
+    missing.apply(ISSUER.issue("x").secret("partners", authorities=ISSUER.certificate))
+    assert found(missing) == []
+    (line,) = found(world("configmap://edge/partners"))
+    assert line.startswith(f"{at}: 'configmap://edge/partners' names something else than a Secret")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from controlplane.graph import Plan, Q, each, flat, keyed, query
 from controlplane.mesh.checks_authorization import authorization_policy_problems
+from controlplane.mesh.checks_entries import service_entry_problems
 from controlplane.mesh.checks_gateways import gateway_problems
 from controlplane.mesh.checks_mesh import mesh_config_problems
 from controlplane.mesh.checks_patches import envoy_filter_problems
@@ -16,7 +17,7 @@ from controlplane.mesh.checks_peers import peer_authentication_problems
 from controlplane.mesh.checks_requests import request_authentication_problems
 from controlplane.mesh.checks_routes import virtual_service_problems
 from controlplane.mesh.checks_rules import destination_rule_problems
-from controlplane.mesh.checks_services import service_entry_problems, service_problems
+from controlplane.mesh.checks_services import service_problems
 from controlplane.mesh.checks_sidecars import sidecar_problems
 from controlplane.model.keys import Key, Ref
 from controlplane.model.kinds import (

@@ -1,4 +1,4 @@
-"""Checks of Services and ServiceEntries: hosts claimed twice, ports that clash."""
+"""Checks of Services, and of what they and ServiceEntries may both claim: listeners, ports of workloads."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from controlplane.mesh.checks_finding import Finding, warning
 from controlplane.mesh.checks_networks import door_findings
 from controlplane.mesh.hosts import kubernetes_host
 from controlplane.mesh.imports import visible_to
-from controlplane.mesh.protocols import HTTP_LIKE, declared_protocol
 from controlplane.mesh.service import Port, Service, ServiceId, service
+from controlplane.mesh.settings import answers_names
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import service_entries, services
 from controlplane.model.kinds.service import Service as KubernetesService
@@ -49,21 +49,24 @@ def entry_claims(q: Q) -> Plan:
 @query
 def _service_claims(q: Q, key: Key) -> tuple[tuple[Claim, ServiceId], ...]:
     found = q(service, ServiceId(kubernetes_host(key), key.namespace))
-    return () if found is None else tuple((claim, found.id) for _, claim in _claims(found))
+    return () if found is None else tuple((claim, found.id) for _, claim in _claims(q, found))
 
 
 @query
 def _entry_claims(q: Q, key: Key) -> tuple[tuple[Claim, ServiceId], ...]:
     entry: ServiceEntry = q.get(service_entries, key)
     defined = (q(service, ServiceId(host, key.namespace)) for host in sorted(set(entry.hosts)))
-    return tuple((claim, found.id) for found in defined if found is not None for _, claim in _claims(found))
+    known = (found for found in defined if found is not None)
+    return tuple((claim, found.id) for found in known for _, claim in _claims(q, found))
 
 
-def _claims(found: Service) -> Iterator[tuple[Port, Claim]]:
+def _claims(q: Q, found: Service) -> Iterator[tuple[Port, Claim]]:
+    # An address that was given is one only for clients whose proxies answer names.
+    own = found.addresses or (found.allocated if q(answers_names) else ())
     for port in found.ports:
         if port.protocol in _OPAQUE and not found.headless:
             # HTTP ports share a listener and are told apart by host; of opaque ones only one can have it.
-            for address in found.addresses or (_ANYWHERE,):
+            for address in own or (_ANYWHERE,):
                 yield port, Claim(address, port.number)
         if found.source.kind == "Service" and found.selector:
             yield port, Claim("", port.target or port.number, found.id.namespace, found.selector)
@@ -76,7 +79,7 @@ def service_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     if found is None:
         return ()
     declared: KubernetesService = q.get(services, key)
-    findings = [*_clashes(q, found, [port.port for port in declared.ports]), *door_findings(declared)]
+    findings = [*clashes(q, found, [port.port for port in declared.ports]), *door_findings(declared)]
     return tuple(warning("Service", key, finding) for finding in findings)
 
 
@@ -91,23 +94,12 @@ def _passing(declared: KubernetesService) -> Iterator[Finding]:
             )
 
 
-@query
-def service_entry_problems(q: Q, key: Key) -> tuple[Problem, ...]:
-    """The Problems of one ServiceEntry."""
-    entry: ServiceEntry | None = q.get(service_entries, key)
-    if entry is None:
-        return ()
-    findings = [*_hosts(q, entry), *_nameless(entry)]
-    if entry.hosts:
-        found = q(service, ServiceId(entry.hosts[0], key.namespace))
-        if found is not None and found.source.name == key.name:
-            findings += _clashes(q, found, [port.number for port in entry.ports])
-    return tuple(warning("ServiceEntry", key, finding) for finding in findings)
+def clashes(q: Q, found: Service, declared: list[int]) -> Iterator[Finding]:
+    """The places that a service cannot have, because an older one has them.
 
-
-def _clashes(q: Q, found: Service, declared: list[int]) -> Iterator[Finding]:
-    """`declared`: the port numbers as the object lists them, for the paths of its fields."""
-    for port, claim in _claims(found):
+    `declared` are the port numbers as the object lists them, for the paths of its fields.
+    """
+    for port, claim in _claims(q, found):
         field = f"spec.ports[{declared.index(port.number)}]"
         owner = _owner(q, found, claim)
         if owner.source != found.source and (claim.address or _differs(port, owner, claim)):
@@ -138,7 +130,10 @@ def _clash(field: str, port: Port, claim: Claim, other: Service) -> Finding:
         message = (
             f"opaque port {port.number} has no address of its own and is taken by {owner}, which is older"
         )
-        return Finding(field, message, "give the ServiceEntry addresses, or use another port")
+        remedy = (
+            "give the ServiceEntry addresses, let proxies answer names (DNS capture), or use another port"
+        )
+        return Finding(field, message, remedy)
     if claim.address:
         message = f"{claim.address}:{port.number} is taken by {owner}, which is older"
         return Finding(field, message, "use another address or port")
@@ -148,28 +143,3 @@ def _clash(field: str, port: Port, claim: Claim, other: Service) -> Finding:
         f"than {port.protocol}; inbound its word counts",
         "say the same protocol in both",
     )
-
-
-def _nameless(entry: ServiceEntry) -> Iterator[Finding]:
-    """Ports whose connections name no host, where that alone says where they go."""
-    for index, port in enumerate(entry.ports):
-        protocol = declared_protocol(port.protocol)
-        if entry.resolution == "DYNAMIC_DNS" and protocol not in (*HTTP_LIKE, "TLS", "HTTPS", None):
-            yield Finding(
-                f"spec.ports[{index}].protocol",
-                f"{port.protocol or 'a protocol that is not given'} says no host, so that with resolution "
-                "DYNAMIC_DNS its connections lead nowhere",
-                "say HTTP, HTTP2, GRPC or TLS",
-            )
-
-
-def _hosts(q: Q, entry: ServiceEntry) -> Iterator[Finding]:
-    for index, host in enumerate(entry.hosts):
-        found = q(service, ServiceId(host, entry.meta.namespace))
-        if found is not None and (found.source.kind, found.source.name) != ("ServiceEntry", entry.meta.name):
-            owner = f"{found.source.kind} {found.source.namespace}/{found.source.name}"
-            yield Finding(
-                f"spec.hosts[{index}]",
-                f"{host} is defined by {owner}; this entry is not used for it",
-                "remove one of them, or use another host",
-            )

@@ -16,7 +16,12 @@ from controlplane.mesh.allocated import given_addresses
 from controlplane.mesh.hosts import kubernetes_host, kubernetes_key
 from controlplane.mesh.protocols import declared_protocol, kubernetes_protocol
 from controlplane.mesh.service_id import ServiceId as ServiceId
-from controlplane.mesh.settings import resolved_export_to, service_export_to
+from controlplane.mesh.settings import (
+    entry_visibility,
+    limited_export,
+    resolved_export_to,
+    service_export_to,
+)
 from controlplane.model.hosts import fqdn
 from controlplane.model.keys import Key, Labels, Ref
 from controlplane.model.kinds import service_entries, services
@@ -183,6 +188,7 @@ def _from_entry(q: Q, id: ServiceId, entry: ServiceEntry) -> Service:
         for port in entry.ports
         if (protocol := declared_protocol(port.protocol)) is not None
     )
+    export_to = resolved_export_to(entry.export_to, q(service_export_to), id.namespace)
     return Service(
         id=id,
         ports=_distinct(ports),
@@ -190,7 +196,7 @@ def _from_entry(q: Q, id: ServiceId, entry: ServiceEntry) -> Service:
         resolution=entry.resolution,
         external=entry.location == "MESH_EXTERNAL",
         headless=False,
-        export_to=resolved_export_to(entry.export_to, q(service_export_to), id.namespace),
+        export_to=limited_export(export_to, q(entry_visibility, id.namespace), id.namespace),
         created=entry.meta.created,
         source=Ref("ServiceEntry", entry.meta.namespace, entry.meta.name),
         selector=entry.workload_selector,

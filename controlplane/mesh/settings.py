@@ -9,11 +9,14 @@ from typing import NamedTuple
 
 from controlplane.graph import Q, query
 from controlplane.model.keys import Key
-from controlplane.model.kinds import mesh_configs
+from controlplane.model.kinds import mesh_configs, namespaces
+from controlplane.model.kinds.cluster import Namespace
 from controlplane.model.kinds.connection_pool import TcpKeepalive
 from controlplane.model.kinds.default_policy import DefaultTrafficPolicy
+from controlplane.model.kinds.entry_visibility import EntryVisibility
 from controlplane.model.kinds.gateway_topology import GatewayTopology
 from controlplane.model.kinds.mesh_config import MeshConfig
+from controlplane.model.selectors import is_discovered
 
 MESH = Key("", "mesh")
 """The key of the one MeshConfig."""
@@ -180,3 +183,37 @@ def resolved_export_to(
 def exported(export_to: tuple[str, ...], namespace: str) -> bool:
     """Whether something with this resolved `exportTo` is visible in `namespace`."""
     return "*" in export_to or namespace in export_to
+
+
+@query
+def entry_visibility(q: Q, namespace: str) -> str:
+    """How far ServiceEntries of a namespace may be seen at most: NONE, NAMESPACE or PUBLIC."""
+    limits = q(_entry_limits)
+    if limits is None:
+        return "PUBLIC"
+    if limits.policies:
+        found: Namespace | None = q.get(namespaces, Key("", namespace))
+        labels = () if found is None else found.meta.labels
+        for visibility, selectors in limits.policies:
+            if selectors and is_discovered(namespace, labels, selectors):
+                return visibility
+    return limits.default
+
+
+@query
+def _entry_limits(q: Q) -> EntryVisibility | None:
+    return q(mesh_config).service_entry_visibility
+
+
+def limited_export(export_to: tuple[str, ...], visibility: str, namespace: str) -> tuple[str, ...]:
+    """A resolved `exportTo` of an object of this namespace, within what it may be at most."""
+    if visibility == "PUBLIC":
+        return export_to
+    return (namespace,) if visibility == "NAMESPACE" and exported(export_to, namespace) else ()
+
+
+@query
+def answers_names(q: Q) -> bool:
+    """Whether proxies answer names if nobody says otherwise: what the mesh's defaults tell them of DNS."""
+    said = dict(q(mesh_config).default_config.proxy_metadata)
+    return said.get("ISTIO_META_DNS_CAPTURE", "").lower() in ("1", "t", "true")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from controlplane.model.keys import Labels
-from controlplane.model.kinds.mesh_config import LabelSelector, LabelSelectorRequirement
+from controlplane.model.kinds.label_selector import LabelSelector, LabelSelectorRequirement
 
 NAME = "kubernetes.io/metadata.name"
 """The label that every namespace has, by itself: its name."""

@@ -51,10 +51,6 @@ MESH: dict[str, Absent] = {
     "ingressControllerMode": Absent(*_INGRESS[:2], ("OFF", "UNSPECIFIED")),
     "ingressSelector": _INGRESS,
     "ingressService": _INGRESS,
-    "serviceEntryVisibility": Absent(
-        "a ServiceEntry is seen where it is exported to",
-        "use exportTo of ServiceEntries, or defaultServiceExportTo",
-    ),
     "serviceScopeConfigs": Absent(_ONE_CLUSTER, "remove it"),
     "serviceSettings": Absent(_ONE_CLUSTER, "remove it"),
 }

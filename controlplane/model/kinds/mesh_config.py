@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from controlplane.graph import Table
-from controlplane.model.checks import check_export_to, check_host, check_namespace, check_selector
-from controlplane.model.describe import shorten
+from controlplane.model.checks import check_export_to, check_host, check_namespace
 from controlplane.model.duration import SECOND
 from controlplane.model.keys import Labels
 from controlplane.model.kinds.connection_pool import TcpKeepalive, read_keepalive
 from controlplane.model.kinds.default_policy import DefaultTrafficPolicy, read_default_policy
+from controlplane.model.kinds.entry_visibility import EntryVisibility, read_visibility
 from controlplane.model.kinds.extension_provider import (
     ExtensionProvider,
     FileAccessLog,
@@ -20,6 +20,9 @@ from controlplane.model.kinds.extension_provider import (
 from controlplane.model.kinds.gateway_topology import GatewayTopology, read_topology
 from controlplane.model.kinds.http_effects import HTTPRetry, read_retry
 from controlplane.model.kinds.kind import Kind
+from controlplane.model.kinds.label_selector import LabelSelector as LabelSelector
+from controlplane.model.kinds.label_selector import LabelSelectorRequirement as LabelSelectorRequirement
+from controlplane.model.kinds.label_selector import read_label_selector
 from controlplane.model.kinds.load_balancing import (
     LocalityLoadBalancerSetting,
     ZoneAwareLoadBalancerSetting,
@@ -31,23 +34,6 @@ from controlplane.model.kinds.mesh_tls import MeshTLSConfig, read_mesh_tls
 from controlplane.model.kinds.sidecar import OutboundTrafficPolicy
 from controlplane.model.meta import Meta
 from controlplane.model.reader import Reader
-
-
-@dataclass(frozen=True, slots=True)
-class LabelSelectorRequirement:
-    """`operator` is In, NotIn, Exists or DoesNotExist."""
-
-    key: str
-    operator: str
-    values: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class LabelSelector:
-    """All labels and all requirements must hold; an empty selector selects everything."""
-
-    match_labels: Labels = ()
-    match_expressions: tuple[LabelSelectorRequirement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +92,7 @@ class MeshConfig:
     proxy_http_port: int = 0
     disable_envoy_listener_log: bool = False
     discovery_selectors: tuple[LabelSelector, ...] = ()
+    service_entry_visibility: EntryVisibility | None = None
     default_config: ProxyConfig = field(default=ProxyConfig())
 
 
@@ -158,7 +145,8 @@ def _read(r: Reader, meta: Meta) -> MeshConfig:
         proxy_inbound_listen_port=r.port("proxyInboundListenPort") or base.proxy_inbound_listen_port,
         proxy_http_port=r.port("proxyHttpPort") or 0,
         disable_envoy_listener_log=r.boolean("disableEnvoyListenerLog"),
-        discovery_selectors=r.messages("discoverySelectors", _read_selector),
+        discovery_selectors=r.messages("discoverySelectors", read_label_selector),
+        service_entry_visibility=r.message("serviceEntryVisibility", read_visibility),
         default_config=r.message("defaultConfig", _read_proxy_config) or base.default_config,
     )
     note_absent(r, MESH)
@@ -202,35 +190,6 @@ def _read_paths(r: Reader) -> str:
 
 def _read_inbound(r: Reader) -> str:
     return r.enum("mode", ("PASSTHROUGH", "LOCALHOST"), "PASSTHROUGH")
-
-
-def _read_selector(r: Reader) -> LabelSelector:
-    labels = r.labels("matchLabels")
-    check_selector(r, "matchLabels", labels)
-    return LabelSelector(
-        match_labels=labels, match_expressions=r.messages("matchExpressions", _read_requirement)
-    )
-
-
-def _read_requirement(r: Reader) -> LabelSelectorRequirement:
-    requirement = LabelSelectorRequirement(
-        key=r.required("key", "name a label"),
-        operator=r.required("operator", "say In, NotIn, Exists or DoesNotExist"),
-        values=r.strings("values"),
-    )
-    if requirement.operator in ("In", "NotIn"):
-        if not requirement.values:
-            r.error("values", "is missing", f"{requirement.operator} compares with at least one value")
-    elif requirement.operator in ("Exists", "DoesNotExist"):
-        if requirement.values:
-            r.error("values", f"cannot be used with {requirement.operator}", "remove it")
-    elif requirement.operator:
-        r.error(
-            "operator",
-            f"{shorten(requirement.operator)} is not allowed here",
-            "use In, NotIn, Exists or DoesNotExist",
-        )
-    return requirement
 
 
 def _read_proxy_config(r: Reader) -> ProxyConfig:

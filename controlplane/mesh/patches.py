@@ -165,7 +165,7 @@ def _found_in(pattern: str, text: str) -> bool:
     try:
         return re.search(pattern, text) is not None
     except re.error:
-        return False  # RE2's syntax, and not Python's: said of the object
+        return False  # refused where the object is read
 
 
 def _adding(found: Iterable[Head], what: str) -> Iterator[Head]:

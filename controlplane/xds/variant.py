@@ -48,8 +48,8 @@ REMOVALS: dict[str, Removal] = {
     ROUTE: Removal.LATE,
     # There is one for every name that can be asked for, as long as its route configuration is there.
     VIRTUAL_HOST: Removal.AT_ONCE,
-    # A filter without its configuration stays what it was until its listener goes.
-    EXTENSION: Removal.LATE,
+    # Envoy unsubscribes when the last listener is drained; a filter without it would answer 500 until then.
+    EXTENSION: Removal.NEVER,
     # Taking a certificate from under a listener can only do harm.
     SECRET: Removal.NEVER,
 }

@@ -156,6 +156,7 @@ def test_a_filter_s_configuration_comes_by_itself_and_changes_by_itself(town: To
     listeners = town.stat("client", "listener_manager.listener_(added|modified|in_place_updated)")
     town.apply(says("two"))
     town.becomes("two", heard)
+    assert "EcdsConfigDump" in json.dumps(town.plane.get("/debug/config_dump?proxyID=client.shop"))
     assert town.stat("client", "listener_manager.listener_(added|modified|in_place_updated)") == listeners
     town.accepted()
 
@@ -266,12 +267,17 @@ def test_filters_that_a_mesh_s_patch_adds_run_at_gateways(town: Town) -> None:
             },
         },
     }
+    # Nobody knows the name, which must not hold back anything else.
+    address = {"socket_address": {"address": "ratelimit.default.svc.cluster.local", "port_value": 8081}}
     nobody = {
         "name": "limits",
-        "type": "STATIC",
+        "type": "STRICT_DNS",
         "connect_timeout": "0.2s",
         "http2_protocol_options": {},
-        "load_assignment": {"cluster_name": "limits"},
+        "load_assignment": {
+            "cluster_name": "limits",
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+        },
     }
     by_path = {
         "rate_limits": [

@@ -57,7 +57,7 @@ def patched_cluster(q: Q, found: Resource, refs: Refs) -> Resource | None:
     if not patches:
         return found
     message.name = found.name
-    return resource(CLUSTER, found.name, message, _endpoints_of(message))
+    return _written(message)
 
 
 def is_inbound(name: str) -> bool:
@@ -109,6 +109,14 @@ def _hosts(message: Any) -> tuple[str, ...]:
     return tuple(one.struct_value.fields["host"].string_value for one in services)
 
 
+def _written(message: Any) -> Resource:
+    by_name = message.type in (Cluster.STRICT_DNS, Cluster.LOGICAL_DNS)
+    if by_name and not message.HasField("wait_for_warm_on_init"):
+        # As of all others: a name that nobody knows would hold back every answer about clusters.
+        message.wait_for_warm_on_init.value = False
+    return resource(CLUSTER, message.name, message, _endpoints_of(message))
+
+
 def _endpoints_of(message: Any) -> tuple[str, ...]:
     """The name by which a cluster asks for its endpoints."""
     if message.WhichOneof("cluster_discovery_type") != "type" or message.type != Cluster.EDS:
@@ -132,4 +140,4 @@ def _added_cluster(
     message = Cluster.FromString(body)
     if not message.name or any(q.at(base, args, message.name) is not None for base, args in maps):
         return ()
-    return ((message.name, resource(CLUSTER, message.name, message, _endpoints_of(message))),)
+    return ((message.name, _written(message)),)

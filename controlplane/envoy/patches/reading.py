@@ -121,7 +121,7 @@ class _Reading:
             return self._packed({**inner, "@type": named} if isinstance(inner, Mapping) else inner, path)
         descriptor = pb.find(name)
         if descriptor is None:
-            self.wrong.append((f"{path}.@type", f"{shorten(name)} is no message that Envoy has"))
+            self.wrong.append((f"{path}.@type", f"{shorten(name)} is no message of Envoy that is known here"))
             return {}
         if ".v2." in name or name.startswith("envoy.config.filter."):
             self.wrong.append(

@@ -5,13 +5,13 @@ Everything that is said must hold; "" and 0 say nothing, as in Istio.
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeVar
+import re
+from typing import NamedTuple
 
 from controlplane.model.checks import check_regex
+from controlplane.model.describe import shorten
 from controlplane.model.keys import Labels
 from controlplane.model.reader import Reader
-
-T = TypeVar("T")
 
 CONTEXTS = ("ANY", "SIDECAR_INBOUND", "SIDECAR_OUTBOUND", "GATEWAY", "WAYPOINT")
 ROUTE_ACTIONS = ("ANY", "ROUTE", "REDIRECT", "DIRECT_RESPONSE")
@@ -130,6 +130,12 @@ def _wanted(apply_to: str) -> str:
 def _read_proxy(r: Reader) -> ProxyMatch:
     found = ProxyMatch(r.text("proxyVersion"), r.labels("metadata"))
     check_regex(r, "proxyVersion", found.version)
+    try:
+        re.compile(found.version)
+    except re.error as error:
+        r.error(
+            "proxyVersion", f"{shorten(found.version)}: {error}", "write letters, digits, . * + ? | ( ) only"
+        )
     return found
 
 

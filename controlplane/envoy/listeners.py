@@ -159,7 +159,7 @@ def _built(
 
 def _is_ours(q: Q, bind: Bind) -> bool:
     """Whether connections are redirected to that very place."""
-    return bind.address == WILDCARD and bind.port in q(listener_ports)
+    return (bind.bound or bind.address == WILDCARD) and bind.port in q(listener_ports)
 
 
 @keyed

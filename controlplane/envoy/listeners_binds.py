@@ -13,15 +13,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from controlplane.envoy import names
-from controlplane.mesh.listening import LOOPBACK, USUAL, WILDCARD, Stance
+from controlplane.mesh.listening import LOOPBACK, OWN_PORTS, USUAL, WILDCARD, Stance
 from controlplane.mesh.protocols import AUTO, HTTP_LIKE
 from controlplane.mesh.routing_l4 import L4
 from controlplane.mesh.routing_match import ANYONE, Client
 from controlplane.mesh.tunnels import Tunnels
 from controlplane.model.keys import Key
 
-# Envoy's own listeners have these ports of the wildcard address; a second listener would be refused.
-_TAKEN = frozenset({names.OUTBOUND_PORT, names.INBOUND_PORT, names.HEALTH_PORT, names.PROMETHEUS_PORT})
 _LOWEST_UNPRIVILEGED = 1024
 
 
@@ -55,8 +53,8 @@ class Bind(NamedTuple):
 
     @property
     def free(self) -> bool:
-        """Whether Envoy has no listener of its own there."""
-        return self.port not in _TAKEN and not (self.bound and self.port == names.ADMIN_PORT)
+        """Whether Envoy has no listener of its own there: a second one would be refused."""
+        return self.port not in OWN_PORTS and not (self.bound and self.port == names.ADMIN_PORT)
 
     def dialled(self) -> Bind:
         """Where clients find the same when nothing is redirected: they dial the proxy beside them."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from controlplane.graph import Plan, Q, group, keyed, query
 from controlplane.mesh.checks_finding import Finding, warning
 from controlplane.mesh.checks_networks import door_findings
+from controlplane.mesh.checks_service_ports import port_findings
 from controlplane.mesh.hosts import kubernetes_host
 from controlplane.mesh.imports import visible_to
 from controlplane.mesh.service import Port, Service, ServiceId, service
@@ -80,18 +81,8 @@ def service_problems(q: Q, key: Key) -> tuple[Problem, ...]:
         return ()
     declared: KubernetesService = q.get(services, key)
     findings = [*clashes(q, found, [port.port for port in declared.ports]), *door_findings(declared)]
+    findings += port_findings(q, declared, found)
     return tuple(warning("Service", key, finding) for finding in findings)
-
-
-def _passing(declared: KubernetesService) -> Iterator[Finding]:
-    for index, port in enumerate(declared.ports):
-        if port.protocol not in ("TCP", ""):
-            yield Finding(
-                f"spec.ports[{index}].protocol",
-                f"{port.protocol} passes by the proxies: nothing of the mesh holds for port {port.port}",
-                "nothing to do, unless you expected it to be routed",
-                "info",
-            )
 
 
 def clashes(q: Q, found: Service, declared: list[int]) -> Iterator[Finding]:

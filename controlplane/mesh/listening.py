@@ -17,6 +17,8 @@ WILDCARD = "0.0.0.0"
 LOOPBACK = "loopback"
 """Stands for 127.0.0.1 or ::1, whichever the proxy has."""
 UNIX = "unix://"
+OWN_PORTS = (15021, 15090)
+"""What a proxy serves itself: readiness, statistics."""
 _WILDCARDS = {4: WILDCARD, 6: "::"}
 _LOOPBACKS = {4: "127.0.0.1", 6: "::1"}
 
@@ -24,9 +26,9 @@ _LOOPBACKS = {4: "127.0.0.1", 6: "::1"}
 class Stance(NamedTuple):
     """What of a proxy's node its listeners depend on.
 
-    `families` are the IP versions that it listens with, the first one by name.  `transparent`: connections come
-    with the addresses that they were sent from and to (TPROXY).  `http10`: HTTP/1.0 is understood.
-    `idle_timeout` of HTTP connections in nanoseconds, None = Envoy's.  `privileged`: it may bind ports below 1024.
+    `families` are the IP versions that it listens with, the first one by name.  `transparent`: connections
+    come with the addresses that they were sent from and to (TPROXY).  `http10`: HTTP/1.0 is understood.
+    `idle_timeout` of connections in nanoseconds, None = Envoy's.  `privileged`: it may bind ports below 1024.
     """
 
     families: tuple[int, ...] = (4,)

@@ -317,3 +317,21 @@ outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}
     )
     fields = [problem.field for problems in world.map(checks).values() for problem in problems]
     assert fields == []
+
+
+def test_ports_of_the_proxies_themselves() -> None:
+    message = "is a port of the proxies themselves: through them nobody is called there"
+    world = World(service("a", "http=15001, tcp=15006, http-b=15021"))
+    assert found(world) == [
+        f"Service/a spec.ports[0].port: 15001 {message}",
+        f"Service/a spec.ports[2].port: 15021 {message}",
+    ]
+    world.apply("kind: MeshConfig\nproxyListenPort: 15101\n")
+    assert found(world) == [f"Service/a spec.ports[2].port: 15021 {message}"]
+
+
+def test_what_passes_by_the_proxies() -> None:
+    (told,) = World(service("dns", "dns=53/UDP, dns-tcp=53")).map(checks).values()
+    assert [(one.level, one.field, one.message) for one in told] == [
+        ("info", "spec.ports[0].protocol", "UDP passes by the proxies: nothing of the mesh holds for port 53")
+    ]

@@ -14,6 +14,7 @@ from controlplane.mesh.checks_gateways import gateway_problems
 from controlplane.mesh.checks_mesh import mesh_config_problems
 from controlplane.mesh.checks_patches import envoy_filter_problems
 from controlplane.mesh.checks_peers import peer_authentication_problems
+from controlplane.mesh.checks_proxy_configs import proxy_config_problems
 from controlplane.mesh.checks_requests import request_authentication_problems
 from controlplane.mesh.checks_routes import virtual_service_problems
 from controlplane.mesh.checks_rules import destination_rule_problems
@@ -27,6 +28,7 @@ from controlplane.model.kinds import (
     gateways,
     mesh_configs,
     peer_authentications,
+    proxy_configs,
     request_authentications,
     service_entries,
     services,
@@ -42,6 +44,7 @@ _CHECKED = {
     "Gateway": (gateways, gateway_problems),
     "MeshConfig": (mesh_configs, mesh_config_problems),
     "PeerAuthentication": (peer_authentications, peer_authentication_problems),
+    "ProxyConfig": (proxy_configs, proxy_config_problems),
     "RequestAuthentication": (request_authentications, request_authentication_problems),
     "Service": (services, service_problems),
     "ServiceEntry": (service_entries, service_entry_problems),

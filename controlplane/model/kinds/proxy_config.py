@@ -37,7 +37,14 @@ class ProxyConfig:
     environment: Labels = ()
 
 
-proxy_configs = Table("proxy_configs", indexes={"namespace": by_namespace}, namespace=namespace_of)
+proxy_configs = Table(
+    "proxy_configs",
+    indexes={
+        "namespace": by_namespace,
+        "scope": lambda key, value: ((key.namespace, value.selector),),
+    },
+    namespace=namespace_of,
+)
 
 
 def _read(r: Reader, meta: Meta) -> ProxyConfig:

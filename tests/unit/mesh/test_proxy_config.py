@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from controlplane.mesh.checks import checks
 from controlplane.mesh.proxy_config import Started, started_with
 from controlplane.model.keys import Labels
 from controlplane.model.kinds.mesh_config import MeshConfig
 from controlplane.model.kinds.mesh_config import ProxyConfig as Defaults
 from controlplane.model.kinds.proxy_config import ProxyConfig
 from controlplane.model.meta import Meta
+from tests.unit.mesh.world import World
 
 WEB = (("app", "web"),)
 MESH = MeshConfig(
@@ -58,3 +60,24 @@ def test_variables_are_merged_name_by_name() -> None:
     own = config("n", env=(("ISTIO_META_B", "shop"),))
     web = config("w", None, WEB, (("ISTIO_META_A", "web"), ("PATH", "/")))
     assert started_with("shop", WEB, MESH, (own, web)) == Started(2, (("A", "web"), ("B", "shop")))
+
+
+def test_of_two_for_the_same_proxies_both_are_told() -> None:
+    def text(name: str, created: str, selector: str = "", namespace: str = "shop") -> str:
+        return (
+            "apiVersion: networking.istio.io/v1beta1\nkind: ProxyConfig\n"
+            f"metadata: {{name: {name}, namespace: {namespace}, creationTimestamp: {created!r}}}\n"
+            f"spec: {{{selector}}}\n---\n"
+        )
+
+    old, new = "2024-01-01T00:00:00Z", "2024-02-01T00:00:00Z"
+    web = "selector: {matchLabels: {app: web}}"
+    others = text("w", new, web) + text("elsewhere", new, namespace="other")
+    world = World(text("a", new) + text("b", old) + others)
+    said = {ref.name: [one.message for one in problems] for ref, problems in world.map(checks).items()}
+    assert said == {
+        "a": ["has no effect: ProxyConfig shop/b is older, and for namespace shop, too"],
+        "b": ["counts in place of ProxyConfig shop/a, which is younger, for namespace shop"],
+    }
+    world.delete("ProxyConfig", "b", "shop")
+    assert world.map(checks) == {}

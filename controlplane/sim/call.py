@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any, Literal, NamedTuple
 
 Way = Literal["outbound", "inbound", "direct"]
@@ -46,9 +47,11 @@ class Http:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A connection to an address and port, and what is said on it.
+    """A connection to an address and port, and what is said on it; "unix:/path" is an address, too.
 
-    Without `http` the client says something else; `silent`: it waits for the server to begin.
+    ValueError for an address that is none.
+    Without `http` the client says something else; `silent`: it waits for the server to begin.  `announced` is
+    the client's address where a load balancer in front says it first (PROXY protocol), "" where none does.
     """
 
     address: str
@@ -58,3 +61,9 @@ class Call:
     way: Way = "outbound"
     source: str = "127.0.0.1"
     silent: bool = False
+    announced: str = ""
+
+    def __post_init__(self) -> None:
+        for address in (self.address, self.source):
+            if not address.startswith("unix:"):
+                ip_address(address)

@@ -15,10 +15,18 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+UNIX = "unix:"
+"""What the addresses of sockets in the file system begin with."""
+_NOWHERE = "255.255.255.255"
+"""What Envoy takes such an address for where it is asked for a network."""
+
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """What is known of a connection once the listener filters have looked at it."""
+    """What is known of a connection once the listener filters have looked at it.
+
+    `source` is the client's address, `direct` that of who has connected, where they differ.
+    """
 
     address: str
     port: int
@@ -26,6 +34,7 @@ class Connection:
     transport: str = "raw_buffer"
     sni: str = ""
     alpn: tuple[str, ...] = ()
+    direct: str = ""
 
 
 def find_chain(listener: Any, connection: Connection) -> tuple[Any | None, str]:
@@ -104,7 +113,7 @@ def _application(chains: list[Any], connection: Connection) -> list[Any]:
 def _narrowest(chains: list[Any], address: str, ranges: Callable[[Any], Iterable[Any]]) -> list[Any]:
     """The chains with the longest prefix that holds the address; no prefix is the shortest one."""
     found: dict[int, list[Any]] = {}
-    here = ip_address(address)
+    here = ip_address(_NOWHERE if address.startswith(UNIX) else address)
     for chain in chains:
         said = list(ranges(chain.filter_chain_match))
         if not said:
@@ -121,7 +130,8 @@ def _destination(chains: list[Any], connection: Connection) -> list[Any]:
 
 
 def _direct_source(chains: list[Any], connection: Connection) -> list[Any]:
-    return _narrowest(chains, connection.source, lambda match: match.direct_source_prefix_ranges)
+    address = connection.direct or connection.source
+    return _narrowest(chains, address, lambda match: match.direct_source_prefix_ranges)
 
 
 def _source(chains: list[Any], connection: Connection) -> list[Any]:

@@ -83,16 +83,23 @@ def pass_filters(passage: Passage, filters: Any) -> None:
     for one in filters:
         if passage.walk.left <= 0.0:
             return
-        kind = kind_of(one.typed_config).removeprefix(_PACKAGE)
+        config = _configured(passage.walk, one)
+        kind = kind_of(config).removeprefix(_PACKAGE)
         if one.disabled or kind in _HARMLESS:
             continue
         play = _FILTERS.get(kind)
         if play is None:
-            passage.walk.doubt("filter", one.name, f"{kind or one.config_discovery} is not simulated")
+            passage.walk.doubt("filter", one.name, f"{kind or 'what was not served'} is not simulated")
         else:
-            play(passage, one.name, unpacked(one.typed_config))
+            play(passage, one.name, unpacked(config))
     if passage.walk.left > 0.0 and not passage.walk.shares:
         raise CannotTell("a connection manager without a router")
+
+
+def _configured(walk: Walk, one: Any) -> Any:
+    """The configuration of a filter, which may come by ECDS under the filter's name."""
+    served = walk.served.extensions.get(one.name) if one.HasField("config_discovery") else None
+    return one.typed_config if served is None else served.typed_config
 
 
 def _rbac(passage: Passage, name: str, config: Any) -> None:

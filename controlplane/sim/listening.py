@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
+from controlplane.base.errors import MiniIstiodError
 from controlplane.sim.call import Call
-from controlplane.sim.chains import Connection
+from controlplane.sim.chains import UNIX, Connection
 from controlplane.sim.walk import CannotTell, Walk, kind_of, unpacked
 
 _ANY = ("0.0.0.0", "::")
@@ -15,11 +17,19 @@ _FILTERS = "envoy.extensions.filters.listener."
 
 
 class Taken(NamedTuple):
-    """A listener and what it knows of the connection; `waiting`: its filters wait for a client to begin."""
+    """A listener and what it knows of the connection; `waiting`: its filters wait for a client to begin.
+
+    `refused` says why a listener filter closes the connection, "" where none does.
+    """
 
     listener: Any
     connection: Connection
     waiting: bool = False
+    refused: str = ""
+
+
+class _Refused(MiniIstiodError):
+    """A listener filter closes the connection."""
 
 
 def bypasses(walk: Walk) -> bool:
@@ -87,6 +97,8 @@ def _addresses(listener: Any) -> list[Any]:
 
 
 def _is(address: Any, wanted: str, port: int) -> bool:
+    if address.HasField("pipe"):
+        return bool(UNIX + address.pipe.path == wanted)
     socket = address.socket_address
     return bool(socket.address == wanted and socket.port_value == port and socket.protocol == 0)
 
@@ -96,6 +108,8 @@ def _inspect(walk: Walk, listener: Any) -> Taken:
     call = walk.call
     seen = Connection(call.address, call.port, call.source)
     waiting = False
+    if call.announced and not any(_reads_announcements(one) for one in listener.listener_filters):
+        raise CannotTell("PROXY protocol towards a listener that does not read it")
     for one in listener.listener_filters:
         if _disabled(one.filter_disabled, call):
             walk.step("listener filter", one.name, f"is off for port {call.port}")
@@ -107,8 +121,15 @@ def _inspect(walk: Walk, listener: Any) -> Taken:
             waiting = True
             walk.step("listener filter", one.name, "waits for the client to begin")
         else:
-            seen = play(walk, one, seen)
+            try:
+                seen = play(walk, one, seen)
+            except _Refused as refused:
+                return Taken(listener, seen, refused=str(refused))
     return Taken(listener, seen, waiting and not _ends_waiting(listener))
+
+
+def _reads_announcements(one: Any) -> bool:
+    return _short(one.typed_config) == "proxy_protocol.v3.ProxyProtocol"
 
 
 def _ends_waiting(listener: Any) -> bool:
@@ -149,7 +170,7 @@ def _tls(walk: Walk, found: Any, seen: Connection) -> Connection:
         return seen
     asked = f"asks for {tls.sni or 'no name'}" + (f", offers {', '.join(tls.alpn)}" if tls.alpn else "")
     walk.step("listener filter", found.name, f"sees TLS that {asked}")
-    return Connection(seen.address, seen.port, seen.source, "tls", tls.sni.lower(), tls.alpn)
+    return replace(seen, transport="tls", sni=tls.sni.lower(), alpn=tls.alpn)
 
 
 def _http(walk: Walk, found: Any, seen: Connection) -> Connection:
@@ -161,13 +182,17 @@ def _http(walk: Walk, found: Any, seen: Connection) -> Connection:
         return seen
     version = "h2c" if call.http.http2 else "http/1.1"
     walk.step("listener filter", found.name, f"sees {version}")
-    return Connection(seen.address, seen.port, seen.source, seen.transport, seen.sni, (version,))
+    return replace(seen, alpn=(version,))
 
 
 def _announced(walk: Walk, found: Any, seen: Connection) -> Connection:
     config = unpacked(found.typed_config)
+    announced = walk.call.announced
+    if announced:
+        walk.step("listener filter", found.name, f"is told that {announced} calls")
+        return replace(seen, source=announced, direct=seen.source)
     if config is None or not config.allow_requests_without_proxy_protocol:
-        raise CannotTell("a listener that wants to be told first who calls (PROXY protocol)")
+        raise _Refused("it is not told first who calls (PROXY protocol)")
     walk.step("listener filter", found.name, "is told nothing")
     return seen
 

@@ -84,7 +84,11 @@ def query_of(path: str) -> dict[str, str]:
 def within(cidr: Any, address: str) -> bool:
     """config.core.v3.CidrRange; an address of the other family is not in it."""
     network = ip_network(f"{cidr.address_prefix}/{cidr.prefix_len.value}", strict=False)
-    found = ip_address(address)
+    try:
+        found = ip_address(address)
+    except ValueError:
+        # A socket in the file system.
+        return False
     return found.version == network.version and found in network
 
 

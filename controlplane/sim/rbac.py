@@ -132,7 +132,7 @@ def _peer(said: Any, subject: Subject) -> bool:
 
 
 def _direct(block: Any, subject: Subject) -> bool:
-    return within(block, subject.connection.source)
+    return within(block, subject.connection.direct or subject.connection.source)
 
 
 def _remote(block: Any, subject: Subject) -> bool:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from controlplane.envoy import pb
-from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST
+from controlplane.envoy.types import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, SECRET, VIRTUAL_HOST
 
 _SECTIONS = {
     "ListenersConfigDump": (LISTENER, ("static_listeners", "dynamic_listeners"), "listener"),
     "ClustersConfigDump": (CLUSTER, ("static_clusters", "dynamic_active_clusters"), "cluster"),
     "RoutesConfigDump": (ROUTE, ("dynamic_route_configs",), "route_config"),
     "EndpointsConfigDump": (ENDPOINT, ("dynamic_endpoint_configs",), "endpoint_config"),
+    "EcdsConfigDump": (EXTENSION, ("ecds_filters",), "ecds_filter"),
     "SecretsConfigDump": (SECRET, ("static_secrets", "dynamic_active_secrets"), ""),
 }
 
@@ -31,6 +32,7 @@ class Served:
     clusters: Mapping[str, Any] = field(default_factory=dict)
     endpoints: Mapping[str, Any] = field(default_factory=dict)
     virtual_hosts: Mapping[str, Any] = field(default_factory=dict)
+    extensions: Mapping[str, Any] = field(default_factory=dict)
     secrets: frozenset[str] | None = None
     addresses: frozenset[str] = frozenset()
 
@@ -48,12 +50,13 @@ def served(resources: Mapping[str, Mapping[str, bytes]], addresses: Iterable[str
         found[CLUSTER],
         found[ENDPOINT],
         found[VIRTUAL_HOST],
+        found[EXTENSION],
         secrets,
         frozenset(addresses),
     )
 
 
-_PARSED = (LISTENER, ROUTE, CLUSTER, ENDPOINT, VIRTUAL_HOST)
+_PARSED = (LISTENER, ROUTE, CLUSTER, ENDPOINT, VIRTUAL_HOST, EXTENSION)
 
 
 def _of(resources: Mapping[str, Mapping[str, bytes]], url: str) -> Iterator[tuple[str, bytes]]:
@@ -79,6 +82,7 @@ def dumped(dump: Mapping[str, Any], addresses: Iterable[str] = ()) -> Served:
         found[ROUTE],
         found[CLUSTER],
         found[ENDPOINT],
+        extensions=found[EXTENSION],
         secrets=frozenset(found[SECRET]),
         addresses=frozenset(addresses),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from controlplane.model.hosts import is_address
 from controlplane.sim.call import Call, Http, Tls
 from controlplane.sim.chains import find_chain
 from controlplane.sim.listening import bypasses, take
@@ -34,6 +35,10 @@ def _walk(walk: Walk) -> None:
         why = f"nobody listens at {walk.call.address}:{walk.call.port}"
         walk.finish(End("closed", details="connection refused"), 1.0, Step("listener", "", why))
         return
+    if taken.refused:
+        step = Step("listener filter", taken.listener.name, taken.refused)
+        walk.finish(End("closed", details=taken.refused), 1.0, step)
+        return
     if taken.waiting:
         walk.finish(
             End("waits"), 1.0, Step("listener", taken.listener.name, "waits for the client, which waits")
@@ -48,13 +53,15 @@ def _walk(walk: Walk) -> None:
     pass_chain(walk, chain, taken.connection)
 
 
-def onward(end: End, host: Host, call: Call, identity: str = "") -> Call:
-    """What arrives at the proxy of a host, of a call that goes on to it.
+def onward(end: End, host: Host, call: Call, identity: str = "") -> Call | None:
+    """What arrives at the proxy of a host, of a call that goes on to it; None where it has no IP address.
 
     `identity` is the SPIFFE ID of the proxy that calls.  The address of the client is left as it was: which
     one the proxy's connections come from, the configuration does not tell.
     """
     address, _, port = host.address.rpartition(":")
+    if not is_address(address):
+        return None
     http = None
     if end.kind == "http" and call.http is not None:
         http = Http(end.path, end.authority, call.http.method, end.headers, end.http2, call.http.token)

@@ -91,7 +91,9 @@ def _differences(
     if end.kind in ("http", "tcp"):
         beyond = [host for host in end.hosts if host.address.startswith(f"{SERVER}:")]
         if beyond and call.way == "outbound":
-            there = simulate(configurations.server, onward(end, beyond[0], call, IDENTITY))
+            arrives = onward(end, beyond[0], call, IDENTITY)
+            assert arrives is not None
+            there = simulate(configurations.server, arrives)
             found = list(_differences(configurations, _inbound(call), there.end, seen, called=end))
             yield from found
             yield from (" | ".join(step) for step in there.steps if found)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from controlplane.envoy import pb
+from controlplane.envoy.types import EXTENSION
 from controlplane.sim import Call, End, Http, Outcome, Served, Tls, simulate
 from tests.unit.sim.messages import listener, manager, route_configuration, static, tcp
 
@@ -205,3 +208,48 @@ def test_filters_of_connections() -> None:
     unknown = {"name": "wasm", "typed_config": {"@type": f"{network}.echo.v3.Echo"}}
     assert "wasm" in through(unknown, tcp("own")).doubts[0]
     assert through(unknown).end.kind == "unknown"
+
+
+def test_who_is_announced() -> None:
+    kind = f"{_EXT}filters.listener.proxy_protocol.v3.ProxyProtocol"
+    pb.find(kind.rpartition("/")[2])
+    near = [{"address_prefix": "192.0.2.0", "prefix_len": 24}]
+
+    def asked(allow: bool, announced: str) -> End:
+        reads = {
+            "name": "proxy",
+            "typed_config": {"@type": kind, "allow_requests_without_proxy_protocol": allow},
+        }
+        chains = [chain("own", source_prefix_ranges=near), chain("any")]
+        found = listener(**at("10.0.0.1", 80), filter_chains=chains, listener_filters=[reads])
+        return end(sidecar(found), announced=announced)
+
+    assert asked(False, "192.0.2.7").cluster == "own"
+    assert asked(True, "").cluster == "any"
+    refused = asked(False, "")
+    assert refused.kind == "closed" and "PROXY" in refused.details
+    deaf = listener(**at("10.0.0.1", 80), filter_chains=[chain("own")])
+    assert end(sidecar(deaf), announced="192.0.2.7").kind == "unknown"
+
+
+def test_sockets_in_the_file_system() -> None:
+    near = [{"address_prefix": "10.0.0.0", "prefix_len": 8}]
+    chains = [chain("own", prefix_ranges=near), chain("any")]
+    found = listener(address={"pipe": {"path": "/run/app.sock"}}, filter_chains=chains)
+    assert end(sidecar(found), "unix:/run/app.sock", 0, way="direct").cluster == "any"
+
+
+def test_an_address_that_is_none() -> None:
+    with pytest.raises(ValueError, match="does not appear"):
+        Call("a.test", 80)
+
+
+def test_filters_by_ecds() -> None:
+    late = {"name": "late", "config_discovery": {"config_source": {"ads": {}}, "type_urls": ["x"]}}
+    served = sidecar(listener(**at("0.0.0.0", 80), filter_chains=[{"filters": [manager(late)]}]))
+    assert "late" in simulate(served, Call("10.0.0.1", 80, WEB)).doubts[0]
+    rules = {"@type": f"{_EXT}filters.http.rbac.v3.RBAC", "rules": {"action": "ALLOW"}}
+    extension = pb.from_dump(EXTENSION, {"name": "late", "typed_config": rules})
+    assert (
+        simulate(replace(served, extensions={"late": extension}), Call("10.0.0.1", 80, WEB)).end.status == 403
+    )

@@ -46,6 +46,7 @@ def test_a_canary() -> None:
         "namespaces/default/destination-rule/reviews",
     ]
     there = onward(outcome.end, outcome.end.hosts[0], Call(VIP, 9080, Http("/", "reviews")))
+    assert there is not None
     assert (there.address, there.port, there.way) == ("10.1.0.10", 9080, "inbound")
     assert there.http is not None and there.http.authority == "reviews"
 

@@ -49,6 +49,7 @@ from controlplane.mesh.gateways import (
     server_of,
     sockets,
 )
+from controlplane.mesh.listening import WILDCARD
 from controlplane.mesh.projections import GatewayScope, Security
 from controlplane.mesh.request_authentication import JwtRules
 from controlplane.mesh.settings import gateway_topology, path_normalization
@@ -56,7 +57,6 @@ from controlplane.model.kinds.gateway import UNIX
 from controlplane.model.kinds.gateway_topology import GatewayTopology
 
 _FILTER_CHAINS = 3
-_WILDCARD = "0.0.0.0"
 
 
 class EdgeGuard(NamedTuple):
@@ -75,9 +75,9 @@ def edge_guard(q: Q, namespace: str, security: Security) -> EdgeGuard:
     return EdgeGuard(found.jwt, found.providers, found.tcp)
 
 
-def listener_name(socket: Socket) -> str:
-    """ "0.0.0.0_8080"."""
-    return f"{socket.bind or _WILDCARD}_{socket.port}"
+def listener_name(socket: Socket, wildcard: str = WILDCARD) -> str:
+    """ "0.0.0.0_8080"; `wildcard` is what any address is called."""
+    return f"{socket.bind or wildcard}_{socket.port}"
 
 
 @keyed
@@ -91,7 +91,7 @@ def _socket_listener(q: Q, gateway: GatewayScope, socket: Socket) -> tuple[tuple
     found = q(served, gateway.edge, socket)
     topology = gateway.topology or q(gateway_topology)
     policies = q(edge_guard, gateway.namespace, gateway.security)._replace(topology=topology)
-    name = listener_name(socket)
+    name = listener_name(socket, gateway.wildcards[0])
     if found.family == "http":
         route = plain_route_name(socket)
         chains = [_Chain(q(_plain_chain, name, route, policies), route)]
@@ -103,7 +103,8 @@ def _socket_listener(q: Q, gateway: GatewayScope, socket: Socket) -> tuple[tuple
     inspectors = [proxy_protocol()] if topology.proxy_protocol else []
     if found.family == "tls":
         inspectors.append(tls_inspector())
-    return ((name, _join(q, socket, chains, inspectors)),) if chains else ()
+    addresses = [_address(socket, wildcard) for wildcard in gateway.wildcards]
+    return ((name, _join(q, name, addresses, chains, inspectors)),) if chains else ()
 
 
 class _Chain(NamedTuple):
@@ -158,21 +159,25 @@ def _manager(q: Q, name: str, route: str, policies: EdgeGuard) -> Any:
     return http_manager(f"outbound_{name}", route, where, q(access_log))
 
 
-def _address(socket: Socket) -> Any:
+def _address(socket: Socket, wildcard: str) -> Any:
     if socket.bind.startswith(UNIX):
         return pb.address.Address(pipe=pb.address.Pipe(path=socket.bind.removeprefix(UNIX)))
-    return address_of(socket.bind or _WILDCARD, socket.port)
+    return address_of(socket.bind or wildcard, socket.port)
 
 
-def _join(q: Q, socket: Socket, chains: list[_Chain], inspectors: list[Any]) -> Resource:
+def _join(q: Q, name: str, addresses: list[Any], chains: list[_Chain], inspectors: list[Any]) -> Resource:
     """The listener: its name and address, the chains, and the fields that come after them."""
-    name = listener_name(socket)
-    head = pb.listener.Listener(name=name, address=_address(socket))
+    first, *others = addresses
+    head = pb.listener.Listener(name=name, address=first)
     tail = pb.listener.Listener(
         traffic_direction=pb.base.TrafficDirection.OUTBOUND,
         access_log=refusal_logs(q(access_log)),
         listener_filters=inspectors,
     )
+    for one in others:
+        # Of a socket with an address of its own every family has the same, and one is enough.
+        if one != first:
+            tail.additional_addresses.add().address.CopyFrom(one)
     frames = (wire.length_delimited(_FILTER_CHAINS, one.body) for one in chains)
     body = b"".join((pb.deterministic(head), *frames, pb.deterministic(tail)))
     return Resource(LISTENER, name, body, tuple(one.route for one in chains if one.route))

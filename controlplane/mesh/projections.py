@@ -134,8 +134,9 @@ class Edge(NamedTuple):
 class GatewayScope(NamedTuple):
     """What the configuration of a proxy at the edge depends on, besides the clusters that it may reach.
 
-    `topology`: what stands in front of this gateway, None for what the mesh says of all.  `frugal`: it is given
-    the clusters of what its routes lead to, and no others.
+    `topology`: what stands in front of this gateway, None for what the mesh says of all.  `frugal`: it is
+    given the clusters of what its routes lead to, and no others.  `wildcards` are any address, once per family
+    of IP that it listens with.
     """
 
     edge: Edge
@@ -143,6 +144,7 @@ class GatewayScope(NamedTuple):
     security: Security = Security()
     topology: GatewayTopology | None = None
     frugal: bool = False
+    wildcards: tuple[str, ...] = USUAL.wildcards
 
     @property
     def namespace(self) -> str:

@@ -51,6 +51,7 @@ def proxy_view(q: Q, proxy: Proxy) -> ProxyView:
             security=security._replace(peer=()),
             topology=topology_of(q, workload, proxy.metadata),
             frugal=q(features).filter_gateway_cluster_config,
+            wildcards=stance_of(q, proxy, binds=False).wildcards,
         )
         view = ProxyView(scope, None, matched, identified, holder, gateway, place=place)
         return view._replace(patches=patches)

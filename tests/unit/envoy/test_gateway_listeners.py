@@ -12,6 +12,7 @@ from controlplane.envoy import pb
 from controlplane.envoy.feeds import feeds
 from controlplane.envoy.types import LISTENER, SECRET
 from controlplane.mesh.checks import checks
+from controlplane.mesh.features import FEATURES, Features, feature_rows
 from controlplane.mesh.gateways import Socket, served
 from controlplane.mesh.proxies import proxy_view
 from controlplane.model.identity import Identity
@@ -343,3 +344,27 @@ def test_a_server_may_listen_on_a_unix_socket() -> None:
     assert listener.name == "unix://@edge_0"
     assert listener.address.pipe.path == "@edge"
     assert set(world.routes()) == {"http.0.unix://@edge"}
+
+
+def test_gateways_listen_with_the_addresses_that_they_have() -> None:
+    world = Edge(WEB_AND_OWN)
+
+    def addresses(**metadata: str) -> dict[str, list[str]]:
+        found = world.listeners(**metadata)
+        return {
+            name: [
+                listener.address.socket_address.address,
+                *(one.address.socket_address.address for one in listener.additional_addresses),
+            ]
+            for name, listener in found.items()
+        }
+
+    own = {"10.0.0.9_81": ["10.0.0.9"]}
+    assert addresses() == {"0.0.0.0_80": ["0.0.0.0"], **own}
+    assert addresses(INSTANCE_IPS="fd00::9") == {"::_80": ["::"], **own}
+    assert addresses(INSTANCE_IPS="10.0.0.9,fd00::9") == {"0.0.0.0_80": ["0.0.0.0"], **own}
+    world.graph.commit([(feature_rows, FEATURES, Features(dual_stack=True))])
+    assert addresses(INSTANCE_IPS="10.0.0.9,fd00::9") == {"0.0.0.0_80": ["0.0.0.0", "::"], **own}
+
+
+WEB_AND_OWN = gateway("web", f"[{http(ALL)}, {http(ALL, 81, name='own', bind='10.0.0.9')}]")

@@ -38,6 +38,7 @@ from controlplane.envoy.resource import Resource
 from controlplane.envoy.types import LISTENER
 from controlplane.graph import Plan, Q, flat, keyed, query
 from controlplane.mesh.authorization import ExtAuthz, TcpGuard
+from controlplane.mesh.dynamic_dns import resolves_hosts
 from controlplane.mesh.features import features
 from controlplane.mesh.gateways import (
     Manner,
@@ -155,7 +156,7 @@ def _secure_chain(q: Q, name: str, id: ServerId, policies: EdgeGuard, secrets: S
 def _manager(q: Q, name: str, route: str, policies: EdgeGuard) -> Any:
     jwt, providers, paths = policies.jwt, policies.providers, q(path_normalization)
     where = Chain("gateway", guarded=True, jwt=jwt, providers=providers, paths=paths)
-    where = where._replace(topology=policies.topology, http10=q(features).http10)
+    where = where._replace(topology=policies.topology, http10=q(features).http10, dynamic=q(resolves_hosts))
     return http_manager(f"outbound_{name}", route, where, q(access_log))
 
 

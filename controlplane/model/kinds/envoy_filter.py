@@ -118,7 +118,7 @@ def _read_change(r: Reader, apply_to: str) -> tuple[str, str, str]:
     if not r.has("operation"):
         r.error("operation", "is missing", "use one of " + ", ".join(OPERATIONS[apply_to]))
     value = _json(r, "value")
-    if not value and operation != "REMOVE":
+    if not r.has("value") and operation != "REMOVE":
         r.error("value", "is missing", "write the configuration, or use REMOVE")
     kind = r.enum("filterClass", _CLASSES, "UNSPECIFIED")
     if kind != "UNSPECIFIED" and (apply_to, operation) != ("HTTP_FILTER", "ADD"):

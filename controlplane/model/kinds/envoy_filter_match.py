@@ -12,6 +12,7 @@ from controlplane.model.checks import check_regex
 from controlplane.model.describe import shorten
 from controlplane.model.keys import Labels
 from controlplane.model.reader import Reader
+from controlplane.model.regex import regex_fault
 
 CONTEXTS = ("ANY", "SIDECAR_INBOUND", "SIDECAR_OUTBOUND", "GATEWAY", "WAYPOINT")
 ROUTE_ACTIONS = ("ANY", "ROUTE", "REDIRECT", "DIRECT_RESPONSE")
@@ -130,6 +131,8 @@ def _wanted(apply_to: str) -> str:
 def _read_proxy(r: Reader) -> ProxyMatch:
     found = ProxyMatch(r.text("proxyVersion"), r.labels("metadata"))
     check_regex(r, "proxyVersion", found.version)
+    if regex_fault(found.version):
+        return found
     try:
         re.compile(found.version)
     except re.error as error:

@@ -23,9 +23,7 @@ class Started(NamedTuple):
     metadata: Labels = ()
 
 
-def started_with(
-    namespace: str, labels: Labels, mesh: MeshConfig, objects: Iterable[ProxyConfig]
-) -> Started:
+def started_with(namespace: str, labels: Labels, mesh: MeshConfig, objects: Iterable[ProxyConfig]) -> Started:
     """What holds for a proxy of this namespace with these labels."""
     concurrency = mesh.default_config.concurrency
     environment = dict(mesh.default_config.proxy_metadata)
@@ -33,9 +31,7 @@ def started_with(
         concurrency = one.concurrency if one.concurrency is not None else concurrency
         environment.update(one.environment)
     metadata = {
-        name.removeprefix(METADATA): value
-        for name, value in environment.items()
-        if name.startswith(METADATA)
+        name.removeprefix(METADATA): value for name, value in environment.items() if name.startswith(METADATA)
     }
     return Started(concurrency or None, labels_of(metadata))
 

@@ -235,6 +235,24 @@ class Town:
         with ThreadPoolExecutor(at_once) as pool:
             return [*pool.map(lambda _: self.call(who, where, path, **how), range(count))]
 
+    def together(
+        self, count: int, who: str, where: str, path: str = "/", *, headers: Mapping[str, str] = {}
+    ) -> list[Reply]:
+        """So many requests at the very same time: all connections are there before the first one is sent."""
+        sockets = [connect(self.target(who, where, 80), 20.0) for _ in range(count)]
+        lines = (f"{name}: {value}\r\n" for name, value in {"Host": where, **headers}.items())
+        request = f"GET {path} HTTP/1.1\r\n{''.join(lines)}Connection: close\r\n\r\n".encode()
+        began = time.monotonic()
+        for one in sockets:
+            one.sendall(request)
+        found = []
+        for one in sockets:
+            with one, http.client.HTTPResponse(one) as response:
+                response.begin()
+                answer = Answer(response.status, dict(response.getheaders()), response.read())
+            found.append(_reply(answer, began))
+        return found
+
     def servers(self, count: int, who: str, where: str, path: str = "/", **how: Any) -> Counter[str]:
         """Who answered so many requests, by name; others by their status."""
         found = self.calls(count, who, where, path, **how)

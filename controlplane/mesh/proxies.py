@@ -66,9 +66,7 @@ def proxy_view(q: Q, proxy: Proxy) -> ProxyView:
     inbound = Inbound(proxy.namespace, bindings, settings, security)
     scope = Scope(proxy.namespace, key, rules)
     stance = stance_of(q, proxy, binds=sidecar is not None or capture.mode == "NONE")
-    view = ProxyView(
-        scope, inbound, matched, identified, holder, capture=capture, place=place, stance=stance
-    )
+    view = ProxyView(scope, inbound, matched, identified, holder, capture=capture, place=place, stance=stance)
     return view._replace(patches=patches)
 
 

@@ -133,7 +133,7 @@ def test_what_is_too_much_overflows(town: Town) -> None:
     policy(town, BREAKER)
     assert [one.status for one in town.calls(5, "client", HOST, at_once=1)] == [200] * 5
     found = town.together(12, "client", HOST, "/?delay=0.5", headers={"x-key": "many"})
-    # One waits until it has a connection, and only then the next one may.  Envoy never refuses a pod its first
+    # One waits until it has a connection, and only then the next may.  Envoy never refuses a pod its first
     # connection, so there may be one on its way to each of the three.
     told = town.logged("client", "many", 12)
     assert told.keys() == {"200 -", "503 UO"} and 1 <= told["200 -"] <= 4, told

@@ -18,6 +18,7 @@ from controlplane.model.keys import Key
 from controlplane.model.kinds import envoy_filters, gateways
 from controlplane.model.kinds.envoy_filter import ConfigPatch, EnvoyFilter
 from controlplane.model.kinds.envoy_filter_match import ClusterMatch, RouteConfigurationMatch
+from controlplane.model.kinds.gateway import Gateway
 from controlplane.model.problem import Problem
 
 NOT_HERE = {
@@ -95,13 +96,17 @@ def _cluster(q: Q, wanted: ClusterMatch, *, outbound: bool) -> Iterator[Finding]
 def _route(q: Q, wanted: RouteConfigurationMatch) -> Iterator[Finding]:
     if not wanted.gateway:
         return
-    namespace, slash, name = wanted.gateway.partition("/")
-    if not slash or q.get(gateways, Key(namespace, name)) is None:
-        yield Finding(
-            "match.routeConfiguration.gateway",
-            f"matches nothing: there is no Gateway {shorten(wanted.gateway)}",
-            "write namespace/name of a Gateway",
+    namespace, _, name = wanted.gateway.partition("/")
+    found: Gateway | None = q.get(gateways, Key(namespace, name))
+    at = "match.routeConfiguration.gateway"
+    if found is None:
+        message = f"matches nothing: there is no Gateway {shorten(wanted.gateway)}"
+        yield Finding(at, message, "write namespace/name of a Gateway")
+    elif all(server.port.protocol.upper() != "HTTPS" for server in found.servers):
+        message = (
+            f"matches nothing: {shorten(wanted.gateway)} has no HTTPS server; other routes are of no Gateway"
         )
+        yield Finding(at, message, "use portNumber")
 
 
 def _filter(name: str, at: str) -> Iterator[Finding]:

@@ -174,9 +174,10 @@ def _is_for_host(head: Head, name: str, domains: tuple[str, ...]) -> bool:
 
 
 class _Place(NamedTuple):
-    """What a configuration's name says: its port, and at a gateway the server that it is of."""
+    """What a configuration's name says: its port, and at a gateway the server, if it is of one."""
 
     port: int = 0
+    at_gateway: bool = False
     port_name: str = ""
     gateway: str = ""
 
@@ -185,9 +186,9 @@ def _place(name: str) -> _Place:
     """ "9080", "host:9080", "inbound|9080||", "http.8080", "https.443.https.gateway.namespace"."""
     parts = name.split(".")
     if parts[0] == "https" and len(parts) >= 5:
-        return _Place(_number(parts[1]), parts[2], f"{parts[4]}/{parts[3]}")
-    if parts[0] == "http" and len(parts) >= 2:
-        return _Place(_number(parts[1]))
+        return _Place(_number(parts[1]), True, parts[2], f"{parts[4]}/{parts[3]}")
+    if parts[0] == "http" and len(parts) >= 2 and parts[1].isdigit():
+        return _Place(_number(parts[1]), True)
     if name.startswith("inbound|"):
         return _Place(_number(name.split("|")[1]))
     return _Place(_number(name.rpartition(":")[2]))
@@ -207,6 +208,6 @@ def _matches(head: Head, name: str, place: _Place, ports: Ports) -> bool:
     if wanted.port and wanted.port != place.port and (wanted.port, place.port) not in ports:
         return False
     # Sidecars have no servers: what is said of those does not count.
-    if place.gateway and wanted.gateway and wanted.gateway != place.gateway:
-        return False
-    return not (place.port_name and wanted.port_name and wanted.port_name != place.port_name)
+    if not place.at_gateway:
+        return True
+    return wanted.gateway in ("", place.gateway) and wanted.port_name in ("", place.port_name)

@@ -8,8 +8,10 @@ from typing import Any
 from controlplane.envoy import pb
 from controlplane.envoy.feeds import feeds
 from controlplane.envoy.types import CLUSTER, EXTENSION, LISTENER, ROUTE, VIRTUAL_HOST
+from controlplane.mesh.checks import checks
 from controlplane.mesh.patches import UNPATCHED
 from controlplane.mesh.projections import ProxyView
+from controlplane.model.keys import Ref
 from tests.unit.envoy.traffic import Traffic
 from tests.unit.mesh.world import pod, service
 
@@ -261,6 +263,57 @@ def test_a_configuration_is_patched_outside_of_its_virtual_hosts() -> None:
     assert (found.name, found.max_direct_response_body_size_bytes.value) == ("80", 7)
     assert [host.name for host in found.virtual_hosts][-2:] == ["allow_any", "v"]
     assert made.routes(sidecar(made))["inbound|8080||"].max_direct_response_body_size_bytes.value == 1048576
+
+
+def test_routes_of_a_gateway_are_found_by_either_port_and_by_their_server() -> None:
+    gateway = """
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: g, namespace: prod}
+spec:
+  selector: {app: gw}
+  servers:
+  - {port: {number: 80, name: http, protocol: HTTP}, hosts: [a.example.com]}
+  - {port: {number: 443, name: https, protocol: HTTPS}, hosts: [b.example.com],
+     tls: {mode: SIMPLE, credentialName: c}}
+---
+"""
+
+    def named(what: str, **match: Any) -> dict[str, Any]:
+        value = {"response_headers_to_remove": [what]}
+        return patch("ROUTE_CONFIGURATION", "MERGE", value, context="GATEWAY", routeConfiguration=match)
+
+    made = world(
+        gateway,
+        service("gw", "http=80:8080, https=443:8443", ip="10.96.0.9"),
+        pod("gw-1", "10.0.0.9", "app: gw"),
+        envoy_filter(
+            named("service", portNumber=80),
+            named("own", portNumber=8080),
+            named("other", portNumber=81),
+            named("server", gateway="prod/g", portName="https", name="https.443.https.g.prod"),
+            named("nobody", gateway="prod/h"),
+        ),
+    )
+    view = made.view("router~10.0.0.9~gw-1.default~default.svc.cluster.local", {"NAMESPACE": "default"})
+    found = {name: list(one.response_headers_to_remove) for name, one in made.routes(view).items()}
+    # What is said of a server says nothing of plaintext routes, which are those of all servers of a port.
+    assert found == {"http.8080": ["service", "own"], "https.443.https.g.prod": ["server"]}
+
+
+def test_plaintext_routes_are_of_no_gateway() -> None:
+    gateway = """
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: g, namespace: prod}
+spec: {servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [a.example.com]}]}
+---
+"""
+    match = {"context": "GATEWAY", "routeConfiguration": {"gateway": "prod/g"}}
+    made = world(gateway, envoy_filter(patch("VIRTUAL_HOST", "REMOVE", **match)))
+    (found,) = made.map(checks)[Ref("EnvoyFilter", "default", "it")]
+    assert found.field == "spec.configPatches[0].match.routeConfiguration.gateway"
+    assert found.message == "matches nothing: 'prod/g' has no HTTPS server; other routes are of no Gateway"
 
 
 def test_virtual_hosts_are_removed_replaced_and_added() -> None:

@@ -14,7 +14,7 @@ from controlplane.model.checks import (
     check_selector,
     check_subnets,
 )
-from controlplane.model.describe import shorten
+from controlplane.model.describe import printable, shorten
 from controlplane.model.hosts import canonical, host_fault, is_address
 from controlplane.model.keys import Key, Labels, labels_of
 from controlplane.model.kinds.kind import Kind, by_namespace, namespace_of
@@ -268,7 +268,7 @@ def _check_endpoints(r: Reader, value: ServiceEntry) -> None:
             )
         for name, _ in endpoint.ports:
             if name not in names:
-                at = f"endpoints[{index}].ports[{name}]"
+                at = f"endpoints[{index}].ports[{printable(name)}]"
                 r.error(at, "is not one of the service's ports", "use the name of one of ports")
 
 

@@ -37,7 +37,7 @@ from controlplane.mesh.routing_names import ROUTED
 from controlplane.mesh.routing_unregistered import Unregistered, unregistered
 from controlplane.mesh.scope import particular_services, visible
 from controlplane.mesh.service import ServiceId, service_ports
-from controlplane.mesh.settings import path_normalization
+from controlplane.mesh.settings import listener_ports, path_normalization
 
 ROUTES = "http_proxy"
 _WEB = 80
@@ -53,7 +53,7 @@ def http_proxies(q: Q, port: int, stance: Stance) -> Plan:
 @query
 def _http_proxy(q: Q, stance: Stance, port: int) -> tuple[tuple[str, Resource], ...]:
     bind = Bind(stance.loopback, port, bound=True)
-    if not bind.free or not bind.allowed(stance):
+    if not bind.free or not bind.allowed(stance) or port in q(listener_ports):
         return ()
     log = q(access_log)
     where = speaking(Chain("outbound", proxy=True, paths=q(path_normalization)), stance)

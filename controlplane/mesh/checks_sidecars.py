@@ -9,6 +9,7 @@ from controlplane.mesh.checks_finding import Finding, warning
 from controlplane.mesh.features import features
 from controlplane.mesh.imports import nearest_service
 from controlplane.mesh.peer_authentication import peer_modes
+from controlplane.mesh.protocols import AUTO, HTTP_LIKE, declared_protocol
 from controlplane.mesh.security import security_of
 from controlplane.mesh.service import service_ports, services_of_host
 from controlplane.mesh.settings import root_namespace
@@ -18,6 +19,8 @@ from controlplane.model.kinds import pods, sidecars, workload_entries
 from controlplane.model.kinds.sidecar import IstioEgressListener, Sidecar
 from controlplane.model.problem import Problem
 
+_ROUTED = HTTP_LIKE | {AUTO}
+
 
 @query
 def sidecar_problems(q: Q, key: Key) -> tuple[Problem, ...]:
@@ -26,7 +29,7 @@ def sidecar_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     if found is None:
         return ()
     findings = [*_rivals(q, found), *_nobody(q, found), *_imports(q, found)]
-    findings += [*_empty_ports(q, found), *_proxy(q, found), *_secured(q, found)]
+    findings += [*_ports(q, found), *_proxy(q, found), *_secured(q, found)]
     return tuple(warning("Sidecar", key, finding) for finding in findings)
 
 
@@ -96,20 +99,28 @@ def _imports(q: Q, found: Sidecar) -> Iterator[Finding]:
                 )
 
 
-def _empty_ports(q: Q, found: Sidecar) -> Iterator[Finding]:
-    """A listener of a port that none of the hosts has, where all of them are known by name."""
+def _ports(q: Q, found: Sidecar) -> Iterator[Finding]:
+    """A listener of a port that none of the hosts has, or not in this protocol; if all are known by name."""
     for n, listener in enumerate(found.egress):
         number = 0 if listener.port is None else listener.port.number
         hosts = [host for text in listener.hosts if (host := _named(text)) is not None]
-        if not number or _is_proxy(listener) or len(hosts) < len(listener.hosts):
+        if listener.port is None or not number or _is_proxy(listener) or len(hosts) < len(listener.hosts):
             continue
         ids = [id for host in hosts for id in q(services_of_host, host)]
-        ports = sorted({port.number for id in ids for port in q(service_ports, id)})
-        if ports and number not in ports:
+        ports = [port for id in ids for port in q(service_ports, id)]
+        said = {port.protocol for port in ports if port.number == number}
+        if ports and not said:
+            numbers = ", ".join(map(str, sorted({port.number for port in ports})))
             yield Finding(
                 f"spec.egress[{n}].port.number",
                 f"none of the hosts has port {number}: there is nothing to listen for",
-                f"use one of their ports ({', '.join(map(str, ports))}), or protocol HTTP_PROXY",
+                f"use one of their ports ({numbers}), or protocol HTTP_PROXY",
+            )
+        elif said and declared_protocol(listener.port.protocol) in HTTP_LIKE and not said & _ROUTED:
+            yield Finding(
+                f"spec.egress[{n}].port.protocol",
+                f"is HTTP, and the hosts say {', '.join(sorted(said))}: requests find no host there",
+                "say the same protocol in both",
             )
 
 

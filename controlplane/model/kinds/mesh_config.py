@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 
 from controlplane.graph import Table
@@ -164,6 +165,8 @@ def _check(r: Reader, value: MeshConfig) -> None:
         check_host(r, f"trustDomainAliases[{index}]", alias, wildcard=False)
     if value.proxy_listen_port == value.proxy_inbound_listen_port:
         r.error("proxyInboundListenPort", "equals proxyListenPort", "use another port")
+    if value.proxy_http_port in (value.proxy_listen_port, value.proxy_inbound_listen_port):
+        r.error("proxyHttpPort", "is a port to which traffic is redirected", "use another port")
 
 
 def _read_log(r: Reader, providers: tuple[ExtensionProvider, ...]) -> FileAccessLog:
@@ -173,7 +176,16 @@ def _read_log(r: Reader, providers: tuple[ExtensionProvider, ...]) -> FileAccess
         r.text("accessLogFormat"),
         r.enum("accessLogEncoding", ("TEXT", "JSON"), "TEXT"),
     )
+    if own.encoding == "JSON" and own.format and not _is_object(own.format):
+        r.warn("accessLogFormat", "is no JSON object, so that the default is used", 'write {"key": "%…%"}')
     return read_default_log(r, providers) or own
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
 
 
 def _read_outbound(r: Reader) -> OutboundTrafficPolicy:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from controlplane.mesh.features import FEATURES, Features, feature_rows
 from tests.unit.mesh.test_checks import HOST, REVIEWS, found
-from tests.unit.mesh.world import World
+from tests.unit.mesh.world import World, service
 
 POD = """
 apiVersion: v1
@@ -107,3 +107,16 @@ def test_listeners_of_their_own_are_no_problem() -> None:
   egress: [{hosts: ["./*"], port: {number: 80, protocol: HTTP, name: http}, bind: 127.0.0.1}]
 """
     assert found(World(REVIEWS + sidecar("side", spec))) == []
+
+
+def test_a_protocol_that_the_hosts_do_not_speak() -> None:
+    port = "{{egress: [{{hosts: ['./{}'], port: {{number: {}, protocol: HTTP}}}}]}}"
+    world = World(
+        service("db", "tcp=90, web=91") + sidecar("a", port.format("db.default.svc.cluster.local", 90))
+    )
+    assert found(world) == [
+        "Sidecar/a spec.egress[0].port.protocol: is HTTP, and the hosts say TCP: requests find no host there"
+    ]
+    # What is found out may be HTTP.
+    world.apply(sidecar("a", port.format("db.default.svc.cluster.local", 91)))
+    assert found(world) == []

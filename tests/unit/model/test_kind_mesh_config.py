@@ -115,6 +115,7 @@ def test_a_policy_that_does_not_say_its_mode_allows_any(value: Values) -> None:
         ({"outboundTrafficPolicy": {"mode": "X"}}, "outboundTrafficPolicy.mode", "not allowed"),
         ({"proxyListenPort": 70000}, "proxyListenPort", "from 0 to 65535"),
         ({"proxyListenPort": 15006}, "proxyInboundListenPort", "equals proxyListenPort"),
+        ({"proxyHttpPort": 15001}, "proxyHttpPort", "traffic is redirected"),
         ({"rootNamespace": "A B"}, "rootNamespace", "name of a namespace"),
         ({"trustDomain": "a b"}, "trustDomain", "not a DNS name"),
         ({"defaultVirtualServiceExportTo": ["~"]}, "defaultVirtualServiceExportTo[0]", "no namespace"),
@@ -200,3 +201,9 @@ def test_default_access_logs_that_are_none(warned: Fields) -> None:
     assert set(warnings) == {f"defaultProviders.accessLogging[{index}]" for index in (0, 2)}
     assert "is no file" in warnings["defaultProviders.accessLogging[0]"]
     assert "one access log too many" in warnings["defaultProviders.accessLogging[2]"]
+
+
+@pytest.mark.parametrize("text", ["%PROTOCOL%", "[1]"])
+def test_a_format_that_is_no_json_is_the_default(warned: Fields, text: str) -> None:
+    document = {"accessLogEncoding": "JSON", "accessLogFormat": text}
+    assert "is no JSON object" in warned("MeshConfig", document)["accessLogFormat"]

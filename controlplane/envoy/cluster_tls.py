@@ -22,6 +22,8 @@ SYSTEM_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
 
 
 _PATIENCE = 1_000_000_000
+_SYSTEM = "system"
+"""What Istio takes for the public authorities where the name of a file is expected."""
 
 
 def names_by_request(tls: ClientTLSSettings | None) -> bool:
@@ -92,7 +94,8 @@ def _validate(common: Any, tls: ClientTLSSettings, security: Security) -> None:
         return
     validation = common.validation_context
     if tls.ca_certificates or security.defaults.verified:
-        validation.trusted_ca.filename = tls.ca_certificates or SYSTEM_ROOTS
+        known = None if tls.ca_certificates == _SYSTEM else tls.ca_certificates
+        validation.trusted_ca.filename = known or SYSTEM_ROOTS
         if tls.ca_crl:
             validation.crl.filename = tls.ca_crl
         _match_names(validation, tls, security)

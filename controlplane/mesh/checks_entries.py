@@ -10,8 +10,10 @@ from controlplane.mesh.checks_services import clashes
 from controlplane.mesh.protocols import HTTP_LIKE, declared_protocol
 from controlplane.mesh.service import ServiceId, service
 from controlplane.mesh.settings import answers_names
+from controlplane.model.describe import shorten
 from controlplane.model.keys import Key
 from controlplane.model.kinds import service_entries
+from controlplane.model.kinds.service import DISTRIBUTION, distribution_of
 from controlplane.model.kinds.service_entry import ServiceEntry
 from controlplane.model.problem import Problem
 
@@ -22,12 +24,19 @@ def service_entry_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     entry: ServiceEntry | None = q.get(service_entries, key)
     if entry is None:
         return ()
-    findings = [*_hosts(q, entry), *_nameless(entry), *_silent(entry), *_unreachable(q, entry)]
+    findings = [*_hosts(q, entry), *_nameless(entry), *_silent(entry), *_unreachable(q, entry), *_near(entry)]
     if entry.hosts:
         found = q(service, ServiceId(entry.hosts[0], key.namespace))
         if found is not None and found.source.name == key.name:
             findings += clashes(q, found, [port.number for port in entry.ports])
     return tuple(warning("ServiceEntry", key, finding) for finding in findings)
+
+
+def _near(entry: ServiceEntry) -> Iterator[Finding]:
+    said = dict(entry.meta.annotations).get(DISTRIBUTION, "")
+    if said and not distribution_of(None, entry.meta.annotations):
+        path = f"metadata.annotations[{DISTRIBUTION}]"
+        yield Finding(path, f"{shorten(said)} means nothing here", "say PreferSameZone or PreferSameNode")
 
 
 def _silent(entry: ServiceEntry) -> Iterator[Finding]:

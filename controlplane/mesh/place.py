@@ -13,7 +13,7 @@ from controlplane.mesh.locality import NODE, Place, split_label
 from controlplane.mesh.settings import mesh_config
 from controlplane.mesh.workload import pod_facts
 from controlplane.model.keys import Key
-from controlplane.model.kinds import destination_rules, services, workload_entries
+from controlplane.model.kinds import destination_rules, service_entries, services, workload_entries
 from controlplane.model.kinds.destination_rule import DestinationRule, compared_labels
 from controlplane.model.kinds.service_entry import WorkloadEntry
 from controlplane.model.locality import Locality, parse_locality
@@ -77,4 +77,5 @@ def _asked_by_rule(q: Q, key: Key) -> tuple[tuple[bool, str], ...]:
 @query
 def asked_by_services(q: Q) -> tuple[str, ...]:
     """The machine's label, if some service keeps to the caller's machine, or prefers it."""
-    return (NODE,) if q.index(services, "on_node", True) else ()
+    tables = (services, service_entries)
+    return (NODE,) if any(q.index(table, "on_node", True) for table in tables) else ()

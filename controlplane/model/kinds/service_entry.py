@@ -18,6 +18,7 @@ from controlplane.model.describe import printable, shorten
 from controlplane.model.hosts import canonical, host_fault, is_address
 from controlplane.model.keys import Key, Labels, labels_of
 from controlplane.model.kinds.kind import Kind, by_namespace, namespace_of
+from controlplane.model.kinds.service import distribution_of
 from controlplane.model.meta import Meta
 from controlplane.model.reader import UINT32, Reader
 
@@ -91,6 +92,11 @@ def _endpoint_addresses(_key: Key, value: ServiceEntry) -> set[str]:
     return {endpoint.address for endpoint in value.endpoints if endpoint.address}
 
 
+def _on_node(key: Key, value: ServiceEntry) -> tuple[bool, ...]:
+    near = distribution_of(None, value.meta.annotations)
+    return (True,) if near == "PreferSameNode" else ()
+
+
 workload_entries = Table(
     "workload_entries",
     indexes={"namespace": by_namespace, "address": _address},
@@ -99,7 +105,12 @@ workload_entries = Table(
 )
 service_entries = Table(
     "service_entries",
-    indexes={"namespace": by_namespace, "host": _hosts, "address": _endpoint_addresses},
+    indexes={
+        "namespace": by_namespace,
+        "host": _hosts,
+        "address": _endpoint_addresses,
+        "on_node": _on_node,
+    },
     selector=lambda value: value.workload_selector,
     namespace=namespace_of,
 )

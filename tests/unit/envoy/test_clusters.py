@@ -17,7 +17,7 @@ REVIEWS = "reviews.default.svc.cluster.local"
 MAX = 0xFFFFFFFF
 
 
-def rule(policy: str = "{}", *, subsets: str = "[]", namespace: str = "default") -> str:
+def rule(policy: str = "{loadBalancer: {}}", *, subsets: str = "[]", namespace: str = "default") -> str:
     return f"""
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
@@ -354,11 +354,11 @@ def upstream(cluster: Any) -> str:
 @pytest.mark.parametrize(
     ("port", "policy", "expected"),
     [
-        ("http=80", "{}", "default"),
-        ("tcp=80", "{}", "default"),
-        ("http2=80", "{}", "http2_protocol_options"),
-        ("grpc=80", "{}", "http2_protocol_options"),
-        ("web=80", "{}", "use_downstream_protocol_config"),
+        ("http=80", "{loadBalancer: {}}", "default"),
+        ("tcp=80", "{loadBalancer: {}}", "default"),
+        ("http2=80", "{loadBalancer: {}}", "http2_protocol_options"),
+        ("grpc=80", "{loadBalancer: {}}", "http2_protocol_options"),
+        ("web=80", "{loadBalancer: {}}", "use_downstream_protocol_config"),
         ("http=80", "{connectionPool: {http: {h2UpgradePolicy: UPGRADE}}}", "http2_protocol_options"),
         ("web=80", "{connectionPool: {http: {h2UpgradePolicy: UPGRADE}}}", "use_downstream_protocol_config"),
         ("http=80", "{connectionPool: {http: {useClientProtocol: true}}}", "use_downstream_protocol_config"),

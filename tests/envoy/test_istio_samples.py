@@ -45,6 +45,13 @@ FAULTS = {
     ],
 }
 """By file, what the control plane has to say about it, beside subsets that nobody is in."""
+LISTENERS = {
+    f"{NETWORKING}/bookinfo-gateway.yaml": "0.0.0.0_8080",
+    "helloworld/helloworld-gateway.yaml": "0.0.0.0_80",
+    "httpbin/httpbin-gateway.yaml": "0.0.0.0_80",
+    "tcp-echo/tcp-echo-all-v1.yaml": "0.0.0.0_31400",
+}
+"""By file, what the gateway opens for it."""
 NOT_READ = {"Deployment"}
 """What controllers of Kubernetes read, and make Pods of."""
 
@@ -158,7 +165,15 @@ def test_a_file(town: Town, file: str) -> None:
     assert max(kinds.values()) == len(town.residents) - 1, kinds
     wrong = [*FAULTS.get(file, ()), *idle_subsets(applied((*before(file), file)))]
     town.becomes(sorted(wrong), town.problems)
+    if file in LISTENERS:
+        assert LISTENERS[file] in opened(town, "edge")
     town.accepted()
+
+
+def opened(town: Town, who: str) -> set[str]:
+    """The names of the listeners that an Envoy was sent."""
+    found = town.lab.pods[who].admin.config_dump("resource=dynamic_listeners")["configs"]
+    return {one["name"] for one in found}
 
 
 def test_all_of_bookinfo_at_once(town: Town) -> None:

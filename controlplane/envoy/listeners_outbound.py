@@ -37,6 +37,7 @@ from controlplane.envoy.listeners_parts import (
     socket,
     speaking,
     tcp_proxy,
+    tcp_settings,
     tls_inspector,
     wait_for_inspection,
 )
@@ -223,7 +224,7 @@ def _way(q: Q, claim: Claim, bind: Bind, route: TcpRoute) -> _Way:
     sniffed = claim.protocol == AUTO and mesh
     if len(route.destinations) > 1 and route.source is not None:
         return _Way(route, f"{route.source.name}.{route.source.namespace}", sniffed=sniffed)
-    tcp = _tcp_settings(own[0]) if own else _through(q, claim, route.destinations[0].target)
+    tcp = tcp_settings(own[0]) if own else _through(q, claim, route.destinations[0].target)
     resolved = (claim.port or bind.port) if claim.dynamic and claim.protocol == "TLS" and own else 0
     return _Way(route, cluster_of(route.destinations[0].target), tcp, sniffed, claim.protocol, resolved)
 
@@ -240,17 +241,6 @@ def _policy(q: Q, claim: Claim, port: int, target: Target) -> TrafficPolicy:
     """What the service's own DestinationRules say about connections to it."""
     rule = q(merged_rule, claim.policy) if claim.policy else None
     return policy_of(q, rule, port, target.subset)
-
-
-def _tcp_settings(policy: TrafficPolicy) -> Tcp:
-    pool = policy.connection_pool.tcp if policy.connection_pool is not None else None
-    balancer = policy.load_balancer.consistent_hash if policy.load_balancer is not None else None
-    return Tcp(
-        idle_timeout=None if pool is None else pool.idle_timeout,
-        max_duration=None if pool is None else pool.max_connection_duration,
-        hash_source=balancer is not None and balancer.use_source_ip,
-        tunnel=policy.tunnel,
-    )
 
 
 def _chain(way: _Way, log: AccessLog | None) -> Any:

@@ -14,6 +14,7 @@ from controlplane.sim.walk import CannotTell
 NAME = "envoy.filters.http.jwt_authn"
 _DEFAULT = "authorization"
 _MISSING = "Jwt is missing"
+_UNKNOWN = "Jwt issuer is not configured"
 _PREFLIGHT = ("origin", "access-control-request-method")
 
 
@@ -70,9 +71,7 @@ def _required(requirement: Any, config: Any, request: Request) -> Refusal | None
     if how == "requires_any":
         return _any(requirement.requires_any.requirements, config, request)
     if how == "allow_missing":
-        # A token that nobody of these providers asks for is a failure, not a lack.
-        present = any(_sees(provider, request.http.token) for provider in config.providers.values())
-        return Refusal("Jwt verification fails") if present and not _good(config, request) else None
+        return _if_any(config, request)
     if how == "allow_missing_or_failed" or how is None:
         return None
     raise CannotTell(f"a requirement {how}")
@@ -85,8 +84,9 @@ def _any(requirements: Any, config: Any, request: Request) -> Refusal | None:
         if verdict is None:
             return None
         refusals.append(verdict)
-    told = [one for one in refusals if one.why != _MISSING]
-    return (told or refusals)[0]
+    # That a token is for somebody else says less than that it is bad.
+    told = [one for one in refusals if one.why not in (_MISSING, _UNKNOWN)]
+    return (told or refusals)[-1]
 
 
 def _sees(provider: Any, token: Token | None) -> bool:
@@ -98,8 +98,14 @@ def _sees(provider: Any, token: Token | None) -> bool:
     return token.header.lower() in headers
 
 
-def _good(config: Any, request: Request) -> bool:
-    return any(_verified(provider, request) is None for provider in config.providers.values())
+def _if_any(config: Any, request: Request) -> Refusal | None:
+    """No token will do, but one that is there is to be good for one of all providers."""
+    token = request.http.token
+    seeing = [provider for provider in config.providers.values() if _sees(provider, token)]
+    if token is None or not seeing:
+        return None
+    own = [provider for provider in seeing if provider.issuer in ("", token.claims.get("iss"))]
+    return _verified(own[0], request) if own else Refusal(_UNKNOWN)
 
 
 def _verified(provider: Any, request: Request) -> Refusal | None:
@@ -108,7 +114,7 @@ def _verified(provider: Any, request: Request) -> Refusal | None:
         return Refusal(_MISSING)
     claims = token.claims
     if provider.issuer and claims.get("iss") != provider.issuer:
-        return Refusal("Jwt issuer is not configured")
+        return Refusal(_UNKNOWN)
     said = claims.get("aud", ())
     audiences = {said} if isinstance(said, str) else set(said)
     if provider.audiences and not audiences & set(provider.audiences):

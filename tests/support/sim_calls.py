@@ -21,6 +21,7 @@ from tests.support.sim_world import (
     PATHS,
     SERVED,
     SERVER,
+    STRANGER,
     VIPS,
     WILD,
 )
@@ -99,5 +100,5 @@ class Calls:
     def _token(self) -> Token | None:
         if self.chance(0.7):
             return None
-        claims = self.pick(CLAIMS)
+        claims = self.pick((*CLAIMS, {"iss": STRANGER.name}))
         return Token({"sub": "alice", **claims}, valid=self.chance(0.8))

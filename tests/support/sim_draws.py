@@ -23,6 +23,7 @@ from tests.support.sim_world import (
     PARTS,
     ROUTED,
     SERVER,
+    STRANGER,
     VERSIONS,
     Json,
     made,
@@ -235,7 +236,10 @@ class Draws:
                 rule: Json = {"issuer": ISSUER.name, "jwks": ISSUER.jwks}
                 if self.chance(0.3):
                     rule["audiences"] = ["shop"]
-                asked = {"selector": {"matchLabels": labels}, "jwtRules": [rule]}
+                rules = [rule]
+                if self.chance(0.4):
+                    rules.append({"issuer": STRANGER.name, "jwks": STRANGER.jwks})
+                asked = {"selector": {"matchLabels": labels}, "jwtRules": rules}
                 found.append(made("RequestAuthentication", name, asked, namespace, "security"))
         if mode:
             spec = {"mtls": {"mode": mode}}

@@ -14,7 +14,7 @@ from h2.connection import H2Connection
 from h2.events import DataReceived, ResponseReceived, StreamEnded, StreamReset
 
 from controlplane.sim import Call, Http
-from tests.support.sim_world import FORGER, ISSUER
+from tests.support.sim_world import FORGER, ISSUER, STRANGER
 
 _QUIET = 0.15  # seconds
 
@@ -52,7 +52,8 @@ def _say(spoken: Any, call: Call) -> Seen:
         return _lines(spoken)
     headers = [(name, value) for name, values in call.http.headers.items() for value in values]
     if call.http.token is not None:
-        signer = ISSUER if call.http.token.valid else FORGER
+        known = {one.name: one for one in (ISSUER, STRANGER)}
+        signer = known[call.http.token.claims["iss"]] if call.http.token.valid else FORGER
         headers.append(("authorization", f"Bearer {signer.token(**call.http.token.claims)}"))
     return (_http2 if call.http.http2 else _http1)(spoken, call.http, headers)
 

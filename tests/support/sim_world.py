@@ -13,6 +13,7 @@ Json = dict[str, Any]
 CLIENT, SERVER, GATEWAY, ELSEWHERE = "10.244.0.21", "10.244.0.11", "10.244.0.10", "10.244.0.31"
 GATE_LABELS = {"istio": "ingressgateway"}
 ISSUER = Issuer(NAME)
+STRANGER = Issuer("stranger@example.com")
 FORGER = Issuer(NAME)
 """Has the name and a key of its own."""
 NETWORKS = ("11.0.0.0/8", "10.96.2.0/24")

@@ -123,7 +123,9 @@ def tokens(**requires: Any) -> Served:
     }
     alice = {"match": {"prefix": "/", "dynamic_metadata": [claim]}, "direct_response": {"status": 204}}
     config["providers"]["p"]["clear_route_cache"] = True
-    filters = [http_filter("envoy.filters.http.jwt_authn", "jwt_authn.v3.JwtAuthentication", **config)]
+    # It has asked for the route before there are claims.
+    early = http_filter("fault", "fault.v3.HTTPFault")
+    filters = [early, http_filter("envoy.filters.http.jwt_authn", "jwt_authn.v3.JwtAuthentication", **config)]
     return web(alice, TO, filters=filters, clusters=[static("c", "10.1.0.1")])
 
 
@@ -144,6 +146,9 @@ EITHER = {"requires_any": {"requirements": [ONE, {"provider_name": "q"}]}}
         (OPTIONAL, None, None, ""),
         (OPTIONAL, Token({"iss": "i"}, valid=False), 401, "Jwt verification fails"),
         (EITHER, Token({"iss": "j", "aud": ["bank", "shop"]}), None, ""),
+        (EITHER, Token({"iss": "i"}, valid=False), 401, "Jwt verification fails"),
+        (EITHER, Token({"iss": "x"}), 401, "Jwt issuer is not configured"),
+        (OPTIONAL, Token({"iss": "x"}), 401, "Jwt issuer is not configured"),
         ({"provider_name": "q"}, Token({"iss": "j", "aud": "bank"}), 403, "Audiences in Jwt are not allowed"),
         ({"allow_missing_or_failed": {}}, Token({"iss": "x"}), None, ""),
     ],

@@ -164,6 +164,13 @@ def test_mutual_tls(tls: Tls | None, kind: str, why: str) -> None:
     assert found.kind == kind and why in found.details
 
 
+def test_plaintext_where_tls_ends() -> None:
+    served = inbound(**WANTED)
+    served.listeners["virtualInbound"].filter_chains[0].filter_chain_match.Clear()
+    found = end(served, way="inbound", http=WEB)
+    assert found.kind == "closed" and "no TLS" in found.details
+
+
 def test_a_certificate_that_is_not_there() -> None:
     served = inbound(**WANTED)
     missing = Served(served.listeners, {}, served.clusters, secrets=frozenset())

@@ -82,6 +82,7 @@ def test_what_only_re2_reads(pattern: str) -> None:
         ("x*", "abxd", "-", "-a-b-d-"),
         ("(a)(b)?", "aab", r"[\1\2\0]", "[aa][abab]"),
         ("z", "abc", "-", "abc"),
+        ("a$", "a\n", "-", "a\n"),
         ("b", "abc", r"\\1", r"a\1c"),
     ],
 )

@@ -29,13 +29,14 @@ def ask(served: Served, path: str = "/", authority: str = "a.example.com", **mor
         ("b.a.example.com", "long"),
         ("b.example.com", "short"),
         ("example.com", "prefix"),
-        ("example.org", "prefix"),
+        ("example.net", "prefix"),
+        ("example.org", "other"),
         ("other.test", "rest"),
     ],
 )
 def test_domains(authority: str, expected: str) -> None:
     domains = {"short": "*.example.com", "long": "*.a.example.com", "exact": "a.example.com"}
-    domains |= {"rest": "*", "prefix": "example.*"}
+    domains |= {"rest": "*", "prefix": "example.*", "other": "*.org"}
     hosts = [
         {
             "name": name,

@@ -1,7 +1,8 @@
 """The Secrets that clusters speak TLS with, by the names that DestinationRules give them (`credentialName`).
 
 A gateway is given those of its own namespace that some rule names which counts there.  A sidecar is given
-them if the rule has chosen it by its labels, as in Istio: who writes such a rule could read the Secret anyway.
+them if the rule has chosen it by its labels, as in Istio: who writes such a rule could read the Secret
+anyway.
 """
 
 from __future__ import annotations

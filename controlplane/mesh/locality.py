@@ -15,7 +15,10 @@ from typing import NamedTuple, TypeAlias
 
 from controlplane.mesh.endpoint import NOWHERE, Endpoint
 from controlplane.model.keys import Labels
-from controlplane.model.kinds.load_balancing import Distribute, Failover
+from controlplane.model.kinds.locality_setting import (
+    Distribute,
+    Failover,
+)
 from controlplane.model.locality import Locality, parse_locality
 
 REGION = "topology.kubernetes.io/region"

@@ -23,8 +23,8 @@ from controlplane.mesh.service import Service, ServiceId, service
 from controlplane.mesh.settings import mesh_config
 from controlplane.model.keys import Key
 from controlplane.model.kinds.destination_rule import TrafficPolicy
-from controlplane.model.kinds.load_balancing import (
-    LoadBalancerSettings,
+from controlplane.model.kinds.load_balancing import LoadBalancerSettings
+from controlplane.model.kinds.locality_setting import (
     LocalityLoadBalancerSetting,
     ZoneAwareLoadBalancerSetting,
 )

@@ -24,7 +24,7 @@ from controlplane.model.kinds.kind import Kind
 from controlplane.model.kinds.label_selector import LabelSelector as LabelSelector
 from controlplane.model.kinds.label_selector import LabelSelectorRequirement as LabelSelectorRequirement
 from controlplane.model.kinds.label_selector import read_label_selector
-from controlplane.model.kinds.load_balancing import (
+from controlplane.model.kinds.locality_setting import (
     LocalityLoadBalancerSetting,
     ZoneAwareLoadBalancerSetting,
     read_locality,

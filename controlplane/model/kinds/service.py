@@ -32,8 +32,8 @@ class Service:
     """A Kubernetes Service; `type` is ClusterIP, NodePort, LoadBalancer or ExternalName.
 
     `cluster_ips` is clusterIPs, or clusterIP alone where only that is given; ("None",) is headless.
-    `selector` None: somebody else writes the endpoints.  `external_addresses` are what the world outside dials:
-    IPs, and names of load balancers.
+    `selector` None: somebody else writes the endpoints.  `external_addresses` are what the world outside
+    dials: IPs, and names of load balancers.
     """
 
     meta: Meta
@@ -81,6 +81,11 @@ def distribution_of(said: str | None, annotations: Labels) -> str:
 
 def _external_name(key: Key, value: Service) -> tuple[str, ...]:
     return (fqdn(value.external_name, key.namespace),) if value.external_name else ()
+
+
+def noted_on_node(annotations: Labels) -> tuple[bool, ...]:
+    """An index of what prefers the caller's machine by an annotation: (True,) or ()."""
+    return (True,) if distribution_of(None, annotations) == "PreferSameNode" else ()
 
 
 def _on_node(key: Key, value: Service) -> Iterable[bool]:

@@ -18,7 +18,7 @@ from controlplane.model.describe import printable, shorten
 from controlplane.model.hosts import canonical, host_fault, is_address
 from controlplane.model.keys import Key, Labels, labels_of
 from controlplane.model.kinds.kind import Kind, by_namespace, namespace_of
-from controlplane.model.kinds.service import distribution_of
+from controlplane.model.kinds.service import noted_on_node
 from controlplane.model.meta import Meta
 from controlplane.model.reader import UINT32, Reader
 
@@ -92,11 +92,6 @@ def _endpoint_addresses(_key: Key, value: ServiceEntry) -> set[str]:
     return {endpoint.address for endpoint in value.endpoints if endpoint.address}
 
 
-def _on_node(key: Key, value: ServiceEntry) -> tuple[bool, ...]:
-    near = distribution_of(None, value.meta.annotations)
-    return (True,) if near == "PreferSameNode" else ()
-
-
 workload_entries = Table(
     "workload_entries",
     indexes={"namespace": by_namespace, "address": _address},
@@ -109,7 +104,7 @@ service_entries = Table(
         "namespace": by_namespace,
         "host": _hosts,
         "address": _endpoint_addresses,
-        "on_node": _on_node,
+        "on_node": lambda key, value: noted_on_node(value.meta.annotations),
     },
     selector=lambda value: value.workload_selector,
     namespace=namespace_of,

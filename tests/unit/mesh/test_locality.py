@@ -6,7 +6,10 @@ import pytest
 
 from controlplane.mesh.endpoint import Endpoint
 from controlplane.mesh.locality import NODE, ZONE, Place, Preference, arrange, matches, standing
-from controlplane.model.kinds.load_balancing import Distribute, Failover
+from controlplane.model.kinds.locality_setting import (
+    Distribute,
+    Failover,
+)
 from controlplane.model.locality import parse_locality
 
 HERE = Place(parse_locality("eu/a/1"), network="n1", node="m1", labels=(("app", "x"), ("shard", "blue")))

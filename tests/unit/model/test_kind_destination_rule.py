@@ -24,15 +24,17 @@ from controlplane.model.kinds.destination_rule import (
 )
 from controlplane.model.kinds.load_balancing import (
     ConsistentHashLB,
-    Distribute,
-    Failover,
     HTTPCookie,
     LoadBalancerSettings,
-    LocalityLoadBalancerSetting,
     MagLev,
     OutlierDetection,
     RingHash,
     WarmupConfiguration,
+)
+from controlplane.model.kinds.locality_setting import (
+    Distribute,
+    Failover,
+    LocalityLoadBalancerSetting,
     ZoneAwareLoadBalancerSetting,
 )
 from controlplane.model.kinds.tls import ClientTLSSettings

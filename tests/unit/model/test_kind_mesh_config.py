@@ -10,7 +10,7 @@ import pytest
 from controlplane.model.kinds.connection_pool import TcpKeepalive
 from controlplane.model.kinds.gateway_topology import GatewayTopology
 from controlplane.model.kinds.http_effects import HTTPRetry
-from controlplane.model.kinds.load_balancing import LocalityLoadBalancerSetting
+from controlplane.model.kinds.locality_setting import LocalityLoadBalancerSetting
 from controlplane.model.kinds.mesh_config import (
     LabelSelector,
     LabelSelectorRequirement,

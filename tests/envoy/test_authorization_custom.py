@@ -24,6 +24,8 @@ world = scenes(Scene)
 @pytest.fixture
 def scene(world: Scene) -> Iterator[Scene]:
     world.clear()
+    # That is not seen where no policy stood in the way.
+    assert world.becomes(200, world.sleep, "/guarded")
     yield world
     assert world.web.admin.rejected() == {}
 

@@ -1,4 +1,4 @@
-"""Listeners and routes wherever a Sidecar or a node puts them: edited equals fresh, no name is twice there."""
+"""Listeners and routes wherever a Sidecar or a node puts them: edited equals fresh, and no name is twice."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Egress:
 
     `address` is where it is, "" for what the services' addresses and the proxy make of it, or a socket
     "unix:///…", then with port 0; `bound`: clients dial it themselves.  `protocol` is what comes, "" for what
-    the services' ports say.  `proxy`: requests name host and port, so that it serves all ports of its services.
+    the services' ports say.  `proxy`: requests name host and port, and it serves all ports of its services.
     """
 
     port: int | None
@@ -71,7 +71,7 @@ class Egress:
 
 
 class Placed(NamedTuple):
-    """A service's port at a listener that is where a Sidecar says; see `Egress`, whose `port` is the listener's."""
+    """A service's port at a listener that is where a Sidecar says; `port` is the listener's (see `Egress`)."""
 
     number: int
     port: int

@@ -31,7 +31,7 @@ class Scope(NamedTuple):
 
 
 class Lasting(NamedTuple):
-    """How long connections that are not HTTP may be idle, and may last; nanoseconds, None = Envoy's default."""
+    """How long connections that are not HTTP may be idle, and last; nanoseconds, None = Envoy's default."""
 
     idle: int | None = None
     longest: int | None = None
@@ -45,8 +45,9 @@ class Binding(NamedTuple):
 
     `port` is the service's port, `target` the workload's, by which listeners and clusters are named.
     `endpoint` says where the application listens if not where the traffic was sent: "127.0.0.1:p",
-    "unix:///path", or ":p" for another port of the same address (from Sidecar.ingress).  `bind` is the address
-    of a listener of its own, "" where connections are redirected; `tls` what it speaks instead of the mesh's.
+    "unix:///path", or ":p" for another port of the same address (from Sidecar.ingress).  `bind` is the
+    address of a listener of its own, "" where connections are redirected; `tls` what it speaks instead of the
+    mesh's; `lasting` counts for connections that are not HTTP.
     """
 
     service: ServiceId
@@ -95,7 +96,8 @@ class Capture(NamedTuple):
     """How an application's outbound traffic comes to its sidecar.
 
     `mode` is REDIRECT, TPROXY or NONE, where nothing is redirected and listeners are dialled themselves.
-    `dns`: name queries come to the proxy, too.  `http_proxy` is the port on which it is an HTTP proxy, 0 = none.
+    `dns`: name queries come to the proxy, too.  `http_proxy` is the port on which it is an HTTP proxy, 0 =
+    none.
     """
 
     mode: str = "REDIRECT"

@@ -71,7 +71,7 @@ class Egress:
 
 
 class Placed(NamedTuple):
-    """A service's port at a listener that is where a Sidecar says; `port` is the listener's (see `Egress`)."""
+    """A service's port where a Sidecar puts its listener; `port` is the listener's (see `Egress`)."""
 
     number: int
     port: int

@@ -137,8 +137,8 @@ class GatewayScope(NamedTuple):
     """What the configuration of a proxy at the edge depends on, besides the clusters that it may reach.
 
     `topology`: what stands in front of this gateway, None for what the mesh says of all.  `frugal`: it is
-    given the clusters of what its routes lead to, and no others.  `wildcards` are any address, once per family
-    of IP that it listens with.
+    given the clusters of what its routes lead to, and no others.  `wildcards` are any address, once per
+    family of IP that it listens with.
     """
 
     edge: Edge

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from controlplane.envoy import pb
-from controlplane.envoy.cluster_protocol import HTTP_OPTIONS
 from controlplane.envoy.cluster_maps import cluster_maps
+from controlplane.envoy.cluster_protocol import HTTP_OPTIONS
 from controlplane.envoy.clusters import inbound_clusters, static_clusters
 from controlplane.mesh.scope import Binding, Inbound, ProxyView
 from controlplane.mesh.service import ServiceId

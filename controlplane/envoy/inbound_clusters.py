@@ -110,11 +110,13 @@ def _original_destination(message: Any, families: tuple[int, ...]) -> None:
     message.type = Cluster.ORIGINAL_DST
     balance(message, None)
     message.cleanup_interval.CopyFrom(pb.duration(_CLEANUP))
+    bind = message.upstream_bind_config
     first, *others = (SOURCES[family] for family in families)
-    message.upstream_bind_config.source_address.address = first
+    # Any port, which has to be said.
+    bind.source_address.address, bind.source_address.port_value = first, 0
     for address in others:
-        message.upstream_bind_config.extra_source_addresses.add().address.address = address
-    message.upstream_bind_config.source_address.port_value = 0
+        extra = bind.extra_source_addresses.add().address
+        extra.address, extra.port_value = address, 0
 
 
 @keyed

@@ -122,7 +122,7 @@ def test_a_policy_that_does_not_say_its_mode_is_strict(value: Values) -> None:
 def test_certificates_may_come_as_a_list(value: Values) -> None:
     tls = {
         "mode": "SIMPLE",
-        "tlsCertificates": [{"serverCertificate": "/c", "privateKey": "/k", "caCertificates": "/a"}],
+        "tlsCertificates": [{"serverCertificate": "/c", "privateKey": "/k"}],
     }
     secured = ingress(tls=tls, port={"number": 443, "protocol": "HTTPS"})
     assert value("Sidecar", secured).ingress[0].tls.tls_certificates == (TLSCertificate("/c", "/k", "/a"),)
@@ -247,6 +247,14 @@ def test_sidecars_with_a_warning(warned: Fields) -> None:
         (secured(mode="SIMPLE", credentialName="c"), "spec.ingress[0].tls.credentialName", "no Secrets"),
         (secured(**SIMPLE, cipherSuites=["X"]), "spec.ingress[0].tls.cipherSuites[0]", "not known"),
         (secured(**SIMPLE, insecureSkipVerify=True), "spec.ingress[0].tls.insecureSkipVerify", "no effect"),
+        (
+            secured(
+                mode="SIMPLE",
+                tlsCertificates=[{"serverCertificate": "/c", "privateKey": "/k", "caCertificates": "/a"}],
+            ),
+            "spec.ingress[0].tls.tlsCertificates[0].caCertificates",
+            "no effect",
+        ),
     ],
 )
 def test_fields_that_do_nothing(warned: Fields, spec: dict[str, Any], field: str, message: str) -> None:

@@ -125,7 +125,7 @@ def test_certificates_may_come_as_a_list(value: Values) -> None:
         "tlsCertificates": [{"serverCertificate": "/c", "privateKey": "/k"}],
     }
     secured = ingress(tls=tls, port={"number": 443, "protocol": "HTTPS"})
-    assert value("Sidecar", secured).ingress[0].tls.tls_certificates == (TLSCertificate("/c", "/k", "/a"),)
+    assert value("Sidecar", secured).ingress[0].tls.tls_certificates == (TLSCertificate("/c", "/k"),)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Which ProxyConfig holds for a proxy: the mesh's defaults, then the root namespace's, its namespace's, its own.
+"""Which ProxyConfig holds for a proxy: the mesh's defaults, then those of namespaces, then its own.
 
     MeshConfig.defaultConfig < ProxyConfig of the root namespace < of the namespace < one that selects it
 

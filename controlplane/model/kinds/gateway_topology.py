@@ -18,7 +18,7 @@ class GatewayTopology:
     """`num_trusted_proxies`: so many proxies before a gateway tell the truth in X-Forwarded-For.
 
     `forward_client_cert_details`, one of CLIENT_CERTIFICATES, is what becomes of X-Forwarded-Client-Cert.
-    `proxy_protocol`: every connection begins with a header of the PROXY protocol, which says who the client is.
+    `proxy_protocol`: every connection begins with a header of the PROXY protocol, which says who calls.
     """
 
     num_trusted_proxies: int = 0

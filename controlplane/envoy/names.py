@@ -27,7 +27,7 @@ def outbound_cluster(port: int, subset: str, host: str) -> str:
 
 
 def sni_cluster(port: int, subset: str, host: str) -> str:
-    """ "outbound_.9080_.v1_.reviews…": what sidecars ask for, and the cluster of a gateway that it leads to."""
+    """ "outbound_.9080_.v1_.reviews…": what sidecars ask for, and a gateway's cluster of that name."""
     return f"outbound_.{port}_.{subset}_.{host}"
 
 

@@ -1,7 +1,7 @@
 """The Secret, as far as a gateway serves it: a certificate with its key, and who certifies clients.
 
 Kubernetes' own names (`tls.crt`, `tls.key`, `ca.crt`, `ca.crl`) and those of Istio's older generic form
-(`cert`, `key`, `cacert`, `crl`) are read, whatever the Secret's type; nothing else of a Secret is kept.  A key
+(`cert`, `key`, `cacert`, `crl`) are read, whatever the Secret's type; nothing else of it is kept.  A key
 is shown nowhere: not in a repr, and not in a problem, whose text never repeats a value
 (https://istio.io/latest/docs/tasks/traffic-management/ingress/secure-ingress/).
 """

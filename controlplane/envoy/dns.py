@@ -26,6 +26,7 @@ _TTL = 30 * SECOND
 _RESOLVER_TIMEOUT = 5 * SECOND
 _RETRIES = 3
 _PENDING = 4096
+_QUERIES_PER_SOCKET = 100
 _LARGEST_QUERY = 4096
 # Field numbers of DnsTable, ServerContextConfig and DnsFilterConfig.
 _TABLE_RETRIES, _TABLE_DOMAINS, _SERVER_TABLE = 1, 2, 1
@@ -139,6 +140,11 @@ def _client() -> Any:
     """How names are asked for that are not in the table; no resolvers: those of the machine."""
     message = pb.dns_filter.DnsFilterConfig.ClientContextConfig(max_pending_lookups=_PENDING)
     message.resolver_timeout.CopyFrom(pb.duration(_RESOLVER_TIMEOUT))
+    # A socket that gets no answers, whyever, is not kept: Envoy would ask on it for ever.
+    cares = pb.cares.CaresDnsResolverConfig(reinit_channel_on_timeout=True)
+    cares.udp_max_queries.value = _QUERIES_PER_SOCKET
+    message.typed_dns_resolver_config.name = "envoy.network.dns_resolver.cares"
+    message.typed_dns_resolver_config.typed_config.CopyFrom(pb.pack(cares))
     return message
 
 

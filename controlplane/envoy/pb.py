@@ -73,6 +73,7 @@ from envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3 import (
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2 as tcp_proxy
 from envoy.extensions.filters.udp.dns_filter.v3 import dns_filter_pb2 as dns_filter
 from envoy.extensions.load_balancing_policies.least_request.v3 import least_request_pb2 as least_request
+from envoy.extensions.network.dns_resolver.cares.v3 import cares_dns_resolver_pb2 as cares
 from envoy.extensions.path.match.uri_template.v3 import uri_template_match_pb2 as uri_template
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2 as previous_hosts
 from envoy.extensions.retry.priority.previous_priorities.v3 import (
@@ -112,6 +113,7 @@ __all__ = [
     "address",
     "any_pb2",
     "base",
+    "cares",
     "circuit_breaker",
     "cluster",
     "config_source",

@@ -46,6 +46,7 @@ __all__ = [
 Maps: TypeAlias = tuple[tuple[Keyed[...], tuple[Any, ...]], ...]
 
 _DNS_JITTER = 100_000_000
+_DNS_RETRY = 1_000_000_000
 
 
 @keyed
@@ -156,6 +157,10 @@ def _resolve(message: Any, spec: Spec, found: tuple[Endpoint, ...], defaults: Cl
     message.respect_dns_ttl = True
     message.dns_refresh_rate.CopyFrom(pb.duration(defaults.dns_refresh_rate))
     message.dns_jitter.CopyFrom(pb.duration(_DNS_JITTER))
+    # Without it a name that appears late is looked up again only after a whole refresh, a minute by default.
+    retry = message.dns_failure_refresh_rate
+    retry.base_interval.CopyFrom(pb.duration(min(_DNS_RETRY, defaults.dns_refresh_rate)))
+    retry.max_interval.CopyFrom(pb.duration(defaults.dns_refresh_rate))
     # Else one name that does not resolve would keep a new proxy from starting, and hold back the
     # ACK of every later CDS response of a running one.
     message.wait_for_warm_on_init.value = False

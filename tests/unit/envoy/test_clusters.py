@@ -129,6 +129,9 @@ def test_names_that_are_resolved(resolution: str, kind: str) -> None:
     # One dead name must not keep proxies from starting.
     assert cluster.HasField("wait_for_warm_on_init") and cluster.wait_for_warm_on_init.value is False
     assert cluster.respect_dns_ttl and cluster.dns_refresh_rate.seconds == 60
+    # One that is not there yet is asked for again soon.
+    again = cluster.dns_failure_refresh_rate
+    assert (again.base_interval.seconds, again.max_interval.seconds) == (1, 60)
     assert cluster.dns_lookup_family == Cluster.V4_PREFERRED
     (place,) = cluster.load_assignment.endpoints
     (endpoint,) = place.lb_endpoints

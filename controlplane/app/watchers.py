@@ -1,7 +1,7 @@
 """Who else watches the xDS server: the push log and the recording, and how several share one place.
 
 A watcher that is not asked for is not made, and one that does not care for an event is not called: with
-everything off, the server's observer is `app.observe.Observer` alone.
+everything off, what is told of a push is `app.deferred.Deferred` alone.
 """
 
 from __future__ import annotations

@@ -22,7 +22,6 @@ from controlplane.model.kinds.load_balancing import (
 )
 
 Cluster = pb.cluster.Cluster
-UInt32 = pb.wrappers_pb2.UInt32Value
 _UNLIMITED = 0xFFFFFFFF
 _BUDGET_INTERVAL = 3
 """The number of RetryBudget.budget_interval."""

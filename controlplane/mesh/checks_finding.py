@@ -30,8 +30,3 @@ def warning(kind: str, key: Key, finding: Finding) -> Problem:
         message=finding.message,
         remedy=finding.remedy,
     )
-
-
-def without_effect(path: str) -> Finding:
-    """A field, by its path below spec, that is set and not translated."""
-    return Finding(f"spec.{path}", "is not supported yet and has no effect", "remove it, or expect none")

@@ -62,7 +62,8 @@ def stance_of(q: Q, proxy: Proxy, *, binds: bool) -> Stance:
         families=families,
         transparent=node.interception_mode == "TPROXY",
         http10=switches.http10 or node.http10,
-        idle_timeout=parse_duration(node.idle_timeout) or None,
+        # What cannot be one counts as not said: a proxy is not turned away for it.
+        idle_timeout=max(parse_duration(node.idle_timeout) or 0, 0) or None,
         # Asked only where it matters, so that it does not tell others apart.
         privileged=not (binds and node.unprivileged_pod),
     )

@@ -16,6 +16,7 @@ from controlplane.model.kinds.default_policy import DefaultTrafficPolicy
 from controlplane.model.kinds.entry_visibility import EntryVisibility
 from controlplane.model.kinds.gateway_topology import GatewayTopology
 from controlplane.model.kinds.mesh_config import MeshConfig
+from controlplane.model.proxy import is_true
 from controlplane.model.selectors import is_discovered
 
 MESH = Key("", "mesh")
@@ -216,4 +217,4 @@ def limited_export(export_to: tuple[str, ...], visibility: str, namespace: str) 
 def answers_names(q: Q) -> bool:
     """Whether proxies answer names if nobody says otherwise: what the mesh's defaults tell them of DNS."""
     said = dict(q(mesh_config).default_config.proxy_metadata)
-    return said.get("ISTIO_META_DNS_CAPTURE", "").lower() in ("1", "t", "true")
+    return is_true(said.get("ISTIO_META_DNS_CAPTURE", ""))

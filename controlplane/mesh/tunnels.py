@@ -11,12 +11,10 @@ from typing import Literal, TypeAlias
 from controlplane.graph import Q, query
 from controlplane.mesh.imports import nearest_service
 from controlplane.mesh.projections import Scope
-from controlplane.mesh.routing_ir import Target
-from controlplane.mesh.rules import effective_policy, merged_rule, rule_of, rules_for_host
+from controlplane.mesh.rules import rule_of, rules_for_host
 from controlplane.model.hosts import fqdn
 from controlplane.model.keys import Key
 from controlplane.model.kinds import destination_rules, virtual_services
-from controlplane.model.kinds.destination_rule import TunnelSettings
 from controlplane.model.kinds.virtual_service import VirtualService
 
 Tunnels: TypeAlias = tuple[tuple[str, tuple[Key, ...]], ...]
@@ -48,12 +46,6 @@ def tunnels_of(q: Q, scope: Scope, route: Key, layer: Literal["tls", "tcp"]) -> 
     """The same, with the rules that hold in a scope."""
     found = ((host, _rules(q, scope, host)) for host in q(tunnelled_hosts, route, layer))
     return tuple((host, rules) for host, rules in found if rules)
-
-
-def tunnel_to(q: Q, scope: Scope, target: Target) -> TunnelSettings | None:
-    """The tunnel through which callers of a scope reach a destination; None for none."""
-    rules = _rules(q, scope, target.host) if q(has_tunnel, target.host) else ()
-    return effective_policy(q(merged_rule, rules), target.port, target.subset).tunnel if rules else None
 
 
 def _rules(q: Q, scope: Scope, host: str) -> tuple[Key, ...]:

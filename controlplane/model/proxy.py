@@ -194,6 +194,11 @@ def _metadata(fields: _Fields) -> ProxyMetadata:
     )
 
 
+def is_true(text: str) -> bool:
+    """Whether a text means yes, as Istio reads the booleans of node metadata."""
+    return text.lower() in ("1", "t", "true")
+
+
 class _Fields:
     """Typed reading of node metadata; null counts as absent."""
 
@@ -218,7 +223,7 @@ class _Fields:
         if value is None or isinstance(value, bool):
             return bool(value)
         if isinstance(value, str) and value.lower() in ("", "0", "1", "f", "t", "false", "true"):
-            return value.lower() in ("1", "t", "true")
+            return is_true(value)
         raise _wrong(key, value, "true or false")
 
     def port(self, key: str) -> int | None:

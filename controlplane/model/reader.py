@@ -282,13 +282,6 @@ class Reader:
         """Accept fields that mean nothing to a mesh."""
         self._asked.extend(names)
 
-    def unsupported(self, *names: str) -> None:
-        """Accept fields of Istio's API that have no effect here, and say so where they are given."""
-        self._asked.extend(names)
-        for name in names:
-            if self.has(name):
-                self.warn(name, "is not supported yet and has no effect", "remove it, or do not rely on it")
-
     def close(self) -> None:
         """Complain of the fields that nobody asked for, as loudly as the report wants it."""
         if not self.report.strict or self._raw.keys() <= set(self._asked):

@@ -13,7 +13,6 @@ from controlplane.sim.request import Found, Request
 from controlplane.sim.walk import CannotTell, Walk, config_of, kind_of, unpacked
 
 _PORT = re.compile(r":\d*$")
-_WHOLE = 100
 _PER = {0: 100, 1: 10_000, 2: 1_000_000}
 _ALL = 2  # VirtualHost.TlsRequirementType
 

@@ -18,7 +18,6 @@ from controlplane.model.kinds.kind import Kind, by_namespace, namespace_of
 from controlplane.model.meta import Meta
 from controlplane.model.reader import Reader
 
-IMAGES = ("default", "debug", "distroless")
 METADATA = "ISTIO_META_"
 """Variables of these names are metadata of the proxy's node."""
 _MOST = 1024

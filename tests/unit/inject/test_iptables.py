@@ -266,8 +266,13 @@ def test_only_what_is_there_and_ours_is_taken_away() -> None:
 
 NAME_SERVER = Network4("10.96.0.2/32")
 QUERY: dict[str, object] = {
-    **{"out": "eth0", "destination": "10.96.0.2", "dport": 53, "source": POD},
-    **{"uid": APP, "gid": APP, "protocol": "udp"},
+    "out": "eth0",
+    "source": POD,
+    "destination": "10.96.0.2",
+    "dport": 53,
+    "protocol": "udp",
+    "uid": APP,
+    "gid": APP,
 }
 
 

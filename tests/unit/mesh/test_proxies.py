@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from controlplane.mesh.scope import Binding, Inbound, RouteScope, Scope
 from controlplane.mesh.service import ServiceId
+from controlplane.model.duration import SECOND
 from controlplane.model.keys import Key
 from tests.unit.mesh.world import World, pod, service, slice_of
 
@@ -251,3 +254,10 @@ def test_the_mesh_may_call_another_namespace_its_root() -> None:
     assert in_force() == ((Key("istio-system", "p"),),) * 3
     world.apply("kind: MeshConfig\nrootNamespace: platform\n")
     assert in_force() == ((Key("platform", "p"),),) * 3
+
+
+@pytest.mark.parametrize(
+    ("said", "timeout"), [("30s", 30 * SECOND), ("0s", None), ("-5s", None), ("so", None)]
+)
+def test_how_long_connections_may_be_idle(said: str, timeout: int | None) -> None:
+    assert World(POD).view(ID, {"IDLE_TIMEOUT": said}).stance.idle_timeout == timeout

@@ -164,13 +164,6 @@ def test_a_lenient_report_does_not_mind_unknown_fields() -> None:
     assert report.problems == []
 
 
-def test_fields_of_later_versions_are_accepted_with_a_warning() -> None:
-    r, report = reader({"later": 1})
-    r.unsupported("later", "never")
-    r.close()
-    assert noted(report) == [("warning", "spec.later", "is not supported yet and has no effect")]
-
-
 def test_null_in_a_string_map_is_the_empty_string() -> None:
     r, report = reader({"m": {"a": None}})
     assert r.labels("m") == (("a", ""),)

@@ -119,8 +119,10 @@ configPatches:
       name: l
       portNumber: 80
       listenerFilter: f
-      filterChain: {name: c, sni: s, transportProtocol: tls, applicationProtocols: "h2,h3", destinationPort: 1,
-        transportSocket: t, filter: {name: envoy.filters.network.http_connection_manager, subFilter: {name: r}}}
+      filterChain:
+        {name: c, sni: s, transportProtocol: tls, applicationProtocols: "h2,h3", destinationPort: 1,
+        transportSocket: t,
+        filter: {name: envoy.filters.network.http_connection_manager, subFilter: {name: r}}}
   patch: {operation: ADD, filterClass: AUTHN, value: {name: x, typed_config: {"@type": a/b}}}
 - applyTo: HTTP_ROUTE
   match: {routeConfiguration: {name: r, portNumber: 1, portName: p, gateway: a/b,

@@ -23,6 +23,7 @@ from controlplane.lab.pod_spec import App, PodSpec, Sidecar
 from controlplane.lab.pods import Lab, Pod
 from controlplane.lab.tokens import minter
 from controlplane.lab.waiting import wait_until
+from controlplane.model.kinds.allocated_address import allocated_key
 from controlplane.sim import Call, Served, dumped
 from tests.support.servers import Issuer
 from tests.support.sim_draws import Round
@@ -116,16 +117,26 @@ class Stage:
         dumps: list[Any] = []
 
         def settled() -> bool:
-            before = dumps[:]
+            if not self._answered(marker):
+                return False
             dumps[:] = [pod.admin.config_dump() for pod in self._envoys]
-            done = all(marker in json.dumps(dump) for dump in dumps)
-            return done and _states(before) == _states(dumps)
+            return all(marker in json.dumps(dump) and not _warming(dump) for dump in dumps)
 
         assert wait_until(settled, 30), "the Envoys do not settle"
         refused = {pod.spec.name: pod.rejected() for pod in self._envoys if pod.rejected()}
         assert refused == {}, refused
         own = (CLIENT, SERVER, GATEWAY)
         return Configurations(*(dumped(dump, [ip]) for dump, ip in zip(dumps, own, strict=True)))
+
+    def _answered(self, marker: str) -> bool:
+        """Whether every Envoy has answered all that a round gave rise to; last is the marker's own address.
+
+        That two looks at an Envoy are alike proves nothing: its routes may still be on their way.
+        """
+        traces = self.plane.get("/debug/traces?limit=100")
+        last = ("AllocatedAddress", *allocated_key(marker, NAMESPACE))
+        found = {(one["kind"], one["namespace"], one["name"]) for one in traces}
+        return last in found and all(one["complete"] for one in traces)
 
     @property
     def _envoys(self) -> tuple[Pod, Pod, Pod]:
@@ -199,15 +210,11 @@ def _gate() -> list[dict[str, Any]]:
     ]
 
 
-def _states(dumps: list[Any]) -> list[str]:
-    """What dumps say, without when things came."""
-    return [json.dumps(_timeless(dump), sort_keys=True) for dump in dumps]
-
-
-def _timeless(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _timeless(inner) for name, inner in value.items() if name != "last_updated"}
-    return [_timeless(inner) for inner in value] if isinstance(value, list) else value
+def _warming(dump: Any) -> bool:
+    """Whether listeners or clusters wait for something, while those before them are at work."""
+    found = [one for part in dump["configs"] for one in part.get("dynamic_listeners", ())]
+    clusters = any(part.get("dynamic_warming_clusters") for part in dump["configs"])
+    return clusters or any("warming_state" in one for one in found)
 
 
 def _connect(target: tuple[str, int], source: tuple[str, int]) -> socket.socket:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
 from random import Random
@@ -34,13 +34,16 @@ class Tally:
     def calls(self) -> int:
         return sum(self.ends.values())
 
-    def chance(self, outcome: Outcome, number: int) -> None:
-        """A call with several ends had this one; how often the first is had is what is counted."""
+    def chance(self, outcome: Outcome, fits: Sequence[bool]) -> None:
+        """Of a call's ends these fit what was seen; how often the first is had is what is counted."""
         first = outcome.shares[0].end
         likely = sum(share.probability for share in outcome.shares if share.end == first)
+        others = (fit for share, fit in zip(outcome.shares, fits, strict=True) if share.end != first)
+        if fits[0] and any(others):
+            return  # they look the same from outside
         self._expected += likely
         self._variance += likely * (1 - likely)
-        self._came += number == 0
+        self._came += fits[0]
 
     @property
     def sigmas(self) -> float:
@@ -66,15 +69,12 @@ def _compare_one(configurations: Configurations, call: Call, seen: Seen, tally: 
     outcome = simulate(configurations.of(call), call)
     tally.ends[_kind(outcome.end)] += 1
     tally.doubtful += bool(outcome.doubts)
-    best: list[str] = []
-    for number, share in enumerate(outcome.shares):
-        found = list(_differences(configurations, call, share.end, seen))
-        if not found:
-            if len(outcome.shares) > 1:
-                tally.chance(outcome, number)
-            return
-        if not best or len(found) < len(best):
-            best = found
+    found = [list(_differences(configurations, call, share.end, seen)) for share in outcome.shares]
+    if not all(found):
+        if len(outcome.shares) > 1:
+            tally.chance(outcome, [not one for one in found])
+        return
+    best = min(found, key=len)
     steps = "\n    ".join(" | ".join(step) for step in outcome.steps)
     tally.wrong.append(f"{where}: {call}\n  " + "\n  ".join(best) + f"\n  saw {seen}\n    {steps}")
 

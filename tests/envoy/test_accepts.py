@@ -34,7 +34,9 @@ pytestmark = pytest.mark.envoy
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = sorted(path.name for path in GOLDEN.iterdir() if (path / "proxy.yaml").is_file())
 # How names are resolved is to be an extension one day; older Envoys know these fields alone.
-_RESOLVING = re.compile(r"Cluster\.(dns_jitter|dns_refresh_rate|respect_dns_ttl|dns_lookup_family)'")
+_RESOLVING = re.compile(
+    r"Cluster\.(dns_jitter|dns_(failure_)?refresh_rate|respect_dns_ttl|dns_lookup_family)'"
+)
 HCM = "envoy.filters.network.http_connection_manager"
 
 

@@ -107,8 +107,11 @@ def _anchors(text: str) -> set[str]:
         ("draw.py", "data-flow"),
         ("draw_canary.py", "canary"),
         ("draw_compose.py", "compose"),
+        ("draw_egress.py", "egress"),
         ("draw_mutual_tls.py", "mutual-tls"),
+        ("draw_places.py", "places"),
         ("draw_sidecar.py", "sidecar"),
+        ("draw_traffic.py", "traffic"),
     ],
 )
 def test_pictures_are_those_of_their_script(

@@ -1,0 +1,235 @@
+"""The objects on pages of the documentation: they are understood, and do what the page says.
+
+Each page's YAML is a mesh of its own, with the services that the page takes for granted; the simulator plays
+calls in it.  What pages show of real Envoys, tests/envoy show.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Any
+
+import pytest
+from google.protobuf.json_format import MessageToJson
+
+from controlplane.model.kinds import BY_NAME
+from controlplane.sim import Call, End, Http, Outcome, Served, Tls, simulate
+from tests.support.pages import HTTP, Described, documents_of, objects_of, of_text, pod, service
+from tests.support.snippets import ROOT
+
+PAGES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("**/*.md"))
+CLIENT = "10.244.0.9"
+TASKS = "docs/tasks/"
+
+
+def hosts(end: End) -> dict[str, float]:
+    """Of the endpoints of an end those that are called, and how often."""
+    return {host.address: host.share for host in end.hosts if host.share}
+
+
+def request(proxy: Served, address: str, port: int, host: str, path: str = "/", **headers: str) -> Outcome:
+    """A request of the proxy's workload; names of headers have "_" for "-"."""
+    said = {name.replace("_", "-"): (value,) for name, value in headers.items()}
+    return simulate(proxy, Call(address, port, Http(path, host, headers=said)))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_pages_show_is_understood(page: str) -> None:
+    for raw in documents_of(page):
+        if isinstance(raw, dict) and ("apiVersion" in raw or "kind" in raw):
+            parsed = BY_NAME[raw["kind"]].parse(raw)
+            assert parsed.value is not None and parsed.problems == ()
+
+
+def reviews() -> list[dict[str, Any]]:
+    versions = [pod(f"reviews-v{n}", "shop", f"10.244.0.{n}", app="reviews", version=f"v{n}") for n in (1, 2)]
+    return [service("reviews", "shop", "10.96.0.3", HTTP), *versions]
+
+
+def test_a_virtual_service_decides_by_header_and_by_weight() -> None:
+    mesh = Described([*objects_of("docs/virtual-services.md"), *reviews()])
+    assert mesh.problems == []
+    proxy = mesh.served_to("shop/client", CLIENT)
+    v1, v2 = (f"outbound|80|v{n}|reviews.shop.svc.cluster.local" for n in (1, 2))
+    assert request(proxy, "10.96.0.3", 80, "reviews").clusters() == pytest.approx({v1: 0.9, v2: 0.1})
+    jasons = request(proxy, "10.96.0.3", 80, "reviews", x_user="jason")
+    assert jasons.clusters() == pytest.approx({v2: 1})
+    assert jasons.end.delayed == 2_000_000_000
+    assert "delays 10% of the requests" in {step.why for step in jasons.steps}
+    assert hosts(jasons.end) == {"10.244.0.2:80": 1}
+
+
+def test_a_subset_has_what_it_names_of_its_own_and_inherits_the_rest() -> None:
+    mesh = Described([*objects_of("docs/destination-rules.md"), *reviews()])
+    assert mesh.problems == []
+    clusters = mesh.served_to("shop/client", CLIENT).clusters
+    whole, v2 = (clusters[f"outbound|80|{subset}|reviews.shop.svc.cluster.local"] for subset in ("", "v2"))
+    assert [one.circuit_breakers.thresholds[0].max_connections.value for one in (whole, v2)] == [
+        100,
+        2**32 - 1,
+    ]
+    assert [one.circuit_breakers.thresholds[0].max_pending_requests.value for one in (whole, v2)] == [10, 1]
+    assert [one.outlier_detection.consecutive_5xx.value for one in (whole, v2)] == [3, 3]
+    assert [one.connect_timeout.seconds for one in (whole, v2)] == [1, 10]
+
+
+def test_services_outside_are_reached_by_name_and_machines_by_address() -> None:
+    only = of_text("{kind: MeshConfig, outboundTrafficPolicy: {mode: REGISTRY_ONLY}}")
+    mesh = Described([*objects_of("docs/service-entries.md"), *only])
+    proxy = mesh.served_to("shop/client", CLIENT)
+    paid = request(proxy, "203.0.113.1", 80, "api.payments.example.com").end
+    assert paid.cluster == "outbound|80||api.payments.example.com"
+    assert request(proxy, "203.0.113.1", 80, "others.example.com").end.status == 502
+    assert hosts(request(proxy, "10.99.0.8", 9000, "ledger.internal").end) == {"192.168.7.20:9000": 1}
+
+
+def test_a_sidecar_leaves_out_what_it_does_not_name() -> None:
+    theirs = {
+        name: service(name, namespace, f"10.96.0.{n}", HTTP)
+        for n, (name, namespace) in enumerate(
+            [("stock", "shop"), ("bank", "payments"), ("ledger", "payments"), ("other", "elsewhere")], 1
+        )
+    }
+    cart = [service("cart", "shop", "10.96.0.9", HTTP), pod("cart", "shop", CLIENT)]
+    mesh = Described([*objects_of("docs/sidecars.md"), *theirs.values(), *cart])
+    assert mesh.problems == []
+    proxy = mesh.served_to("shop/cart", CLIENT)
+    seen = {name.split("|")[3].split(".")[0] for name in proxy.clusters if name.startswith("outbound|")}
+    assert seen == {"stock", "bank", "cart"}
+    assert request(proxy, "10.96.0.4", 80, "other.elsewhere").end.status == 502
+    inward = simulate(proxy, Call(CLIENT, 80, Http("/", "cart"), way="inbound", source="10.244.0.8"))
+    assert hosts(inward.end) == {"127.0.0.1:8080": 1}
+
+
+def test_a_gateway_ends_tls_and_sends_on_by_path() -> None:
+    gate = pod("gateway", "prod", CLIENT, app="gateway", istio="ingressgateway")
+    cart = [service("cart", "prod", "10.96.0.1", HTTP), pod("cart", "prod", "10.244.0.1")]
+    objects = [one for one in objects_of("docs/gateways.md") if one["metadata"]["name"] == "shop"]
+    mesh = Described([*objects, *cart, gate], held=["prod/shop-tls"])
+    assert mesh.problems == []
+    proxy = mesh.served_to("prod/gateway", CLIENT, "router", LABELS={"istio": "ingressgateway"})
+
+    def asked(path: str, name: str = "shop.example.com") -> End:
+        call = Call(CLIENT, 443, Http(path, name), Tls(name), way="direct", source="203.0.113.9")
+        return simulate(proxy, call).end
+
+    assert hosts(asked("/cart")) == {"10.244.0.1:80": 1}
+    assert asked("/else").status == 404
+    assert asked("/cart", "others.example.com").kind == "closed"
+
+
+def test_a_network_is_entered_by_its_door() -> None:
+    far = pod("reviews", "prod", "10.244.7.1", app="reviews")
+    far["metadata"]["labels"]["topology.istio.io/network"] = "n2"
+    near = pod("client", "prod", CLIENT)
+    near["metadata"]["labels"]["topology.istio.io/network"] = "n1"
+    gate = pod("east", "edge", "10.244.7.2", app="east", istio="eastwestgateway")
+    objects = objects_of("docs/networks.md")
+    mesh = Described([*objects, far, near, gate, service("reviews", "prod", "10.96.0.3", HTTP)])
+    assert mesh.problems == []
+    end = request(mesh.served_to("prod/client", CLIENT), "10.96.0.3", 80, "reviews").end
+    assert [(host.address, host.tls and host.tls.sni) for host in end.hosts] == [
+        ("203.0.113.1:15443", "outbound_.80_._.reviews.prod.svc.cluster.local")
+    ]
+
+
+def test_what_an_envoy_filter_merges_is_merged() -> None:
+    ratings = [service("ratings", "shop", "10.96.0.3", HTTP), pod("ratings", "shop", CLIENT)]
+    mesh = Described([*objects_of("docs/envoy-filter.md"), *ratings])
+    assert mesh.problems == []
+    found = MessageToJson(mesh.served_to("shop/ratings", CLIENT).listeners["virtualInbound"])
+    assert '"maxRequestHeadersKb": 96' in found
+
+
+# -- tasks ----------------------------------------------------------------------------------------------
+
+
+def test_near_endpoints_come_first_and_others_when_a_zone_dies() -> None:
+    ready: dict[str, dict[str, Any]] = {
+        str(n): pod(f"stock-{n}", "shop", f"10.244.{n}.1", f"machine-{n}", app="stock") for n in (1, 2, 3, 4)
+    }
+    client = pod("client", "shop", CLIENT, "machine-1")
+    objects = [
+        *objects_of(f"{TASKS}locality-failover.md"),
+        service("stock", "shop", "10.96.0.3", HTTP),
+        client,
+    ]
+    assert Described([*objects, *ready.values()]).problems == []
+    order = []
+    for gone in ("1", "2", "3", "4"):
+        proxy = Described([*objects, *ready.values()]).served_to("shop/client", CLIENT)
+        order.append(hosts(request(proxy, "10.96.0.3", 80, "stock").end))
+        ready[gone]["status"]["conditions"][0]["status"] = "False"
+    assert order == [{f"10.244.{n}.1:80": 1} for n in (1, 2, 3, 4)]
+    shown = (ROOT / f"{TASKS}locality-failover.md").read_text()
+    assert re.findall(r"10\.244\.(\d)\.1:80::priority::(\d)", shown) == [("1", "0"), ("2", "1")]
+
+
+def test_what_leaves_leaves_by_the_gateway_and_nothing_else_leaves() -> None:
+    gate = pod("egress", "istio-system", "10.244.0.21", app="egress", istio="egressgateway")
+    del gate["metadata"]["labels"]["security.istio.io/tlsMode"]
+    mesh = Described([*objects_of(f"{TASKS}egress-gateway.md"), gate])
+    assert mesh.problems == []
+    client = mesh.served_to("shop/client", CLIENT)
+    out = simulate(client, Call("203.0.113.10", 443, tls=Tls("news.example.com"))).end
+    assert hosts(out) == {"10.244.0.21:8443": 1}
+    assert out.hosts[0].tls is None
+    assert simulate(client, Call("203.0.113.10", 443, tls=Tls("other.example.com"))).end.kind == "closed"
+    gateway = mesh.served_to(
+        "istio-system/egress", "10.244.0.21", "router", LABELS={"istio": "egressgateway"}
+    )
+    onward = Call("10.244.0.21", 8443, tls=Tls("news.example.com"), way="direct", source=CLIENT)
+    assert simulate(gateway, onward).end.cluster == "outbound|443||news.example.com"
+    shown = (ROOT / f"{TASKS}egress-gateway.md").read_text()
+    assert f"\n{out.cluster}::10.244.0.21:8443::cx_total::1\n" in shown
+
+
+def test_databases_are_told_apart_by_the_addresses_that_the_page_shows() -> None:
+    page = f"{TASKS}databases-by-name.md"
+    entries = [one for one in objects_of(page) if one["kind"] != "MeshConfig"]
+    assert [told.split(": ")[0] for told in Described(entries).problems] == [
+        "ServiceEntry shop/orders spec.hosts[0]",
+        "ServiceEntry shop/stock spec.hosts[0]",
+        "ServiceEntry shop/stock spec.ports[0]",
+    ]
+    mesh = Described(objects_of(page))
+    assert mesh.problems == []
+    proxy = mesh.served_to("shop/client", CLIENT, DNS_CAPTURE="true")
+    shown = re.findall(r"^(240\.240\.\S+) STREAM (\S+)$", (ROOT / page).read_text(), re.MULTILINE)
+    assert len(shown) == 2
+    for address, host in shown:
+        assert f"{address}_5432" in proxy.listeners
+        end = simulate(proxy, Call(address, 5432, silent=True)).end
+        assert (end.kind, end.cluster) == ("tcp", f"outbound|5432||{host}")
+    assert hosts(simulate(proxy, Call(shown[0][0], 5432)).end) == {"192.168.7.31:5432": 1}
+
+
+def test_one_mesh_calls_the_other_through_its_gateway() -> None:
+    objects = objects_of(f"{TASKS}two-meshes.md")
+    east = Described([one for one in objects if one["metadata"]["namespace"] in ("foo", "istio-system")])
+    server = pod("httpbin", "bar", "10.244.0.41")
+    gate = pod("gateway", "edge", "10.244.0.44", app="gateway", istio="eastwestgateway")
+    west = Described(
+        [one for one in objects if one["metadata"]["namespace"] in ("bar", "edge")] + [server, gate]
+    )
+    assert (east.problems, west.problems) == ([], [])
+    (host,) = request(east.served_to("foo/sleep", CLIENT), "240.0.0.2", 8000, "httpbin.bar.global").end.hosts
+    assert host.address == "gateway.west.example.com:15443" and host.tls is not None
+    gateway = west.served_to("edge/gateway", "10.244.0.44", "router", LABELS={"istio": "eastwestgateway"})
+    passed = simulate(
+        gateway, Call("10.244.0.44", 15443, tls=host.tls, way="direct", source="198.51.100.1")
+    ).end
+    assert (passed.kind, hosts(passed)) == ("tcp", {"10.244.0.41:8000": 1})
+
+
+def test_a_limit_stands_before_the_router() -> None:
+    shop = [service("productpage", "bookstore", "10.96.0.3", HTTP), pod("productpage", "bookstore", CLIENT)]
+    mesh = Described([*objects_of(f"{TASKS}rate-limit.md"), *shop])
+    assert mesh.problems == []
+    proxy = mesh.served_to("bookstore/productpage", CLIENT)
+    inward = simulate(proxy, Call(CLIENT, 80, Http("/", "productpage"), way="inbound", source="10.244.0.8"))
+    assert any("local_ratelimit" in doubt for doubt in inward.doubts)
+    shown = MessageToJson(proxy.listeners["virtualInbound"])
+    named = re.findall(r'"name": "envoy\.filters\.http\.(\w+)"', shown)
+    assert ("local_ratelimit", "router") in itertools.pairwise(named)

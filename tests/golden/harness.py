@@ -49,15 +49,21 @@ HERE = Path(__file__).parent
 CASES = sorted(path.parent.name for path in HERE.glob("*/in.yaml"))
 
 
-class Case:
-    """One case, computed."""
+def objects_of(name: str, folder: Path = HERE) -> list[Any]:
+    """The documents of a case's in.yaml, None where one is empty."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return list(yaml.load_all((folder / name / "in.yaml").read_text(), loader))
 
-    def __init__(self, name: str, folder: Path = HERE) -> None:
+
+class Case:
+    """One case, computed; of `objects`, if they are given, instead of those in its in.yaml."""
+
+    def __init__(self, name: str, folder: Path = HERE, objects: list[Any] | None = None) -> None:
         self.folder = folder / name
         self.graph = Graph()
         self.problems: list[dict[str, Any]] = []
         self.described: list[Any] = []
-        self._load()
+        self._load(objects_of(name, folder) if objects is None else objects)
         node = yaml.safe_load((self.folder / "proxy.yaml").read_text())
         proxy = parse_node(node["id"], node.get("metadata", {}), Locality(**node.get("locality", {})))
         self.graph.commit(secrets_of(node))
@@ -71,14 +77,12 @@ class Case:
         for ref in lease.keys():
             self.problems += [problem.as_json() for problem in lease.get(ref)]
 
-    def _load(self) -> None:
+    def _load(self, objects: list[Any]) -> None:
         writes = []
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        documents = enumerate(yaml.load_all((self.folder / "in.yaml").read_text(), loader), 1)
-        found = [(raw, Origin("in.yaml", number)) for number, raw in documents if raw is not None]
+        found = [(raw, Origin("in.yaml", number)) for number, raw in enumerate(objects, 1) if raw is not None]
         containers = self.folder / "containers.yaml"
         if containers.exists():
-            self._describe(yaml.load(containers.read_text(), loader))
+            self._describe(yaml.safe_load(containers.read_text()))
         for raw, origin in (*found, *((raw, origin_of(raw)) for raw in self.described)):
             kind = BY_NAME[raw["kind"]]
             parsed = judged(kind, kind.parse(raw, origin), origin)

@@ -10,15 +10,22 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.features.fields import FACTS, of_mesh, of_objects, sets
+from controlplane.model.kinds import BY_NAME
+from controlplane.model.problem import Problem
+from tests.features.fields import FACTS, of_mesh, of_objects, sets, written
 from tests.features.page import PAGE, counts, page
 from tests.features.rows import KINDS, ROOT, STATUSES, SUPPORTED, UNSUPPORTED, Row, expand, rows
+from tests.features.without import proofs, shows
+
+_SAMPLE = 29
+"""Of so many rows with a case one is put to the proof before each commit."""
 
 _LISTING = """
   message MeshConfig
     int32 proxy_http_port = 5
     enum Mode
        OFF = 0
+       ON = 1
     Mode mode = 1
     message Old
       oneof certificate_data
@@ -36,11 +43,11 @@ _LISTING = """
 
 
 @cache
-def _leaves(kind: str) -> frozenset[str]:
-    """The leaves of a kind; empty where the definitions are not at hand."""
+def _leaves(kind: str) -> dict[str, object]:
+    """The leaves of a kind, each with a value; empty where the definitions are not at hand."""
     name = "mesh-fields.txt" if kind == "MeshConfig" else "crd-fields.txt"
     if not (FACTS / name).exists():
-        return frozenset()
+        return {}
     text = (FACTS / name).read_text()
     return of_mesh(text) if kind == "MeshConfig" else of_objects(text)[kind]
 
@@ -62,12 +69,14 @@ def _told(case: str) -> tuple[tuple[str, str], ...]:
 
 def _tells(case: str, kind: str, path: str) -> bool:
     """Whether a Problem of a case is about a field, or about the message that it is in."""
+    return any(about == kind and _about(where, path) for about, where in _told(case))
+
+
+def _about(field: str, path: str) -> bool:
+    """Whether what is said of a field of an object is said of a path, or of a message that it is in."""
     plain = re.sub(r"\[\]|\{\}", "", path)
-    for about, where in _told(case):
-        named = re.sub(r"\[[^\]]*\]", "", where).removeprefix("spec.")
-        if about == kind and named and (plain == named or plain.startswith(named + ".")):
-            return True
-    return False
+    named = re.sub(r"\[[^\]]*\]", "", field).removeprefix("spec.")
+    return bool(named) and (plain == named or plain.startswith(named + "."))
 
 
 def _wrong(kind: str, row: Row) -> str:
@@ -109,12 +118,69 @@ def test_rows_say_what_their_tests_show(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_field_has_a_row(kind: str) -> None:
-    leaves = _leaves(kind)
+    leaves = _leaves(kind).keys()
     if not leaves:
         pytest.skip("Istio's definitions are not at hand")
     told = {row.path for row in rows(kind)}
     assert told - leaves == set(), "no such fields"
     assert leaves - told == set(), "fields without a row"
+
+
+def test_cases_depend_on_the_fields_that_they_show() -> None:
+    """Some of them; all are in tests/slow/test_features_long."""
+    assert [proof for proof in list(proofs())[::_SAMPLE] if not shows(*proof)] == []
+
+
+def test_a_case_that_does_not_depend_on_a_field_shows_nothing() -> None:
+    assert not shows("gateway-tls", "Gateway", "servers[].name")
+    assert not shows("canary", "VirtualService", "http[].timeout")
+    # It has to be there, and another one means something else.
+    assert shows("canary-subsets", "DestinationRule", "subsets[].name")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_field_is_known_where_it_is_read(kind: str) -> None:
+    leaves = _leaves(kind)
+    if not leaves:
+        pytest.skip("Istio's definitions are not at hand")
+    unknown = {
+        path: problem.message
+        for path, value in sorted(leaves.items())
+        for problem in _alone(kind, path, value)
+        if "known field" in problem.message
+    }
+    assert unknown == {}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_field_without_effect_is_told_where_it_is_read(kind: str) -> None:
+    """Where it stands alone, or in a golden case, if only other objects tell that it has none."""
+    leaves = _leaves(kind)
+    if not leaves:
+        pytest.skip("Istio's definitions are not at hand")
+    assert [
+        row.path for row in rows(kind) if row.status == UNSUPPORTED and not _told_of(kind, row, leaves)
+    ] == []
+
+
+def _told_of(kind: str, row: Row, leaves: dict[str, object]) -> bool:
+    alone = _alone(kind, row.path, leaves[row.path])
+    if any(_about(problem.field, row.path) and "expected" not in problem.message for problem in alone):
+        return True
+    return any(
+        _tells(test.partition("golden:")[2], kind, row.path) if test.startswith("golden:") else True
+        for test in row.tests
+    )
+
+
+def _alone(kind: str, path: str, value: object) -> tuple[Problem, ...]:
+    """What is said of an object that says something in this one place only."""
+    spec = written(path, value)
+    if kind == "MeshConfig":
+        return BY_NAME[kind].parse({"kind": kind, **spec}).problems
+    version = BY_NAME[kind].api_versions[0]
+    raw = {"apiVersion": version, "kind": kind, "metadata": {"name": "a", "namespace": "a"}, "spec": spec}
+    return BY_NAME[kind].parse(raw).problems
 
 
 def test_the_page_is_that_of_the_rows(capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,14 +201,14 @@ def test_braces_spell_out_paths_and_leave_maps_alone() -> None:
 
 def test_leaves_of_a_listing_of_messages() -> None:
     assert of_mesh(_LISTING) == {
-        "proxyHttpPort",
-        "mode",
-        "caCertificates[].pem",
-        "caCertificates[].certSigners[]",
-        "meshMTLS.ecdhCurves[]",
-        "runtimeValues{}",
-        "empties{}",
-        "enableAutoMtls",
+        "proxyHttpPort": 1,
+        "mode": "ON",
+        "caCertificates[].pem": "1s",
+        "caCertificates[].certSigners[]": "1s",
+        "meshMTLS.ecdhCurves[]": "1s",
+        "runtimeValues{}": "1s",
+        "empties{}": {},
+        "enableAutoMtls": True,
     }
 
 
@@ -150,7 +216,7 @@ def test_leaves_of_a_listing_of_definitions() -> None:
     listing = (
         "===== networking.istio.io Gateway ['gw'] []\n.selector{} string  \n.servers[].tls.mode string A,B \n"
     )
-    assert of_objects(listing) == {"Gateway": {"selector{}", "servers[].tls.mode"}}
+    assert of_objects(listing) == {"Gateway": {"selector{}": "1s", "servers[].tls.mode": "B"}}
 
 
 def test_a_field_counts_as_set_only_where_it_is() -> None:

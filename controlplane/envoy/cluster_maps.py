@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
-
 from controlplane.envoy.cluster_places import placed_assignment_maps, placed_cluster_maps
 from controlplane.envoy.clusters import common_clusters, particular_clusters
 from controlplane.envoy.dynamic_dns import stranger_clusters
 from controlplane.envoy.endpoints import common_assignments, particular_assignments
 from controlplane.envoy.inbound_clusters import inbound_clusters, static_clusters
 from controlplane.envoy.key_clusters import key_clusters
-from controlplane.graph import Keyed
+from controlplane.envoy.maps import Maps
 from controlplane.mesh.projections import ProxyView
-
-Maps: TypeAlias = tuple[tuple[Keyed[...], tuple[Any, ...]], ...]
 
 
 def cluster_maps(view: ProxyView) -> Maps:

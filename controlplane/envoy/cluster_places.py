@@ -8,13 +8,13 @@ preference does not tell apart share the bytes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from controlplane.envoy.cluster_specs import Spec, cluster_specs
 from controlplane.envoy.clusters import cluster
 from controlplane.envoy.endpoints import load_assignment
-from controlplane.envoy.resource import Resource
-from controlplane.graph import Keyed, Plan, Q, each, flat, keyed, query
+from controlplane.envoy.maps import Maps, Pairs
+from controlplane.graph import Plan, Q, each, flat, keyed, query
 from controlplane.mesh.locality import Place, standing
 from controlplane.mesh.locality_preference import prefers_near
 from controlplane.mesh.projections import ProxyView, Scope
@@ -22,9 +22,6 @@ from controlplane.mesh.rules import common_rule, rule_of
 from controlplane.mesh.scope import limited_ports, particular_services, placed_services
 from controlplane.mesh.service import ServiceId, service
 from controlplane.model.keys import Key
-
-Maps: TypeAlias = tuple[tuple[Keyed[...], tuple[Any, ...]], ...]
-Pairs: TypeAlias = tuple[tuple[str, Resource], ...]
 
 
 class Caller(NamedTuple):

@@ -8,7 +8,7 @@ certificate of their own (`mutual`).
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
 from controlplane.envoy import pb
 from controlplane.envoy.alpn import offered
@@ -22,9 +22,10 @@ from controlplane.envoy.dynamic_dns import DISCOVERY as DYNAMIC
 from controlplane.envoy.dynamic_dns import write_discovery
 from controlplane.envoy.endpoints import localities
 from controlplane.envoy.inbound_clusters import inbound_clusters, static_clusters
+from controlplane.envoy.maps import Pairs
 from controlplane.envoy.resource import Resource, resource
 from controlplane.envoy.types import CLUSTER
-from controlplane.graph import Keyed, Plan, Q, flat, keyed, query
+from controlplane.graph import Plan, Q, flat, keyed, query
 from controlplane.mesh.endpoints import Endpoint, endpoints, subset_endpoints
 from controlplane.mesh.locality import arrange
 from controlplane.mesh.networks import reached_from
@@ -43,7 +44,6 @@ __all__ = [
     "static_clusters",
 ]
 
-Maps: TypeAlias = tuple[tuple[Keyed[...], tuple[Any, ...]], ...]
 
 _DNS_JITTER = 100_000_000
 _DNS_RETRY = 1_000_000_000
@@ -56,7 +56,7 @@ def common_clusters(q: Q, mutual: bool) -> Plan:
 
 
 @query
-def _common_clusters(q: Q, mutual: bool, id: ServiceId) -> tuple[tuple[str, Resource], ...]:
+def _common_clusters(q: Q, mutual: bool, id: ServiceId) -> Pairs:
     rule = q(common_rule, id)
     return q(service_clusters, id, rule or (), None, mutual)
 
@@ -68,14 +68,14 @@ def particular_clusters(q: Q, scope: Scope, mutual: bool) -> Plan:
 
 
 @query
-def _clusters_in_scope(q: Q, scope: Scope, mutual: bool, id: ServiceId) -> tuple[tuple[str, Resource], ...]:
+def _clusters_in_scope(q: Q, scope: Scope, mutual: bool, id: ServiceId) -> Pairs:
     return q(service_clusters, id, rule_of(q, scope, id), limited_ports(q, scope, id), mutual)
 
 
 @query
 def service_clusters(
     q: Q, id: ServiceId, rule: tuple[Key, ...], ports: tuple[int, ...] | None, mutual: bool
-) -> tuple[tuple[str, Resource], ...]:
+) -> Pairs:
     """The (name, cluster) pairs of a service under these DestinationRules, for whoever calls.
 
     Those that hold their endpoints, and prefer near ones, are `controlplane.envoy.cluster_places`'.

@@ -9,13 +9,14 @@ An endpoint change ends here: clusters by EDS, listeners and routes do not read 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeAlias
+from typing import Any
 
 from controlplane.envoy import pb
 from controlplane.envoy.cluster_specs import Spec, cluster_specs
+from controlplane.envoy.maps import Pairs
 from controlplane.envoy.resource import Resource, resource
 from controlplane.envoy.types import ENDPOINT
-from controlplane.graph import Keyed, Plan, Q, flat, keyed, query
+from controlplane.graph import Plan, Q, flat, keyed, query
 from controlplane.mesh.endpoints import Endpoint, endpoints, subset_endpoints
 from controlplane.mesh.locality import Group, arrange
 from controlplane.mesh.networks import reached_from
@@ -31,8 +32,6 @@ TLS_MODE = "tlsMode"
 MUTUAL = "istio"
 """What an endpoint's metadata says if it takes mutual TLS."""
 
-Maps: TypeAlias = tuple[tuple[Keyed[...], tuple[Any, ...]], ...]
-
 
 @keyed
 def common_assignments(q: Q) -> Plan:
@@ -41,7 +40,7 @@ def common_assignments(q: Q) -> Plan:
 
 
 @query
-def _common_assignments(q: Q, id: ServiceId) -> tuple[tuple[str, Resource], ...]:
+def _common_assignments(q: Q, id: ServiceId) -> Pairs:
     rule = q(common_rule, id)
     return q(service_assignments, id, rule or (), None)
 
@@ -53,14 +52,12 @@ def particular_assignments(q: Q, scope: Scope) -> Plan:
 
 
 @query
-def _assignments_in_scope(q: Q, scope: Scope, id: ServiceId) -> tuple[tuple[str, Resource], ...]:
+def _assignments_in_scope(q: Q, scope: Scope, id: ServiceId) -> Pairs:
     return q(service_assignments, id, rule_of(q, scope, id), limited_ports(q, scope, id))
 
 
 @query
-def service_assignments(
-    q: Q, id: ServiceId, rule: tuple[Key, ...], ports: tuple[int, ...] | None
-) -> tuple[tuple[str, Resource], ...]:
+def service_assignments(q: Q, id: ServiceId, rule: tuple[Key, ...], ports: tuple[int, ...] | None) -> Pairs:
     """The (cluster name, endpoints) pairs of a service under these DestinationRules, for whoever calls."""
     specs = q(cluster_specs, id, rule, ports)
     common = (spec for spec in specs if spec.discovery == "EDS" and not spec.placed)

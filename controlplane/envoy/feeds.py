@@ -6,8 +6,6 @@ of them depends on anything but its arguments: proxies with equal arguments shar
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
-
 from controlplane.envoy.cluster_maps import assignment_maps, cluster_maps
 from controlplane.envoy.cluster_secrets import selected_secrets
 from controlplane.envoy.gateway_clusters import gateway_assignment_maps, gateway_cluster_maps
@@ -15,15 +13,13 @@ from controlplane.envoy.gateway_listeners import gateway_listeners
 from controlplane.envoy.gateway_routes import gateway_routes
 from controlplane.envoy.gateway_tls import credential_secrets
 from controlplane.envoy.listeners import listener_maps
+from controlplane.envoy.maps import Maps
 from controlplane.envoy.on_demand import on_demand_hosts, on_demand_routes
 from controlplane.envoy.patches.maps import patched
 from controlplane.envoy.routes_dialled import sidecar_routes
 from controlplane.envoy.secrets import secret_maps
 from controlplane.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST
-from controlplane.graph import Keyed
 from controlplane.mesh.projections import GatewayScope, ProxyView
-
-Maps: TypeAlias = tuple[tuple[Keyed[...], tuple[Any, ...]], ...]
 
 
 def feeds(view: ProxyView, *, on_demand: bool = False) -> dict[str, Maps]:

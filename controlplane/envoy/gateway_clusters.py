@@ -7,8 +7,6 @@ that pass through) have their endpoints by EDS instead.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
-
 from controlplane.envoy.cluster_maps import key_cluster_maps
 from controlplane.envoy.cluster_places import (
     Caller,
@@ -24,17 +22,14 @@ from controlplane.envoy.clusters import cluster, service_clusters
 from controlplane.envoy.endpoints import load_assignment, service_assignments
 from controlplane.envoy.gateway_dnat import sni_assignments, sni_clusters
 from controlplane.envoy.inbound_clusters import edge_clusters
-from controlplane.envoy.resource import Resource
-from controlplane.graph import Keyed, Plan, Q, flat, keyed, query
+from controlplane.envoy.maps import Maps, Pairs
+from controlplane.graph import Plan, Q, flat, keyed, query
 from controlplane.mesh.gateways_wanted import wanted_services
 from controlplane.mesh.projections import Edge, GatewayScope, ProxyView, Scope
 from controlplane.mesh.rules import common_rule, rule_of
 from controlplane.mesh.scope import common_services, particular_services
 from controlplane.mesh.service import ServiceId
 from controlplane.model.keys import Key
-
-Maps: TypeAlias = tuple[tuple[Keyed[...], tuple[Any, ...]], ...]
-Pairs: TypeAlias = tuple[tuple[str, Resource], ...]
 
 
 def gateway_cluster_maps(view: ProxyView, gateway: GatewayScope) -> Maps:

@@ -10,8 +10,6 @@ Only gateways with such a server have any of this, for the hosts of these server
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 from controlplane.envoy import pb
 from controlplane.envoy.accesslog import access_log
 from controlplane.envoy.alpn import MUTUAL, MUTUAL_HTTP
@@ -21,6 +19,7 @@ from controlplane.envoy.cluster_specs import Spec, cluster_specs
 from controlplane.envoy.clusters import cluster
 from controlplane.envoy.endpoints import localities
 from controlplane.envoy.listeners_parts import chain, tcp_proxy
+from controlplane.envoy.maps import Pairs
 from controlplane.envoy.names import sni_cluster
 from controlplane.envoy.resource import Resource, resource
 from controlplane.envoy.types import CLUSTER, ENDPOINT
@@ -36,8 +35,6 @@ from controlplane.mesh.rules import rule_of
 from controlplane.mesh.scope import visible
 from controlplane.mesh.service import ServiceId, service
 from controlplane.model.keys import Key
-
-Pairs: TypeAlias = tuple[tuple[str, Resource], ...]
 
 _OWN_WAYS = ("transport_socket", "transport_socket_matches", "typed_extension_protocol_options")
 """What a service's cluster says of connections of the proxy's own."""

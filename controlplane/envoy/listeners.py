@@ -26,8 +26,9 @@ from controlplane.envoy.listeners_claims import (
 from controlplane.envoy.listeners_dialled import dialled_binds, dialled_claims
 from controlplane.envoy.listeners_inbound import inbound_listeners
 from controlplane.envoy.listeners_outbound import outbound_listener, virtual_outbound
+from controlplane.envoy.maps import Maps
 from controlplane.envoy.resource import Resource
-from controlplane.graph import Keyed, Plan, Q, each, flat, keyed, query
+from controlplane.graph import Plan, Q, each, flat, keyed, query
 from controlplane.mesh.listening import USUAL, WILDCARD, Stance
 from controlplane.mesh.projections import ProxyView, RouteScope, Scope
 from controlplane.mesh.routing_fallback import Fallback, fallback
@@ -44,7 +45,6 @@ __all__ = [
 
 Place: TypeAlias = tuple[str, int]
 """The address and port of a listener."""
-Maps: TypeAlias = tuple[tuple[Keyed[...], tuple[object, ...]], ...]
 
 # A listener of an address of its own knows where everything goes.
 _NO_STRANGERS = Fallback()

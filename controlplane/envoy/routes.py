@@ -18,6 +18,7 @@ from controlplane.envoy import names, pb
 from controlplane.envoy.authorization_routes import route_guard
 from controlplane.envoy.listeners_binds import Bind
 from controlplane.envoy.listeners_claims import l4_scope, shared_binds, shared_claims
+from controlplane.envoy.maps import Maps
 from controlplane.envoy.resource import Resource
 from controlplane.envoy.routes_actions import cluster_of
 from controlplane.envoy.routes_hosts import virtual_host_message
@@ -64,9 +65,7 @@ def route_tail() -> Any:
 _TAIL_BYTES = pb.deterministic(route_tail())
 
 
-def route_maps(
-    view: ProxyView, shared: Keyed[[RouteScope]] | None = None
-) -> tuple[tuple[Keyed[...], tuple[object, ...]], ...]:
+def route_maps(view: ProxyView, shared: Keyed[[RouteScope]] | None = None) -> Maps:
     """The maps that hold a sidecar's route configurations between them: no name is in two of them.
 
     `shared` makes those of the ports of the wildcard address, in place of whole ones.
@@ -77,7 +76,7 @@ def route_maps(
     return (*common, *ports, (particular_routes, (view.routes,)), *inbound)
 
 
-def inbound_maps(inbound: Inbound) -> tuple[tuple[Keyed[...], tuple[object, ...]], ...]:
+def inbound_maps(inbound: Inbound) -> Maps:
     """The maps of what comes in."""
     # Of all that guards a workload the routes hold what authorizes its requests.
     policies = Security(authorization=inbound.security.authorization)

@@ -7,18 +7,15 @@ addresses.
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 from controlplane.envoy.http_proxy import placed_routes, proxy_routes
 from controlplane.envoy.listeners_binds import Bind
 from controlplane.envoy.listeners_claims import l4_scope
 from controlplane.envoy.listeners_dialled import dialled_binds, dialled_claims
+from controlplane.envoy.maps import Maps
 from controlplane.envoy.resource import Resource
 from controlplane.envoy.routes import inbound_maps, port_routes, route_maps
 from controlplane.graph import Keyed, Plan, Q, flat, keyed, query
 from controlplane.mesh.projections import ProxyView, RouteScope
-
-Maps: TypeAlias = tuple[tuple[Keyed[...], tuple[object, ...]], ...]
 
 
 def sidecar_routes(view: ProxyView, shared: Keyed[[RouteScope]] | None = None) -> Maps:

@@ -10,12 +10,11 @@ A secret that holds a private key is given a version made of its certificate's s
 
 from __future__ import annotations
 
-from typing import Any
-
 from controlplane.envoy import pb
+from controlplane.envoy.maps import Maps
 from controlplane.envoy.resource import Resource, resource
 from controlplane.envoy.types import SECRET
-from controlplane.graph import Keyed, Plan, Q, Table, flat, keyed, query
+from controlplane.graph import Plan, Q, Table, flat, keyed, query
 from controlplane.model.certificate import Certified, TrustBundle
 from controlplane.model.identity import Holder
 from controlplane.model.keys import Key
@@ -38,7 +37,7 @@ roots = Table("roots")
 """ROOT_CA -> TrustBundle."""
 
 
-def secret_maps(holder: Holder) -> tuple[tuple[Keyed[...], tuple[Any, ...]], ...]:
+def secret_maps(holder: Holder) -> Maps:
     """The maps of one proxy's own secrets; its certificate is in a map that no other proxy has."""
     return (workload_secrets, (holder,)), (root_secrets, ())
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from itertools import chain
 from typing import Any, TypeAlias
 
-from controlplane.envoy.feeds import Maps
+from controlplane.envoy.maps import Map, Maps
 from controlplane.envoy.on_demand import Ask, asked
 from controlplane.envoy.resource import Resource
 from controlplane.envoy.types import BY_URL
@@ -26,7 +26,6 @@ from controlplane.xds.settle import Settler
 
 Where: TypeAlias = tuple[str, Maps, object]
 """A type, the maps that make its feed, and whose the feed is; None where all who read the maps share it."""
-_Map: TypeAlias = tuple[Keyed[...], tuple[Any, ...]]
 
 _NOTHING_NEW = Delta((), ())
 
@@ -210,7 +209,7 @@ class Parts:
 
     def __init__(self, settler: Settler) -> None:
         self._settler = settler
-        self._open: dict[_Map, Part] = {}
+        self._open: dict[Map, Part] = {}
 
     def feed(self, where: Where, changed: Callable[[MapFeed], None]) -> MapFeed:
         """A new union; give it back with `release`."""
@@ -229,7 +228,7 @@ class Parts:
                 del self._open[which]
                 part.lease.release()
 
-    def _part(self, which: _Map, made: type[Part]) -> Part:
+    def _part(self, which: Map, made: type[Part]) -> Part:
         part = self._open.get(which)
         if part is None:
             part = self._open[which] = made(self._settler, *which)

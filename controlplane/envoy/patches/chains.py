@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from controlplane.envoy import names, pb
+from controlplane.envoy import pb
+from controlplane.envoy.patches.directions import VIRTUAL
 from controlplane.envoy.patches.lists import change_list, same_name
 from controlplane.envoy.patches.merge import merge_extension, merge_holding_socket
 from controlplane.envoy.patches.todo import Patch, merges_last, of, todo
@@ -12,7 +13,6 @@ from controlplane.graph import Q, query
 from controlplane.mesh.patches import Head, Refs, heads
 from controlplane.model.kinds.envoy_filter_match import HTTP_MANAGERS, FilterChainMatch
 
-_VIRTUAL = (names.VIRTUAL_INBOUND, names.VIRTUAL_OUTBOUND)
 _ANY_CHAIN = FilterChainMatch()
 FilterChain = pb.listener_components.FilterChain
 
@@ -75,7 +75,7 @@ def _matches(listener: str, chain: Any, patch: Patch | Head) -> bool:
     port = match.destination_port.value
     said = patch.match.listener
     # The port of a listener that takes those of all ports is that of a chain.
-    if listener in _VIRTUAL and said is not None and said.port and said.port != port:
+    if listener in VIRTUAL and said is not None and said.port and said.port != port:
         return False
     if wanted.name and wanted.name != chain.name:
         return False

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from controlplane.envoy import names, pb
+from controlplane.envoy import pb
+from controlplane.envoy.maps import Map, Maps, Pairs
+from controlplane.envoy.patches.added import added
+from controlplane.envoy.patches.directions import Directions, is_inbound, number_in
 from controlplane.envoy.patches.merge import merge_holding_socket
 from controlplane.envoy.patches.todo import todo
-from controlplane.envoy.patches.values import patch_value
 from controlplane.envoy.resource import Resource, resource
 from controlplane.envoy.types import CLUSTER
-from controlplane.graph import Keyed, Plan, Q, each, flat, keyed, query
+from controlplane.graph import Plan, Q, each, flat, keyed, query
 from controlplane.mesh.patches import Head, PatchRef, Refs, heads
 from controlplane.model.kinds.envoy_filter_match import ClusterMatch
 
@@ -22,20 +24,18 @@ Cluster = pb.cluster.Cluster
 
 
 @keyed
-def patched_clusters(q: Q, base: Keyed[...], args: tuple[Any, ...], inbound: Refs, outbound: Refs) -> Plan:
+def patched_clusters(q: Q, source: Map, directions: Directions) -> Plan:
     """Cluster name -> Resource, of those that a map of clusters holds."""
-    return each(q.map(base, *args), _patched_cluster, base, args, inbound, outbound)
+    base, args = source
+    return each(q.map(base, *args), _patched_cluster, source, directions)
 
 
 @query
-def _patched_cluster(
-    q: Q, base: Keyed[...], args: tuple[Any, ...], inbound: Refs, outbound: Refs, name: str
-) -> Resource | None:
+def _patched_cluster(q: Q, source: Map, directions: Directions, name: str) -> Resource | None:
+    base, args = source
     found: Resource | None = q.at(base, args, name)
-    refs = inbound if is_inbound(name) else outbound
-    if found is None or not refs:
-        return found
-    return q(patched_cluster, found, refs)
+    refs = directions.of(name)
+    return found if found is None or not refs else q(patched_cluster, found, refs)
 
 
 @query
@@ -60,11 +60,6 @@ def patched_cluster(q: Q, found: Resource, refs: Refs) -> Resource | None:
     return _written(message)
 
 
-def is_inbound(name: str) -> bool:
-    """Whether a cluster or route configuration of this name leads to the application."""
-    return name.startswith("inbound|") or name == names.INBOUND_PASSTHROUGH
-
-
 class _Parts(NamedTuple):
     """What a cluster's name says."""
 
@@ -79,8 +74,7 @@ def _parts(name: str) -> _Parts:
     parts = name.split("|") if "|" in name else name.split("_.")
     if len(parts) != 4:
         return _Parts(name, is_inbound(name), 0, "", "")
-    port = int(parts[1]) if parts[1].isascii() and parts[1].isdigit() else 0
-    return _Parts(name, is_inbound(name), port, parts[2], parts[3])
+    return _Parts(name, is_inbound(name), number_in(parts[1]), parts[2], parts[3])
 
 
 def _may_match(head: Head, named: _Parts) -> bool:
@@ -125,19 +119,15 @@ def _endpoints_of(message: Any) -> tuple[str, ...]:
 
 
 @keyed
-def added_clusters(q: Q, maps: tuple[tuple[Keyed[...], tuple[Any, ...]], ...], refs: Refs) -> Plan:
+def added_clusters(q: Q, maps: Maps, refs: Refs) -> Plan:
     """Cluster name -> Resource, of those that patches add and that none of `maps` has."""
     return flat(q.fixed(*refs), _added_cluster, maps)
 
 
 @query
-def _added_cluster(
-    q: Q, maps: tuple[tuple[Keyed[...], tuple[Any, ...]], ...], ref: PatchRef
-) -> tuple[tuple[str, Resource], ...]:
-    body = q(patch_value, ref)
+def _added_cluster(q: Q, maps: Maps, ref: PatchRef) -> Pairs:
+    body = q(added, maps, ref)
     if body is None:
         return ()
     message = Cluster.FromString(body)
-    if not message.name or any(q.at(base, args, message.name) is not None for base, args in maps):
-        return ()
     return ((message.name, _written(message)),)

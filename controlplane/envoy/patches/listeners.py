@@ -10,22 +10,23 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from controlplane.base import wire
-from controlplane.envoy import names, pb
+from controlplane.envoy import pb
+from controlplane.envoy.maps import Map, Maps, Pairs
+from controlplane.envoy.patches.added import added
 from controlplane.envoy.patches.chains import patched_chain
+from controlplane.envoy.patches.directions import VIRTUAL, Directions
 from controlplane.envoy.patches.lists import change_list, same_name
 from controlplane.envoy.patches.merge import merge, merge_extension
 from controlplane.envoy.patches.todo import Patch, merges_last, of, todo
-from controlplane.envoy.patches.values import patch_value
 from controlplane.envoy.resource import Resource, resource
 from controlplane.envoy.types import LISTENER
-from controlplane.graph import Keyed, Plan, Q, each, flat, keyed, query
+from controlplane.graph import Plan, Q, each, flat, keyed, query
 from controlplane.mesh.patches import Head, PatchRef, Refs, heads
 from controlplane.model.kinds.envoy_filter_match import HTTP_MANAGERS
 
 Listener = pb.listener.Listener
 FilterChain = pb.listener_components.FilterChain
 
-_VIRTUAL = (names.VIRTUAL_INBOUND, names.VIRTUAL_OUTBOUND)
 _KEEPS_ROUTES = ("HTTP_FILTER", "LISTENER_FILTER")
 _OUTSIDE = ("LISTENER", "LISTENER_FILTER")
 """What is patched outside of chains."""
@@ -33,17 +34,17 @@ _FILTER_CHAINS = 3
 
 
 @keyed
-def patched_listeners(q: Q, base: Keyed[...], args: tuple[Any, ...], inbound: Refs, outbound: Refs) -> Plan:
+def patched_listeners(q: Q, source: Map, directions: Directions) -> Plan:
     """Listener name -> Resource, of those that a map of listeners holds."""
-    return each(q.map(base, *args), _patched_listener, base, args, inbound, outbound)
+    base, args = source
+    return each(q.map(base, *args), _patched_listener, source, directions)
 
 
 @query
-def _patched_listener(
-    q: Q, base: Keyed[...], args: tuple[Any, ...], inbound: Refs, outbound: Refs, name: str
-) -> Resource | None:
+def _patched_listener(q: Q, source: Map, directions: Directions, name: str) -> Resource | None:
+    base, args = source
     found: Resource | None = q.at(base, args, name)
-    return None if found is None else q(patched_listener, found, inbound, outbound)
+    return None if found is None else q(patched_listener, found, directions.inbound, directions.outbound)
 
 
 @query
@@ -105,7 +106,7 @@ def _matches(head: Head, message: Any) -> bool:
         return True
     if wanted.name and wanted.name != message.name:
         return False
-    if not wanted.port or (message.name in _VIRTUAL and head.apply_to != "LISTENER"):
+    if not wanted.port or (message.name in VIRTUAL and head.apply_to != "LISTENER"):
         return True
     return bool(message.address.socket_address.port_value == wanted.port)
 
@@ -136,10 +137,10 @@ def _patched(q: Q, message: Any, chains: list[bytes], mine: list[Head]) -> bytes
             message.default_filter_chain.CopyFrom(FilterChain.FromString(last))
     every = [*chains, *merged]
     kept = [q(patched_chain, name, chain, refs) for chain in every] if refs else every
-    added = todo(q, (head for head in mine if (head.apply_to, head.operation) == ("FILTER_CHAIN", "ADD")))
+    more = todo(q, (head for head in mine if (head.apply_to, head.operation) == ("FILTER_CHAIN", "ADD")))
     frames = [
         *(chain for chain in kept if chain is not None),
-        *(pb.deterministic(one.value) for one in added),
+        *(pb.deterministic(one.value) for one in more),
     ]
     return _join(pb.deterministic(message), frames)
 
@@ -166,19 +167,15 @@ def _routes_of(message: Any) -> Iterator[str]:
 
 
 @keyed
-def added_listeners(q: Q, maps: tuple[tuple[Keyed[...], tuple[Any, ...]], ...], refs: Refs) -> Plan:
+def added_listeners(q: Q, maps: Maps, refs: Refs) -> Plan:
     """Listener name -> Resource, of those that patches add and that none of `maps` has."""
     return flat(q.fixed(*refs), _added_listener, maps)
 
 
 @query
-def _added_listener(
-    q: Q, maps: tuple[tuple[Keyed[...], tuple[Any, ...]], ...], ref: PatchRef
-) -> tuple[tuple[str, Resource], ...]:
-    body = q(patch_value, ref)
+def _added_listener(q: Q, maps: Maps, ref: PatchRef) -> Pairs:
+    body = q(added, maps, ref)
     if body is None:
         return ()
     message = Listener.FromString(body)
-    if not message.name or any(q.at(base, args, message.name) is not None for base, args in maps):
-        return ()
     return ((message.name, resource(LISTENER, message.name, message, tuple(_routes_of(message)))),)

@@ -8,22 +8,20 @@ leaves the others alone.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from controlplane.base import wire
 from controlplane.envoy import pb
-from controlplane.envoy.patches.clusters import is_inbound
+from controlplane.envoy.maps import Map
+from controlplane.envoy.patches.directions import Directions, number_in
 from controlplane.envoy.patches.hosts import patch_host
 from controlplane.envoy.patches.merge import merge
 from controlplane.envoy.patches.todo import of, todo
 from controlplane.envoy.resource import Resource
 from controlplane.envoy.types import ROUTE
-from controlplane.graph import Keyed, Plan, Q, each, keyed, query
+from controlplane.graph import Plan, Q, each, keyed, query
 from controlplane.mesh.patches import Head, Refs, heads
 from controlplane.model.kinds.envoy_filter_match import VirtualHostMatch
-
-Ports: TypeAlias = tuple[tuple[int, int], ...]
-"""(service port, own port) pairs of a gateway."""
 
 _NAME, _VIRTUAL_HOSTS = 1, 2
 _HOST_NAME = 1
@@ -31,35 +29,27 @@ _HOST_LEVEL = ("VIRTUAL_HOST", "HTTP_ROUTE")
 _ANY_HOST = VirtualHostMatch()
 
 
-class Sides(NamedTuple):
-    """The patches of both directions, and the ports of a gateway, which its routes are named by."""
-
-    inbound: Refs
-    outbound: Refs
-    ports: Ports = ()
-
-
 @keyed
-def patched_routes(q: Q, base: Keyed[...], args: tuple[Any, ...], sides: Sides) -> Plan:
+def patched_routes(q: Q, source: Map, directions: Directions) -> Plan:
     """Route configuration name -> Resource, of those that a map of route configurations holds."""
-    return each(q.map(base, *args), _patched_routes, base, args, sides)
+    base, args = source
+    return each(q.map(base, *args), _patched_routes, source, directions)
 
 
 @query
-def _patched_routes(
-    q: Q, base: Keyed[...], args: tuple[Any, ...], sides: Sides, name: str
-) -> Resource | None:
+def _patched_routes(q: Q, source: Map, directions: Directions, name: str) -> Resource | None:
+    base, args = source
     found: Resource | None = q.at(base, args, name)
-    refs = q(_refs_for, sides, name)
+    refs = q(_refs_for, directions, name)
     return found if found is None or not refs else q(patched_configuration, found, refs)
 
 
 @query
-def _refs_for(q: Q, sides: Sides, name: str) -> Refs:
+def _refs_for(q: Q, directions: Directions, name: str) -> Refs:
     """The patches that are for a configuration, or for something in it."""
-    refs = sides.inbound if is_inbound(name) else sides.outbound
     place = _place(name)
-    return tuple(head.ref for head in q(heads, refs) if _matches(head, name, place, sides.ports))
+    found = q(heads, directions.of(name))
+    return tuple(head.ref for head in found if _matches(head, name, place, directions.ports))
 
 
 @query
@@ -186,19 +176,15 @@ def _place(name: str) -> _Place:
     """ "9080", "host:9080", "inbound|9080||", "http.8080", "https.443.https.gateway.namespace"."""
     parts = name.split(".")
     if parts[0] == "https" and len(parts) >= 5:
-        return _Place(_number(parts[1]), True, parts[2], f"{parts[4]}/{parts[3]}")
+        return _Place(number_in(parts[1]), True, parts[2], f"{parts[4]}/{parts[3]}")
     if parts[0] == "http" and len(parts) >= 2 and parts[1].isdigit():
-        return _Place(_number(parts[1]), True)
+        return _Place(number_in(parts[1]), True)
     if name.startswith("inbound|"):
-        return _Place(_number(name.split("|")[1]))
-    return _Place(_number(name.rpartition(":")[2]))
+        return _Place(number_in(name.split("|")[1]))
+    return _Place(number_in(name.rpartition(":")[2]))
 
 
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() else 0
-
-
-def _matches(head: Head, name: str, place: _Place, ports: Ports) -> bool:
+def _matches(head: Head, name: str, place: _Place, ports: tuple[tuple[int, int], ...]) -> bool:
     wanted = head.match.route
     if wanted is None:
         return True

@@ -54,6 +54,7 @@ class Site:
 
     @property
     def shape(self) -> Shape:
+        """What it is large in."""
         return next(shape for shape in SHAPES if shape.name == self.name)
 
     def objects(self) -> Iterator[Raw]:

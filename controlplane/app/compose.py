@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -10,18 +9,18 @@ from typing import Any, NamedTuple, get_args
 
 from controlplane import __version__
 from controlplane.app import debug
-from controlplane.app.addresses import WantedAddresses, address_source
+from controlplane.app.addresses import WantedAddresses
 from controlplane.app.authority import serving_requests, show_expiry
 from controlplane.app.ca_routes import ca_routes
 from controlplane.app.deferred import Deferred
 from controlplane.app.entrance import Entrance, build_entrance, visitors
 from controlplane.app.features import settle_features
 from controlplane.app.findings import Findings
-from controlplane.app.key_sets import WantedKeySets, key_set_source, settle_who_fetches
+from controlplane.app.key_sets import WantedKeySets, settle_who_fetches
 from controlplane.app.observe import Observer
-from controlplane.app.registrations import Joining, KnownGroups, registrations
+from controlplane.app.registrations import Joining, KnownGroups
 from controlplane.app.scrape import scrape_route
-from controlplane.app.sources import followed, kept_objects
+from controlplane.app.sources import Sources, all_sources
 from controlplane.app.spine import Spine, spine
 from controlplane.app.trust import Trust, build_trust, supply_certificates
 from controlplane.app.watchers import LoggedPushes, RecordedProxies, Watcher, together
@@ -35,10 +34,8 @@ from controlplane.model.problem import Level
 from controlplane.settings import Settings
 from controlplane.sources.change import Sink, Source
 from controlplane.sources.recording import Header, Recorder
-from controlplane.sources.registered import Registrations
 from controlplane.store.debounce import Debouncer, Timing
 from controlplane.store.ingest import Ingest
-from controlplane.store.last_valid import Keeper
 from controlplane.telemetry.http import Base, Monitoring
 from controlplane.telemetry.journal import Journal
 from controlplane.telemetry.metrics import Metrics
@@ -123,13 +120,8 @@ def build(settings: Settings) -> App:
     started = clock.monotonic()
     metrics = Metrics(__version__, lambda: clock.monotonic() - started)
     trust = build_trust(settings, clock)
-    ids = itertools.count(1)
-    key_sets = key_set_source(settings, clock, ids, metrics)
-    kept = kept_objects(settings, clock, ids)
-    addresses = address_source(settings, clock, ids)
-    joined = registrations(settings, clock, ids)
-    sources = (*kept, *followed(settings, clock, ids), key_sets, addresses, joined)
-    core = _core(settings, clock, sources, next(iter(kept), None))
+    sources = all_sources(settings, clock, metrics)
+    core = _core(settings, clock, sources)
     watching = _watch(settings, core, clock, metrics, sources)
 
     entrance = build_entrance(settings, trust, core.graph, clock, metrics)
@@ -139,7 +131,6 @@ def build(settings: Settings) -> App:
     supply = supply_certificates(trust, core.views, xds, clock)
     metrics.certificates.set_function(supply.__len__)
     supply.on_issued = metrics.certificate_wait.of().observe
-    wanted = WantedKeySets(core.graph.lease(wanted_key_sets), key_sets)
     findings = Findings(core.graph.lease(checks), core.ingest)
     mesh = debug.Mesh(core.graph, core.ingest, core.views, findings, debug.shelf_leases(core.graph))
     app = App(
@@ -152,13 +143,13 @@ def build(settings: Settings) -> App:
         views=core.views,
         ingest=core.ingest,
         debouncer=core.debouncer,
-        sources=sources,
+        sources=sources.every,
         xds=xds,
         trust=trust,
         entrance=entrance,
-        key_sets=wanted,
-        addresses=WantedAddresses(core.graph, addresses),
-        groups=KnownGroups(core.graph, joined),
+        key_sets=WantedKeySets(core.graph.lease(wanted_key_sets), sources.key_sets),
+        addresses=WantedAddresses(core.graph, sources.addresses),
+        groups=KnownGroups(core.graph, sources.joined),
         monitoring=Monitoring(Base(lambda: "", metrics.text, _version)),
         gc_pauses=_gc_pauses(metrics, watching.push_log),
         mesh=mesh,
@@ -173,15 +164,15 @@ def build(settings: Settings) -> App:
     return app
 
 
-def _core(settings: Settings, clock: SystemClock, sources: Sequence[Source], keeper: Keeper | None) -> Spine:
+def _core(settings: Settings, clock: SystemClock, sources: Sources) -> Spine:
     """Everything between the sources and the streams."""
     core = spine(
         clock,
         timing(settings),
-        [source.name for source in sources],
+        [source.name for source in sources.every],
         paranoid=settings.paranoid,
         on_demand=settings.on_demand_virtual_hosts,
-        keeper=keeper,
+        keeper=sources.kept,
     )
     settle_who_fetches(core.graph, settings.jwt_enable_remote_jwks)
     settle_features(core.graph, {name.name: getattr(settings, name.name) for name in fields(settings)})
@@ -198,7 +189,7 @@ class _Watching(NamedTuple):
 
 
 def _watch(
-    settings: Settings, core: Spine, clock: SystemClock, metrics: Metrics, sources: Sequence[Source]
+    settings: Settings, core: Spine, clock: SystemClock, metrics: Metrics, sources: Sources
 ) -> _Watching:
     """Make those who are told, and have them told of commits and settles."""
     trace = Trace(epoch=clock.wall() - clock.monotonic(), spans=metrics.spans())
@@ -209,10 +200,10 @@ def _watch(
     if push_log is not None:
         # First, because the other one's last act is to tell the streams.
         watchers.insert(0, LoggedPushes(push_log, clock))
-    recorder = _recorder(settings, clock, sources)
+    recorder = _recorder(settings, clock, sources.every)
     if recorder is not None:
         watchers.append(RecordedProxies(recorder))
-    watchers += (Joining(one) for one in sources if isinstance(one, Registrations))
+    watchers.append(Joining(sources.joined))
     observer = together(watchers)
     core.watch(observer)
     return _Watching(observer, trace, push_log, recorder)

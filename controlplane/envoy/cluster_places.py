@@ -59,8 +59,7 @@ def placed_clusters(q: Q, caller: Caller) -> Plan:
 
 @query
 def _clusters_at_place(q: Q, caller: Caller, id: ServiceId) -> Pairs:
-    common = q(common_rule, id)
-    rule = common or ()
+    rule = q(common_rule, id) or ()
     return _clusters(q, caller, id, rule, q(cluster_specs, id, rule, None))
 
 
@@ -98,8 +97,8 @@ def placed_assignments(q: Q, caller: Caller) -> Plan:
 
 @query
 def _assignments_at_place(q: Q, caller: Caller, id: ServiceId) -> Pairs:
-    rule = q(common_rule, id)
-    return _assignments(q, caller, id, q(cluster_specs, id, rule or (), None))
+    rule = q(common_rule, id) or ()
+    return _assignments(q, caller, id, q(cluster_specs, id, rule, None))
 
 
 @keyed

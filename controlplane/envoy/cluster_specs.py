@@ -78,11 +78,12 @@ def cluster_specs(
 def _spec(
     q: Q, found: Service, merged: MergedRule | None, port: int, subset: tuple[str, Labels]
 ) -> Spec | None:
-    policy = policy_of(q, merged, port, subset[0])
+    part, labels = subset
+    policy = policy_of(q, merged, port, part)
     discovery = _discovery(found, policy)
     if discovery is None:
         return None
-    name = names.outbound_cluster(port, subset[0], found.id.host)
+    name = names.outbound_cluster(port, part, found.id.host)
     # Where a share of the endpoints must be healthy for ejection to go on, the others would count.
     outlier = policy.outlier_detection
     send_unhealthy = outlier is None or not outlier.min_health_percent
@@ -91,9 +92,9 @@ def _spec(
     return Spec(
         name,
         port,
-        subset[0],
+        part,
         discovery,
-        subset[1],
+        labels,
         send_unhealthy,
         preference,
         # A sidecar may read Secrets if a rule of its namespace has chosen it by its labels.

@@ -14,6 +14,7 @@ from controlplane.envoy.cluster_mutual import Mutual, match_endpoints, upstream_
 from controlplane.envoy.inbound_tls import san_type
 from controlplane.envoy.secrets import CA, KUBERNETES
 from controlplane.mesh.settings import OriginatedTls
+from controlplane.model.duration import SECOND
 from controlplane.model.kinds.destination_rule import TrafficPolicy
 from controlplane.model.kinds.tls import ORIGINATED, ClientTLSSettings
 
@@ -21,7 +22,7 @@ SYSTEM_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
 """Where Debian and Ubuntu, and so Envoy's own images, keep the public authorities."""
 
 
-_PATIENCE = 1_000_000_000
+_PATIENCE = SECOND
 _SYSTEM = "system"
 """What Istio takes for the public authorities where the name of a file is expected."""
 

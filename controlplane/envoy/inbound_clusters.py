@@ -22,6 +22,7 @@ from controlplane.mesh.settings import (
     inbound_stat_name,
     inbound_to_localhost,
 )
+from controlplane.model.duration import SECOND
 from controlplane.model.keys import Key
 from controlplane.model.kinds import sidecars
 from controlplane.model.kinds.connection_pool import ConnectionPoolSettings
@@ -35,7 +36,7 @@ SOURCES = {4: "127.0.0.6", 6: "::6"}
 _LOCAL = {4: "127.0.0.1", 6: "::1"}
 _IPV4 = (4,)
 
-_CLEANUP = 60_000_000_000
+_CLEANUP = 60 * SECOND
 
 
 @keyed

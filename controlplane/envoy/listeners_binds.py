@@ -102,6 +102,10 @@ class Claim(NamedTuple):
         """Whether HTTP may come."""
         return self.protocol in HTTP_LIKE or self.protocol == AUTO
 
+    def number(self, bind: Bind) -> int:
+        """The service's port, by which its clusters are named."""
+        return self.port or bind.port
+
 
 HTTP = Claim("", "", "", "HTTP")
 GRPC_WEB = Claim("", "", "", "GRPC-Web")

@@ -46,8 +46,6 @@ from controlplane.mesh.protocols import AUTO, HTTP_LIKE
 from controlplane.mesh.settings import listener_ports
 from controlplane.model.kinds.tls import ServerTLSSettings
 
-_ENVOYS = Lasting()
-
 
 class Port(NamedTuple):
     """A port of the workload; `tls`: its own, in place of the mesh's."""
@@ -55,7 +53,7 @@ class Port(NamedTuple):
     target: int
     protocol: str
     tls: ServerTLSSettings | None = None
-    lasting: Lasting = _ENVOYS
+    lasting: Lasting = Lasting()
 
 
 @keyed

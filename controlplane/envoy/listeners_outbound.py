@@ -179,7 +179,7 @@ def _lasting(way: _Way, stance: Stance) -> _Way:
 
 def _claimed(q: Q, bind: Bind, claim: Claim) -> Iterator[_Way]:
     """The ways of one service: its VirtualService's, and its own cluster for what those leave over."""
-    port = claim.port or bind.port
+    port = claim.number(bind)
     rules = l4_routes_of(q, claim, port)
     for rule in rules:
         yield _way(q, claim, bind, rule)
@@ -206,7 +206,7 @@ def _by_name(q: Q, bind: Bind, claim: Claim) -> Iterator[_Way]:
         # Envoy knows wildcards of whole labels only.
         return
     sni = (claim.host,) if shared and claim.host != "*" else ()
-    yield _way(q, claim, bind, TcpRoute(_own(claim, claim.port or bind.port), sni, claim.subnets))
+    yield _way(q, claim, bind, TcpRoute(_own(claim, claim.number(bind)), sni, claim.subnets))
 
 
 def _own(claim: Claim, port: int) -> tuple[Destination, ...]:
@@ -215,7 +215,7 @@ def _own(claim: Claim, port: int) -> tuple[Destination, ...]:
 
 def _way(q: Q, claim: Claim, bind: Bind, route: TcpRoute) -> _Way:
     own = [
-        _policy(q, claim, claim.port or bind.port, d.target)
+        _policy(q, claim, claim.number(bind), d.target)
         for d in route.destinations
         if d.target.host == claim.host
     ]
@@ -225,7 +225,7 @@ def _way(q: Q, claim: Claim, bind: Bind, route: TcpRoute) -> _Way:
     if len(route.destinations) > 1 and route.source is not None:
         return _Way(route, f"{route.source.name}.{route.source.namespace}", sniffed=sniffed)
     tcp = tcp_settings(own[0]) if own else _through(q, claim, route.destinations[0].target)
-    resolved = (claim.port or bind.port) if claim.dynamic and claim.protocol == "TLS" and own else 0
+    resolved = claim.number(bind) if claim.dynamic and claim.protocol == "TLS" and own else 0
     return _Way(route, cluster_of(route.destinations[0].target), tcp, sniffed, claim.protocol, resolved)
 
 

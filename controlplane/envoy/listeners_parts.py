@@ -13,6 +13,7 @@ from controlplane.envoy.listeners_binds import Bind
 from controlplane.envoy.routes_actions import cluster_of
 from controlplane.mesh.listening import UNIX, Stance
 from controlplane.mesh.routing_ir import Destination
+from controlplane.model.duration import SECOND
 from controlplane.model.kinds.destination_rule import TrafficPolicy, TunnelSettings
 
 _components = pb.listener_components
@@ -23,7 +24,7 @@ HTTP10 = "http/1.0"
 """The same of HTTP/1.0: where that is not understood, it is passed on as it is."""
 
 _SERVER_NAME = "istio-envoy"
-_REDIS_TIMEOUT = 5_000_000_000
+_REDIS_TIMEOUT = 5 * SECOND
 _MARK = 1337
 """Of packets that the proxy sends, for redirect rules to know them by."""
 

@@ -13,6 +13,7 @@ from controlplane.mesh.gateways import speaks_for
 from controlplane.mesh.gateways_hosts import attached, bound_anywhere
 from controlplane.mesh.imports import direct_destinations, nearest_service
 from controlplane.mesh.projections import Edge
+from controlplane.mesh.routing_delegates import delegate_key
 from controlplane.mesh.service import ServiceId
 from controlplane.mesh.settings import exported
 from controlplane.model.hosts import fqdn
@@ -57,7 +58,7 @@ def _hosts(q: Q, key: Key) -> Iterator[str]:
     yield from (fqdn(one.host, key.namespace) for one in direct_destinations(route))
     for rule in route.http:
         if rule.delegate is not None:
-            home = rule.delegate.namespace or key.namespace
-            delegate: VirtualService | None = q.get(virtual_services, Key(home, rule.delegate.name))
+            lent = delegate_key(rule.delegate, key.namespace)
+            delegate: VirtualService | None = q.get(virtual_services, lent)
             if delegate is not None:
-                yield from (fqdn(one.host, home) for one in direct_destinations(delegate))
+                yield from (fqdn(one.host, lent.namespace) for one in direct_destinations(delegate))

@@ -15,19 +15,18 @@ from typing import NamedTuple, TypeAlias
 
 from controlplane.mesh.endpoint import NOWHERE, Endpoint
 from controlplane.model.keys import Labels
-from controlplane.model.kinds.locality_setting import (
-    Distribute,
-    Failover,
-)
+from controlplane.model.kinds.locality_setting import Distribute, Failover
+from controlplane.model.kinds.service import NETWORK
 from controlplane.model.locality import Locality, parse_locality
 
 REGION = "topology.kubernetes.io/region"
 ZONE = "topology.kubernetes.io/zone"
 SUBZONE = "topology.istio.io/subzone"
-NETWORK = "topology.istio.io/network"
 NODE = "kubernetes.io/hostname"
-"""Labels that every workload has, whatever its object says: they are made from its place."""
+"""Labels that, with NETWORK, every workload has, whatever its object says: they are made from its place."""
 
+_DISTANCES = 5
+"""How many there are between localities."""
 _FINEST = 10_000
 """How far shares of a locality's weight are scaled up to become whole numbers."""
 
@@ -74,7 +73,7 @@ class Place(NamedTuple):
 
     def label(self, name: str) -> str:
         """The caller's value of a label, "" for none."""
-        return _topology(name, self) if name in _TOPOLOGY else dict(self.labels).get(name, "")
+        return _label(name, self)
 
 
 ANYWHERE = Place()
@@ -156,14 +155,15 @@ def _alike(endpoint: Endpoint) -> int:
 
 
 def _rank(preference: Preference, place: Place) -> Rank:
-    by_label = [(name, said) for name, said in map(split_label, preference.labels)]
+    by_label = map(split_label, preference.labels)
     wanted = [(name, place.label(name) if said is None else said) for name, said in by_label]
     by_locality = _by_locality(preference)
 
     def rank(endpoint: Endpoint) -> int:
         differs = (n for n, (name, value) in enumerate(wanted) if label_of(endpoint, name) != value)
         labels = len(wanted) - next(differs, len(wanted))
-        return labels * 5 + (_distance(endpoint.locality, place.locality, preference) if by_locality else 0)
+        distance = _distance(endpoint.locality, place.locality, preference) if by_locality else 0
+        return labels * _DISTANCES + distance
 
     return rank
 
@@ -207,8 +207,9 @@ def _distributed(groups: tuple[Group, ...], rules: tuple[Distribute, ...], here:
 
 def label_of(endpoint: Endpoint, name: str) -> str:
     """An endpoint's value of a label, "" for none."""
-    return _topology(name, endpoint) if name in _TOPOLOGY else dict(endpoint.labels).get(name, "")
+    return _label(name, endpoint)
 
 
-def _topology(name: str, it: Place | Endpoint) -> str:
-    return _TOPOLOGY[name](it)
+def _label(name: str, it: Place | Endpoint) -> str:
+    made = _TOPOLOGY.get(name)
+    return dict(it.labels).get(name, "") if made is None else made(it)

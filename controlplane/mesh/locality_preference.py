@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from controlplane.graph import Q, query
-from controlplane.mesh.locality import NETWORK, NODE, REGION, SUBZONE, ZONE, Preference
+from controlplane.mesh.locality import NODE, REGION, SUBZONE, ZONE, Preference
 from controlplane.mesh.networks import networks, spans_networks
 from controlplane.mesh.rules import merged_rule, policy_of
 from controlplane.mesh.service import Service, ServiceId, service
@@ -28,6 +28,7 @@ from controlplane.model.kinds.locality_setting import (
     LocalityLoadBalancerSetting,
     ZoneAwareLoadBalancerSetting,
 )
+from controlplane.model.kinds.service import NETWORK
 
 _DISTRIBUTIONS = {
     "PreferSameZone": (NETWORK, REGION, ZONE),

@@ -70,10 +70,12 @@ class Head(NamedTuple):
 
     @property
     def apply_to(self) -> str:
+        """To what, a key of OPERATIONS."""
         return self.ref.apply_to
 
     @property
     def operation(self) -> str:
+        """A word of OPERATIONS."""
         return self.ref.operation
 
 

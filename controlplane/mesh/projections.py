@@ -37,9 +37,6 @@ class Lasting(NamedTuple):
     longest: int | None = None
 
 
-_ENVOYS = Lasting()
-
-
 class Binding(NamedTuple):
     """A port on which a workload answers.
 
@@ -57,7 +54,7 @@ class Binding(NamedTuple):
     endpoint: str = ""
     bind: str = ""
     tls: ServerTLSSettings | None = None
-    lasting: Lasting = _ENVOYS
+    lasting: Lasting = Lasting()
 
 
 class Security(NamedTuple):

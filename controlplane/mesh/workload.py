@@ -14,10 +14,10 @@ from controlplane.model.kinds import nodes, pods
 from controlplane.model.kinds.cluster import Node
 from controlplane.model.kinds.gateway_topology import GatewayTopology
 from controlplane.model.kinds.pod import Pod
+from controlplane.model.kinds.service import NETWORK
 from controlplane.model.locality import Locality, parse_locality
 
 _LOCALITY_LABEL = "istio-locality"
-_NETWORK_LABEL = "topology.istio.io/network"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def pod_facts(q: Q, key: Key) -> PodFacts | None:
         labels=pod.meta.labels,
         service_account=pod.service_account_name,
         locality=parse_locality(said) if said else q(node_locality, pod.node_name or ""),
-        network=labels.get(_NETWORK_LABEL, ""),
+        network=labels.get(NETWORK, ""),
         ports=tuple(sorted(ports.items())),
         host_network=pod.host_network,
         node=pod.node_name or "",

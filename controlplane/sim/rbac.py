@@ -85,7 +85,7 @@ def _header(matcher: Any, subject: Subject) -> bool:
 
 def _path(matcher: Any, subject: Subject) -> bool:
     paths = subject.headers.get(":path")
-    return bool(paths) and text_matches(matcher.path, without_query(paths[0])) if paths else False
+    return paths is not None and text_matches(matcher.path, without_query(paths[0]))
 
 
 def _template(config: Any, subject: Subject) -> bool:
@@ -93,9 +93,7 @@ def _template(config: Any, subject: Subject) -> bool:
     if template is None:
         raise CannotTell(f"a path matcher: {kind_of(config.typed_config)}")
     paths = subject.headers.get(":path")
-    return (
-        bool(paths) and template_matches(template.path_template, without_query(paths[0])) if paths else False
-    )
+    return paths is not None and template_matches(template.path_template, without_query(paths[0]))
 
 
 def _destination(block: Any, subject: Subject) -> bool:

@@ -67,11 +67,16 @@ def config_of(metadata: Any) -> str:
 
 
 def unpacked(any_message: Any) -> Any | None:
-    """The message in an Any; None for a type that this program has no stub of."""
+    """The message in an Any; None for a type that this program has no stub of.
+
+    CannotTell where the bytes are no such message.
+    """
     try:
         return pb.unpack(any_message)
     except KeyError:
         return None
+    except ValueError as error:
+        raise CannotTell(f"what is packed as {kind_of(any_message)}: {error}") from error
 
 
 def kind_of(any_message: Any) -> str:

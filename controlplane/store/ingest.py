@@ -57,14 +57,13 @@ class Ingest:
         writer: Writer,
         *,
         expected: Collection[str] = (),
-        book: ProblemBook | None = None,
         clock: Clock | None = None,
         keeper: Keeper | None = None,
         judge: Judge | None = None,
     ) -> None:
         self._writer = writer
         self._judge = judge
-        self._book = book or ProblemBook()
+        self._book = ProblemBook()
         self._clock = clock or SystemClock()
         self._last = LastValid(keeper)
         self._powerless: set[Name] = set()

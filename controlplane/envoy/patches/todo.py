@@ -24,10 +24,12 @@ class Patch(NamedTuple):
 
     @property
     def merges(self) -> bool:
+        """Whether it changes what is there, and puts nothing in or out."""
         return self.operation in MERGES
 
     @property
     def replaces_lists(self) -> bool:
+        """Whether its lists take the place of those that are there."""
         return self.operation == "MERGE_AND_REPLACE_LIST"
 
 

@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from controlplane.envoy.types import BY_SHORT
 from controlplane.sim import Call, Http, Served, Tls, dumped, onward, served, simulate
 from tests.golden.harness import Case, readable
+from tests.unit.sim.messages import edge, tcp
 
 VIP = "10.96.0.3"
 DOCS = Path(__file__).parents[3] / "docs"
@@ -116,6 +117,14 @@ def calls(found: Served) -> list[Call]:
 def test_bytes_that_are_no_message_are_the_callers_mistake() -> None:
     with pytest.raises(DecodeError):
         served({BY_SHORT["lds"].url: {"x": b"\xff"}})
+
+
+def test_what_is_packed_and_is_no_message_is_not_known() -> None:
+    listener = edge(tcp("c"))
+    listener.filter_chains[0].filters[0].typed_config.value = b"\xff"
+    end = simulate(Served({"l": listener}), Call("10.0.0.1", 80, way="direct")).end
+    assert end.kind == "unknown"
+    assert "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy" in end.details
 
 
 def test_the_documented_example(

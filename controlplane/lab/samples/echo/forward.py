@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import sys
 import threading
+from http.client import parse_headers
 from socketserver import StreamRequestHandler, TCPServer, ThreadingMixIn
 
 
@@ -17,8 +18,7 @@ class Proxy(StreamRequestHandler):
     def handle(self) -> None:
         """Read the request, and do what it wants."""
         method, _, rest = self.rfile.readline().decode().partition(" ")
-        while self.rfile.readline().strip():
-            pass
+        parse_headers(self.rfile)
         if method != "CONNECT":
             self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
             return

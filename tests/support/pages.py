@@ -6,8 +6,6 @@ The YAML of a page is parsed, committed to a graph and served as to a proxy; the
 from __future__ import annotations
 
 import itertools
-import re
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -29,16 +27,13 @@ from controlplane.model.problem import Problem
 from controlplane.model.proxy import parse_node
 from controlplane.sim import Served, served
 from controlplane.store.sight import Sight
-from tests.support.snippets import ROOT
-
-_FENCE = re.compile(r"^( *)```yaml\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+from tests.support.snippets import blocks
 
 
 def documents_of(page: str) -> list[Any]:
     """Every YAML document in the blocks of a page, a path in the repository."""
-    text = (ROOT / page).read_text(encoding="utf-8")
-    blocks = (textwrap.dedent(indent + body) for indent, body in _FENCE.findall(text))
-    return list(itertools.chain.from_iterable(yaml.safe_load_all(block) for block in blocks))
+    found = blocks(page, "yaml")
+    return list(itertools.chain.from_iterable(map(yaml.safe_load_all, found)))
 
 
 def objects_of(page: str) -> list[dict[str, Any]]:

@@ -8,7 +8,10 @@ from __future__ import annotations
 import argparse
 import re
 import runpy
+import sys
+import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -16,6 +19,8 @@ import yaml
 from controlplane import settings
 from controlplane.app.compose import build
 from controlplane.ctl.__main__ import main as ctl
+from controlplane.envoy import pb
+from controlplane.envoy.filters.chain import Chain
 from controlplane.model.kinds import BY_NAME, KINDS
 from controlplane.telemetry.metrics import Metrics
 from tests.support.snippets import ROOT, snippets
@@ -170,6 +175,40 @@ def test_the_flags_of_compose_mesh_are_those_that_it_has(
     used = {flag for one in shown for flag in re.findall(r"(?<!\S)--?[a-z][a-z-]*", one)}
     assert "-o" in used
     assert used <= known
+
+
+def shown_module(name: str, *sources: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A module of this source."""
+    made = types.ModuleType(name)
+    # Where dataclasses look for the names in annotations.
+    monkeypatch.setitem(sys.modules, name, made)
+    for source in sources:
+        exec(compile(source, "CONTRIBUTING.md", "exec", dont_inherit=True), made.__dict__)
+    return made
+
+
+def test_the_kind_that_contributors_are_shown_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = snippets("CONTRIBUTING.md", "To add a kind", "python")[0]
+    kind = shown_module("shown_telemetry", source, monkeypatch=monkeypatch).TELEMETRY
+    words = [{"disabled": False, "match": {"mode": "SERVER"}}, {"disabled": True}]
+    spec = {"accessLogging": words, "tracing": [{}], "new": 1}
+    parsed = kind.parse({"apiVersion": "telemetry.istio.io/v1", "metadata": {"name": "it"}, "spec": spec})
+    assert parsed.value.access_log_disabled is True
+    assert {(one.level, one.field) for one in parsed.problems} == {
+        ("warning", "spec.accessLogging[0].match"),
+        ("warning", "spec.tracing"),
+        ("warning", "spec.new"),
+    }
+
+
+def test_the_filter_that_contributors_are_shown_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    stub, source = snippets("CONTRIBUTING.md", "To add an HTTP filter", "python")
+    stubs = shown_module("shown_stub", stub, monkeypatch=monkeypatch)
+    monkeypatch.setattr(pb, "buffer", stubs.buffer, raising=False)
+    build = shown_module("shown_filter", source, monkeypatch=monkeypatch).build
+    assert build(Chain("outbound")) is None
+    message: Any = pb.unpack(build(Chain("inbound")).typed_config)
+    assert message.max_request_bytes.value == 1 << 20
 
 
 def main() -> None:

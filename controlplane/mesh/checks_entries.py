@@ -11,7 +11,7 @@ from controlplane.mesh.protocols import HTTP_LIKE, declared_protocol
 from controlplane.mesh.service import ServiceId, service
 from controlplane.mesh.settings import answers_names
 from controlplane.model.describe import shorten
-from controlplane.model.keys import Key
+from controlplane.model.keys import Key, Ref
 from controlplane.model.kinds import service_entries
 from controlplane.model.kinds.service import DISTRIBUTION, distribution_of
 from controlplane.model.kinds.service_entry import ServiceEntry
@@ -27,7 +27,8 @@ def service_entry_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     findings = [*_hosts(q, entry), *_nameless(entry), *_silent(entry), *_unreachable(q, entry), *_near(entry)]
     if entry.hosts:
         found = q(service, ServiceId(entry.hosts[0], key.namespace))
-        if found is not None and found.source.name == key.name:
+        # A Service may have the same name, and the host.
+        if found is not None and found.source == Ref("ServiceEntry", *key):
             findings += clashes(q, found, [port.number for port in entry.ports])
     return tuple(warning("ServiceEntry", key, finding) for finding in findings)
 

@@ -256,6 +256,14 @@ def test_hosts_that_are_defined_twice() -> None:
     ]
 
 
+def test_an_entry_of_the_name_and_the_host_of_a_service_is_told_so_and_no_more() -> None:
+    world = World(service("reviews", "tcp=9000", app="reviews") + entry("reviews", HOST, "resolution: DNS"))
+    assert found(world) == [
+        f"ServiceEntry/reviews spec.hosts[0]: {HOST} is defined by Service default/reviews; "
+        "this entry is not used for it"
+    ]
+
+
 def test_opaque_ports_that_clash() -> None:
     world = World(
         entry("a", "a.example.com", "resolution: DNS", created="2024-01-01T00:00:00Z")

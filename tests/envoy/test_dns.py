@@ -14,7 +14,8 @@ from typing import Any
 from controlplane.lab.pod_spec import App, PodSpec
 from controlplane.lab.pods import Lab
 from tests.support.envoys import MARKS, scenes
-from tests.support.town import ECHO, Resident, Town, outside, pod, web
+from tests.support.residents import ECHO, Resident, outside, pod, web
+from tests.support.town import Town
 
 pytestmark = MARKS
 

@@ -12,8 +12,9 @@ from controlplane.lab.fetch import connect
 from controlplane.lab.pod_spec import App, PodSpec
 from controlplane.lab.pods import Lab
 from tests.support.envoys import MARKS, scenes
+from tests.support.residents import ECHO, Resident, outside, web
 from tests.support.servers import Issuer
-from tests.support.town import ECHO, Resident, Town, outside, web
+from tests.support.town import Town
 
 pytestmark = MARKS
 

@@ -15,15 +15,16 @@ from typing import Any
 import pytest
 
 from controlplane.lab.pod_spec import PodSpec
+from tests.support.envoy_filters import TYPES, envoy_filter, patch
 from tests.support.envoys import MARKS, scenes
-from tests.support.town import Resident, Town, pod, web
+from tests.support.residents import Resident, pod, web
+from tests.support.town import Town
 
 pytestmark = MARKS
 
 RATINGS = "ratings.shop"
 OTHER = "10.244.0.12"
 GATE = "10.244.0.13"
-TYPES = "type.googleapis.com/envoy.extensions.filters"
 
 OBJECTS = """
 apiVersion: v1
@@ -65,20 +66,8 @@ def peaceful(town: Town) -> Iterator[None]:
 
 
 def patches(*found: dict[str, Any], app: str = "client", name: str = "it") -> str:
-    """An EnvoyFilter for the proxy of an app, as text: JSON is YAML."""
-    return json.dumps(
-        {
-            "apiVersion": "networking.istio.io/v1alpha3",
-            "kind": "EnvoyFilter",
-            "metadata": {"name": name, "namespace": "shop"},
-            "spec": {"workloadSelector": {"labels": {"app": app}}, "configPatches": found},
-        }
-    )
-
-
-def patch(what: str, how: str, value: Any = None, **match: Any) -> dict[str, Any]:
-    change = {"operation": how} | ({} if value is None else {"value": value})
-    return {"applyTo": what, "match": match, "patch": change}
+    """An EnvoyFilter for the proxy of an app."""
+    return envoy_filter(*found, name=name, namespace="shop", app=app)
 
 
 def before_router(**listener: Any) -> dict[str, Any]:

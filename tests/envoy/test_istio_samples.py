@@ -19,7 +19,8 @@ from controlplane.lab.pod_spec import App, PodSpec
 from controlplane.lab.pods import Lab
 from controlplane.model.kinds import BY_NAME
 from tests.support.envoys import MARKS, scenes
-from tests.support.town import ECHO, Resident, Town, pod
+from tests.support.residents import ECHO, Resident, pod
+from tests.support.town import Town
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "data" / "istio-samples"
 pytestmark = [

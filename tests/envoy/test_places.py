@@ -17,8 +17,9 @@ from controlplane.lab.pod_spec import App
 from controlplane.lab.pods import Lab
 from tests.support.chances import likely
 from tests.support.envoys import MARKS, scenes
+from tests.support.residents import ECHO, outside, pem_file, pod, web
 from tests.support.servers import Issuer
-from tests.support.town import ECHO, Town, outside, pod, web
+from tests.support.town import Town
 
 pytestmark = MARKS
 
@@ -54,9 +55,7 @@ OBJECTS = service() + "".join(node(name, *place) for name, place in NODES.items(
 
 def build(lab: Lab) -> Town:
     pair = ISSUER.issue(SECURE)
-    pem = lab.directory / "secure.pem"
-    pem.write_bytes(pair.chain + pair.key)
-    pem.chmod(0o644)
+    pem = pem_file(lab, "secure", pair)
     residents = [
         pod("client", "shop", 10, app="client", shard="blue"),
         pod("visitor", "shop", 20, node="node-3", app="visitor", shard="red"),
@@ -88,18 +87,6 @@ def peaceful(town: Town) -> Iterator[None]:
     town.apply()
 
 
-def policy(town: Town, traffic: str) -> None:
-    """Let this be the traffic policy of the pool."""
-    town.apply(f"""
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {{name: pool, namespace: shop}}
-spec:
-  host: pool
-  trafficPolicy: {traffic}
-""")
-
-
 QUICK = "connectionPool: {tcp: {connectTimeout: 0.3s}, http: {maxRequestsPerConnection: 1}}"
 COUNTED = (
     "outlierDetection: {consecutiveGatewayErrors: 1, consecutive5xxErrors: 1, interval: 1s,"
@@ -113,7 +100,7 @@ def answered(town: Town, who: str = "client") -> set[str]:
 
 
 def test_the_near_ones_are_asked_and_others_when_a_zone_dies(town: Town) -> None:
-    policy(town, f"{{{QUICK}, {COUNTED}}}")
+    town.policy(HOST, f"{{{QUICK}, {COUNTED}}}")
     assert town.servers(30, "client", HOST) == {"near": 30}
     assert town.servers(30, "visitor", HOST) == {"far": 30}
     with town.gone("near"):
@@ -126,7 +113,7 @@ def test_the_near_ones_are_asked_and_others_when_a_zone_dies(town: Town) -> None
 
 
 def test_without_counted_failures_all_are_alike(town: Town) -> None:
-    policy(town, "{loadBalancer: {simple: ROUND_ROBIN}}")
+    town.policy(HOST, "{loadBalancer: {simple: ROUND_ROBIN}}")
     assert town.servers(90, "client", HOST, at_once=1) == dict.fromkeys(SERVERS, 30)
 
 
@@ -134,7 +121,7 @@ def test_shares_by_the_zone_of_the_caller(town: Town) -> None:
     shares = (
         "distribute: [{from: north/a/*, to: {north/a: 70, north/b: 30}}, {from: south, to: {north: 100}}]"
     )
-    policy(town, f"{{loadBalancer: {{localityLbSetting: {{{shares}}}}}}}")
+    town.policy(HOST, f"{{loadBalancer: {{localityLbSetting: {{{shares}}}}}}}")
     found = town.servers(300, "client", HOST)
     assert sum(found.values()) == 300 and found["far"] == 0
     assert likely(found["near"], 300, 0.7), found
@@ -143,7 +130,7 @@ def test_shares_by_the_zone_of_the_caller(town: Town) -> None:
 
 def test_by_labels_of_the_caller(town: Town) -> None:
     by = "localityLbSetting: {failoverPriority: [shard, tier=gold]}"
-    policy(town, f"{{{QUICK}, {COUNTED}, loadBalancer: {{{by}}}}}")
+    town.policy(HOST, f"{{{QUICK}, {COUNTED}, loadBalancer: {{{by}}}}}")
     assert town.servers(20, "client", HOST) == {"far": 20}
     assert town.servers(20, "visitor", HOST) == {"near": 20}
     with town.gone("far"):
@@ -174,8 +161,8 @@ def test_what_services_say_themselves(town: Town) -> None:
 
 def test_what_is_taken_for_granted_by_no_stub(town: Town) -> None:
     zones = "zoneAwareLbSetting: {enabled: true, minClusterSize: 3}"
-    policy(
-        town,
+    town.policy(
+        HOST,
         f"{{{COUNTED}, retryBudget: {{percent: 10, budgetInterval: 3s}}, loadBalancer: {{{zones}}}}}",
     )
     dump = town.lab.pods["client"].admin.config_dump()

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from tests.support.envoys import MARKS, scenes
-from tests.support.town import Resident, Town, pod, web
+from tests.support.residents import Resident, pod, web
+from tests.support.town import Town
 
 pytestmark = MARKS
 

@@ -18,8 +18,9 @@ import pytest
 from controlplane.lab.fetch import Target, connect, fetch
 from controlplane.lab.pods import Lab
 from tests.support.envoys import MARKS, scenes
+from tests.support.residents import Resident, pod, web
 from tests.support.servers import Issuer
-from tests.support.town import Resident, Town, pod, web
+from tests.support.town import Town
 
 pytestmark = MARKS
 

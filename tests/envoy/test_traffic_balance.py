@@ -15,7 +15,8 @@ import pytest
 from controlplane.lab.pods import Lab
 from tests.support.chances import likely
 from tests.support.envoys import MARKS, scenes
-from tests.support.town import Town, pod, web
+from tests.support.residents import pod, web
+from tests.support.town import Town
 
 pytestmark = MARKS
 
@@ -60,22 +61,10 @@ def peaceful(town: Town) -> Iterator[None]:
     town.apply()
 
 
-def policy(town: Town, traffic: str) -> None:
-    """Let this be the traffic policy of the pool."""
-    town.apply(f"""
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {{name: pool, namespace: shop}}
-spec:
-  host: pool
-  trafficPolicy: {traffic}
-""")
-
-
 def test_by_turns_everybody_gets_the_same(town: Town) -> None:
-    policy(town, "{loadBalancer: {simple: ROUND_ROBIN}}")
+    town.policy(HOST, "{loadBalancer: {simple: ROUND_ROBIN}}")
     assert town.servers(90, "client", HOST, at_once=1) == dict.fromkeys(SERVERS, 30)
-    policy(town, "{loadBalancer: {simple: RANDOM}}")
+    town.policy(HOST, "{loadBalancer: {simple: RANDOM}}")
     found = town.servers(300, "client", HOST)
     assert sum(found.values()) == 300
     for name in SERVERS:
@@ -87,7 +76,7 @@ def test_by_turns_everybody_gets_the_same(town: Town) -> None:
 
 def test_who_fails_is_asked_no_more_and_comes_back(town: Town) -> None:
     ejects = "{consecutive5xxErrors: 3, interval: 1s, baseEjectionTime: 2s, maxEjectionPercent: 100}"
-    policy(town, f"{{loadBalancer: {{simple: ROUND_ROBIN}}, outlierDetection: {ejects}}}")
+    town.policy(HOST, f"{{loadBalancer: {{simple: ROUND_ROBIN}}, outlierDetection: {ejects}}}")
     failing = "/?status=500&by=two"
     found = town.servers(60, "client", HOST, failing, at_once=1, headers={"x-key": "ejected"})
     assert sum(found.values()) == 60
@@ -107,7 +96,7 @@ def test_errors_that_envoy_makes_itself_eject_by_their_own_number(town: Town) ->
     )
     # No connection is kept, on which a request could wait for an answer for ever.
     quick = "connectionPool: {tcp: {connectTimeout: 0.3s}, http: {maxRequestsPerConnection: 1}}"
-    policy(town, f"{{loadBalancer: {{simple: ROUND_ROBIN}}, {quick}, outlierDetection: {ejects}}}")
+    town.policy(HOST, f"{{loadBalancer: {{simple: ROUND_ROBIN}}, {quick}, outlierDetection: {ejects}}}")
     # Failures of the server do not count.
     assert Counter(one.status for one in town.calls(30, "client", HOST, "/?status=500&by=three")) == {
         200: 20,
@@ -130,7 +119,7 @@ BREAKER = """
 
 
 def test_what_is_too_much_overflows(town: Town) -> None:
-    policy(town, BREAKER)
+    town.policy(HOST, BREAKER)
     assert [one.status for one in town.calls(5, "client", HOST, at_once=1)] == [200] * 5
     found = town.together(12, "client", HOST, "/?delay=0.5", headers={"x-key": "many"})
     # One waits until it has a connection, and only then the next may.  Envoy never refuses a pod its first
@@ -146,7 +135,7 @@ def test_what_is_too_much_overflows(town: Town) -> None:
 
 
 def test_requests_at_once_have_a_limit_of_their_own(town: Town) -> None:
-    policy(town, "{connectionPool: {http: {http2MaxRequests: 1}}}")
+    town.policy(HOST, "{connectionPool: {http: {http2MaxRequests: 1}}}")
     found = town.together(8, "client", HOST, "/?delay=0.5", headers={"x-key": "one"})
     assert Counter(one.status for one in found) == {200: 1, 503: 7}
     assert town.logged("client", "one", 8) == {"200 -": 1, "503 UO": 7}
@@ -168,7 +157,7 @@ def chosen(town: Town, *users: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("ring", ["", ", ringHash: {minimumRingSize: 512}", ", maglev: {}"])
 def test_a_header_decides_by_its_hash(town: Town, ring: str) -> None:
-    policy(town, f"{{loadBalancer: {{consistentHash: {{httpHeaderName: x-user{ring}}}}}}}")
+    town.policy(HOST, f"{{loadBalancer: {{consistentHash: {{httpHeaderName: x-user{ring}}}}}}}")
     before = chosen(town, *USERS)
     assert set(before.values()) == set(SERVERS)
     # Without the header there is nothing to go by.
@@ -176,7 +165,7 @@ def test_a_header_decides_by_its_hash(town: Town, ring: str) -> None:
 
 
 def test_who_goes_takes_only_his_own_users_away(town: Town) -> None:
-    policy(town, "{loadBalancer: {consistentHash: {httpHeaderName: x-user}}}")
+    town.policy(HOST, "{loadBalancer: {consistentHash: {httpHeaderName: x-user}}}")
     before = chosen(town, *USERS)
     town.relabel("three", app="nobody")
     after = chosen(town, *USERS)
@@ -189,7 +178,7 @@ def test_who_goes_takes_only_his_own_users_away(town: Town) -> None:
 
 
 def test_a_cookie_is_given_and_kept_to(town: Town) -> None:
-    policy(town, "{loadBalancer: {consistentHash: {httpCookie: {name: who, path: /p, ttl: 60s}}}}")
+    town.policy(HOST, "{loadBalancer: {consistentHash: {httpCookie: {name: who, path: /p, ttl: 60s}}}}")
     first = [town.call("client", HOST) for _ in range(30)]
     given = [one.headers["set-cookie"] for one in first]
     assert len({one.partition(";")[0] for one in given}) == 30
@@ -202,11 +191,11 @@ def test_a_cookie_is_given_and_kept_to(town: Town) -> None:
 
 
 def test_a_parameter_and_an_address_decide_too(town: Town) -> None:
-    policy(town, "{loadBalancer: {consistentHash: {httpQueryParameterName: user}}}")
+    town.policy(HOST, "{loadBalancer: {consistentHash: {httpQueryParameterName: user}}}")
     found = {
         user: {town.call("client", HOST, f"/?user={user}").server for _ in range(3)} for user in USERS[:20]
     }
     assert {len(names) for names in found.values()} == {1}
     assert len({name for names in found.values() for name in names}) > 1
-    policy(town, "{loadBalancer: {consistentHash: {useSourceIp: true}}}")
+    town.policy(HOST, "{loadBalancer: {consistentHash: {useSourceIp: true}}}")
     assert len(town.servers(30, "client", HOST)) == 1

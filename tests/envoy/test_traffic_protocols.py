@@ -22,7 +22,8 @@ import pytest
 from controlplane.lab.pod_spec import App, PodSpec
 from tests.support.chances import likely
 from tests.support.envoys import MARKS, scenes
-from tests.support.town import ECHO, Resident, Town, pod, web
+from tests.support.residents import ECHO, Resident, pod, web
+from tests.support.town import Town
 
 pytestmark = MARKS
 

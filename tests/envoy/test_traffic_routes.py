@@ -12,7 +12,8 @@ import pytest
 
 from tests.support.chances import likely
 from tests.support.envoys import MARKS, scenes
-from tests.support.town import Town, pod, web
+from tests.support.residents import pod, web
+from tests.support.town import Town
 
 pytestmark = MARKS
 

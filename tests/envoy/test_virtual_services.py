@@ -14,7 +14,8 @@ import pytest
 
 from controlplane.lab.pod_spec import PodSpec
 from tests.support.envoys import MARKS, scenes
-from tests.support.town import Resident, Town, outside, pod, web
+from tests.support.residents import Resident, outside, pod, web
+from tests.support.town import Town
 
 pytestmark = MARKS
 

@@ -14,91 +14,27 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import yaml
 
 from controlplane.lab.fetch import Answer, Target, connect, fetch
 from controlplane.lab.plane import Plane, start_plane
-from controlplane.lab.pod_spec import App, PodSpec, Sidecar
+from controlplane.lab.pod_spec import Sidecar
 from controlplane.lab.pods import Lab, Pod
 from controlplane.lab.pushes import Push
 from controlplane.lab.tokens import minter
 from controlplane.lab.waiting import wait_until
 from controlplane.lab.watched import Watched
+from tests.support.residents import Resident
 
-ECHO = Path(__file__).parents[2] / "controlplane" / "lab" / "samples" / "echo"
 PATIENCE = 40.0
 _STATISTICS = ("cluster.outbound", "cluster.inbound", "listener", "http", "cluster_manager", "cluster.Black")
 _ACCESS_LOG = """
 accessLogFile: /dev/stdout
 accessLogFormat: "%RESPONSE_CODE% %RESPONSE_FLAGS% %REQ(:AUTHORITY)% %REQ(X-KEY)% %UPSTREAM_CLUSTER%\\n"
 """
-
-
-def web(name: str, *ports: int, pem: Path | None = None) -> App:
-    """An application that tells what reached it; see controlplane/lab/samples/echo/web.py."""
-    tls = () if pem is None else (str(pem),)
-    return App(
-        ECHO / "web.py", (name, *map(str, ports), *tls), port=None if tls else ports[0], opens=ports[-1]
-    )
-
-
-@dataclass(frozen=True)
-class Resident:
-    """Somebody who lives here: `node` is the Kubernetes node of a pod; "" for what is not in the cluster."""
-
-    spec: PodSpec
-    meshed: bool = True
-    node: str = "node-1"
-
-    @property
-    def manifest(self) -> dict[str, Any]:
-        """The Pod."""
-        spec = self.spec
-        labels = dict(spec.labels)
-        if self.meshed and spec.kind == "sidecar":
-            labels["security.istio.io/tlsMode"] = "istio"
-        status = {
-            "phase": "Running",
-            "podIP": spec.ip,
-            "podIPs": [{"ip": spec.ip}],
-            "conditions": [{"type": "Ready", "status": "True"}],
-        }
-        return {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": spec.name, "namespace": spec.namespace, "labels": labels},
-            "spec": {
-                "serviceAccountName": spec.service_account,
-                "nodeName": self.node,
-                "containers": [{"name": "app"}],
-            },
-            "status": status,
-        }
-
-
-def pod(
-    name: str,
-    namespace: str,
-    number: int,
-    runs: App | None = None,
-    *,
-    meshed: bool = True,
-    node: str = "node-1",
-    **labels: str,
-) -> Resident:
-    """A pod of the cluster, at the address with this number; without labels it is of the app of its name."""
-    labels = labels or {"app": name}
-    spec = PodSpec(name, namespace, f"10.244.0.{number}", labels, name, app=runs)
-    return Resident(spec, meshed, node)
-
-
-def outside(name: str, number: int, app: App) -> Resident:
-    """A server that knows nothing of the mesh, and of which the mesh knows what it is told."""
-    return Resident(PodSpec(name, "outside", f"203.0.113.{number}", app=app), meshed=False, node="")
 
 
 class Reply(NamedTuple):
@@ -179,6 +115,13 @@ class Town:
         new = self._mesh.with_suffix(".new")
         new.write_text(_ACCESS_LOG + text)
         new.rename(self._mesh)
+
+    def policy(self, service: str, traffic: str) -> None:
+        """Let this be the traffic policy of "name.namespace", instead of what was applied before."""
+        name, _, namespace = service.partition(".")
+        rule = {"host": name, "trafficPolicy": yaml.safe_load(traffic)}
+        kind = {"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule"}
+        self.apply_objects([{**kind, "metadata": {"name": name, "namespace": namespace}, "spec": rule}])
 
     def problems(self) -> list[str]:
         """What the control plane finds wrong: "Kind name: path: message"."""

@@ -2,64 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from controlplane.envoy import pb
 from controlplane.envoy.feeds import feeds
 from controlplane.envoy.types import CLUSTER, EXTENSION, LISTENER, ROUTE, VIRTUAL_HOST
-from controlplane.mesh.checks import checks
 from controlplane.mesh.patches import UNPATCHED
-from controlplane.mesh.projections import ProxyView
-from controlplane.model.keys import Ref
+from tests.support.envoy_filters import envoy_filter, patch
+from tests.unit.envoy.patching import OUT, WEB, sidecar, timeout, timeouts, world
 from tests.unit.envoy.traffic import Traffic
-from tests.unit.mesh.world import pod, service
-
-WEB = "web.default.svc.cluster.local"
-OUT = "SIDECAR_OUTBOUND"
-
-
-def envoy_filter(*patches: dict[str, Any], name: str = "it", **spec: Any) -> str:
-    meta = {"name": name, "namespace": spec.pop("namespace", "default")}
-    if "created" in spec:
-        meta["creationTimestamp"] = spec.pop("created")
-    if "app" in spec:
-        spec["workloadSelector"] = {"labels": {"app": spec.pop("app")}}
-    found = {"kind": "EnvoyFilter", "apiVersion": "networking.istio.io/v1alpha3", "metadata": meta}
-    return json.dumps({**found, "spec": {"configPatches": patches, **spec}}) + "\n---\n"
-
-
-def patch(what: str, how: str, value: Any = None, **match: Any) -> dict[str, Any]:
-    change = {"operation": how} | ({} if value is None else {"value": value})
-    return {"applyTo": what, "match": match, "patch": change}
-
-
-def timeout(seconds: int, **match: Any) -> dict[str, Any]:
-    return patch("CLUSTER", "MERGE", {"connect_timeout": f"{seconds}s"}, **match)
-
-
-def world(*filters: str) -> Traffic:
-    made = Traffic(
-        service("web", "http=80:8080", ip="10.96.0.1")
-        + service("api", "http=80:8080", ip="10.96.0.2")
-        + pod("web-1", "10.0.0.1", "app: web")
-        + pod("api-1", "10.0.0.2", "app: api")
-    )
-    for text in filters:
-        made.apply(text)
-    return made
-
-
-def sidecar(made: Traffic, app: str = "web", **metadata: Any) -> ProxyView:
-    address = {"web": "10.0.0.1", "api": "10.0.0.2"}[app]
-    id = f"sidecar~{address}~{app}-1.default~default.svc.cluster.local"
-    return made.view(id, {"NAMESPACE": "default", "LABELS": {"app": app}, **metadata})
-
-
-def timeouts(made: Traffic, view: ProxyView) -> dict[str, int]:
-    found = made.clusters(view)
-    return {name.split("|")[-1]: one.connect_timeout.seconds for name, one in found.items() if "|80|" in name}
-
+from tests.unit.mesh.world import service
 
 # -- for whom -----------------------------------------------------------------------------------------
 
@@ -249,92 +199,3 @@ def test_a_sidecar_whose_virtual_hosts_are_patched_is_given_all_of_them() -> Non
     named = patch("VIRTUAL_HOST", "MERGE", {"include_attempt_count_in_response": True}, context=OUT)
     assert VIRTUAL_HOST not in feeds(sidecar(world(envoy_filter(named))), on_demand=True)
     assert VIRTUAL_HOST in feeds(sidecar(world(envoy_filter(timeout(3)))), on_demand=True)
-
-
-# -- routes -------------------------------------------------------------------------------------------
-
-
-def test_a_configuration_is_patched_outside_of_its_virtual_hosts() -> None:
-    value = {"name": "other", "max_direct_response_body_size_bytes": 7, "virtual_hosts": [{"name": "v"}]}
-    made = world(
-        envoy_filter(patch("ROUTE_CONFIGURATION", "MERGE", value, routeConfiguration={"portNumber": 80}))
-    )
-    found = made.routes(sidecar(made))["80"]
-    assert (found.name, found.max_direct_response_body_size_bytes.value) == ("80", 7)
-    assert [host.name for host in found.virtual_hosts][-2:] == ["allow_any", "v"]
-    assert made.routes(sidecar(made))["inbound|8080||"].max_direct_response_body_size_bytes.value == 1048576
-
-
-def test_routes_of_a_gateway_are_found_by_either_port_and_by_their_server() -> None:
-    gateway = """
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: g, namespace: prod}
-spec:
-  selector: {app: gw}
-  servers:
-  - {port: {number: 80, name: http, protocol: HTTP}, hosts: [a.example.com]}
-  - {port: {number: 443, name: https, protocol: HTTPS}, hosts: [b.example.com],
-     tls: {mode: SIMPLE, credentialName: c}}
----
-"""
-
-    def named(what: str, **match: Any) -> dict[str, Any]:
-        value = {"response_headers_to_remove": [what]}
-        return patch("ROUTE_CONFIGURATION", "MERGE", value, context="GATEWAY", routeConfiguration=match)
-
-    made = world(
-        gateway,
-        service("gw", "http=80:8080, https=443:8443", ip="10.96.0.9"),
-        pod("gw-1", "10.0.0.9", "app: gw"),
-        envoy_filter(
-            named("service", portNumber=80),
-            named("own", portNumber=8080),
-            named("other", portNumber=81),
-            named("server", gateway="prod/g", portName="https", name="https.443.https.g.prod"),
-            named("nobody", gateway="prod/h"),
-        ),
-    )
-    view = made.view("router~10.0.0.9~gw-1.default~default.svc.cluster.local", {"NAMESPACE": "default"})
-    found = {name: list(one.response_headers_to_remove) for name, one in made.routes(view).items()}
-    # What is said of a server says nothing of plaintext routes, which are those of all servers of a port.
-    assert found == {"http.8080": ["service", "own"], "https.443.https.g.prod": ["server"]}
-
-
-def test_plaintext_routes_are_of_no_gateway() -> None:
-    gateway = """
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: g, namespace: prod}
-spec: {servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [a.example.com]}]}
----
-"""
-    match = {"context": "GATEWAY", "routeConfiguration": {"gateway": "prod/g"}}
-    made = world(gateway, envoy_filter(patch("VIRTUAL_HOST", "REMOVE", **match)))
-    (found,) = made.map(checks)[Ref("EnvoyFilter", "default", "it")]
-    assert found.field == "spec.configPatches[0].match.routeConfiguration.gateway"
-    assert found.message == "matches nothing: 'prod/g' has no HTTPS server; other routes are of no Gateway"
-
-
-def test_virtual_hosts_are_removed_replaced_and_added() -> None:
-    def named(name: str) -> dict[str, Any]:
-        return {"context": OUT, "routeConfiguration": {"name": "80", "vhost": {"name": name}}}
-
-    made = world(
-        envoy_filter(
-            patch("VIRTUAL_HOST", "REMOVE", **named(f"{WEB}:80")),
-            patch(
-                "VIRTUAL_HOST", "REPLACE", {"name": "new", "domains": ["api"]}, **named(f"api.{WEB[4:]}:80")
-            ),
-            patch("VIRTUAL_HOST", "ADD", {"name": "more", "domains": ["more"]}, **named("any")),
-        )
-    )
-    hosts = [host.name for host in made.routes(sidecar(made))["80"].virtual_hosts]
-    assert hosts == ["new", "allow_any", "more"]
-
-
-def test_bytes_that_nothing_changes_are_the_shared_ones() -> None:
-    same = patch("VIRTUAL_HOST", "MERGE", {"include_request_attempt_count": True}, context=OUT)
-    made = world(envoy_filter(same))
-    mine = made.route_resources(sidecar(made))["80"]
-    assert mine is made.route_resources(sidecar(made)._replace(patches=UNPATCHED))["80"]

@@ -1,24 +1,19 @@
-"""What a patch does to one resource: lists, merges, chains, routes; and how values are read."""
+"""What a patch does to one resource: lists, merges, chains, routes."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 from google.protobuf import json_format
 
-from controlplane.base import wire
 from controlplane.envoy import pb
 from controlplane.envoy.patches.chains import patch_chain
 from controlplane.envoy.patches.hosts import patch_host
-from controlplane.envoy.patches.judge import judged
 from controlplane.envoy.patches.lists import change_list, same_name
 from controlplane.envoy.patches.merge import merge, merge_extension, merge_holding_socket
 from controlplane.envoy.patches.todo import Patch
-from controlplane.envoy.patches.values import MESSAGES, read_value
-from controlplane.model.kinds import BY_NAME
-from controlplane.model.kinds.envoy_filter import ConfigPatch
+from controlplane.envoy.patches.values import MESSAGES
 from controlplane.model.kinds.envoy_filter_match import (
     ANYTHING,
     FilterChainMatch,
@@ -28,17 +23,11 @@ from controlplane.model.kinds.envoy_filter_match import (
     RouteMatch,
     VirtualHostMatch,
 )
-from controlplane.model.problem import Origin
+from tests.support.envoy_filters import TYPES
+from tests.unit.envoy.patching import value
 
-TYPES = "type.googleapis.com/envoy.extensions.filters"
 MANAGER = "envoy.filters.network.http_connection_manager"
 components = pb.listener_components
-
-
-def value(what: str, content: Any, operation: str = "ADD") -> Any:
-    found = read_value(ConfigPatch(what, operation, value=json.dumps(content)))
-    assert found.wrong == () and found.unknown == ()
-    return found.message
 
 
 def patch(
@@ -301,99 +290,3 @@ def test_routes() -> None:
     assert [one.route.timeout.seconds for one in host.routes if one.name == "b"] == [5]
     # What is added is not merged into.
     assert [one.name for one in host.routes if one.stat_prefix] == ["b", "c"]
-
-
-# -- how values are read ------------------------------------------------------------------------------
-
-
-def wrong(what: str, content: Any, operation: str = "MERGE") -> list[tuple[str, str]]:
-    return [*read_value(ConfigPatch(what, operation, value=json.dumps(content))).wrong]
-
-
-def test_both_spellings_of_a_field_and_not_both_at_once() -> None:
-    assert value("CLUSTER", {"connectTimeout": "1s"}, "MERGE") == value(
-        "CLUSTER", {"connect_timeout": "1s"}, "MERGE"
-    )
-    ((path, reason),) = wrong("CLUSTER", {"connectTimeout": "1s", "connect_timeout": "1s"})
-    assert (path, reason) == ("connect_timeout", "is given twice, in both spellings")
-
-
-def test_a_typed_struct_is_what_it_stands_for() -> None:
-    url = f"{TYPES}.http.lua.v3.Lua"
-    code = {"default_source_code": {"inline_string": "x"}}
-    for name, field in (("udpa.type.v1", "type_url"), ("xds.type.v3", "typeUrl")):
-        struct = {"@type": f"type.googleapis.com/{name}.TypedStruct", field: url, "value": code}
-        found = value("HTTP_FILTER", {"name": "lua", "typed_config": struct})
-        assert found == value("HTTP_FILTER", {"name": "lua", "typed_config": {"@type": url, **code}})
-
-
-def test_types_that_nothing_else_uses_are_found() -> None:
-    for url in (f"{TYPES}.http.tap.v3.Tap", f"{TYPES}.udp.udp_proxy.v3.UdpProxyConfig"):
-        assert (
-            value("HTTP_FILTER", {"name": "x", "typed_config": {"@type": url}}).typed_config.type_url == url
-        )
-    for name in ("envoy.Nothing", "os.path", "envoy.config.core.v3.base_pb2.Node", "envoy", ""):
-        ((path, _),) = wrong("HTTP_FILTER", {"typed_config": {"@type": f"a/{name}"}})
-        assert path == "typed_config.@type"
-
-
-def test_every_mistake_is_told_where_it_is() -> None:
-    content = {
-        "type": "NO",
-        "lb_policy": 77,
-        "metadata": {"filter_metadata": {"x": []}},
-        "load_assignment": {"endpoints": [{}, {"lb_endpoints": [{"endpoint": {"hostname": 3}}]}]},
-        "typed_extension_protocol_options": {"a.b": {"@type": f"{TYPES}.http.cors.v3.Cors"}, "c": 1},
-    }
-    assert sorted(path for path, _ in wrong("CLUSTER", content)) == [
-        "load_assignment.endpoints[1].lb_endpoints[0].endpoint.hostname",
-        "metadata.filter_metadata[x]",
-        "type",
-        "typed_extension_protocol_options[c].@type",
-    ]
-    deep: Any = {}
-    for _ in range(100):
-        deep = {"and_match": {"rules": [deep]}}
-    ((_, reason),) = wrong("LISTENER_FILTER", {"name": "x", "filter_disabled": deep})
-    assert reason == "is nested too deeply"
-
-
-def test_a_judge_refuses_what_is_no_message_and_leaves_other_kinds_alone() -> None:
-    kind, where = BY_NAME["EnvoyFilter"], Origin("f.yaml", 3)
-    raw: dict[str, Any] = {
-        "apiVersion": "networking.istio.io/v1alpha3",
-        "kind": "EnvoyFilter",
-        "metadata": {"name": "it", "namespace": "shop"},
-        "spec": {
-            "configPatches": [{"applyTo": "CLUSTER", "patch": {"operation": "MERGE", "value": {"x": 1}}}]
-        },
-    }
-    found = judged(kind, kind.parse(raw, where), where)
-    assert found.value is not None
-    assert [(one.level, one.field, one.line) for one in found.problems] == [
-        ("warning", "spec.configPatches[0].patch.value.x", 3)
-    ]
-    raw["spec"]["configPatches"][0]["patch"]["value"] = {"name": 1}
-    refused = judged(kind, kind.parse(raw, where), where)
-    assert (refused.value, refused.key, [one.level for one in refused.problems]) == (
-        None,
-        found.key,
-        ["error"],
-    )
-    service = BY_NAME["Service"].parse({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}})
-    assert judged(BY_NAME["Service"], service) is service
-
-
-# -- the wire format ----------------------------------------------------------------------------------
-
-
-def test_fields_of_a_message_and_bytes_that_are_none() -> None:
-    message = pb.cluster.Cluster(name="a", lb_policy=2)
-    message.common_lb_config.healthy_panic_threshold.value = 1.5
-    body = pb.deterministic(message) + wire.tag(900, 1) + bytes(8) + wire.tag(901, 5) + bytes(4)
-    found = [*wire.spans(body)]
-    assert [number for number, *_ in found] == [1, 6, 27, 900, 901]
-    assert body[found[0][2] : found[0][3]] == b"a"
-    for bad in (b"\x0a\x05abc", b"\x0b", b"\xff", b"\x0a"):
-        with pytest.raises(ValueError, match="byte"):
-            [*wire.spans(bad)]

@@ -7,7 +7,10 @@ calls in it.  What pages show of real Envoys, tests/envoy show.
 from __future__ import annotations
 
 import itertools
+import json
 import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +19,7 @@ from google.protobuf.json_format import MessageToJson
 from controlplane.model.kinds import BY_NAME
 from controlplane.sim import Call, End, Http, Outcome, Served, Tls, simulate
 from tests.support.pages import HTTP, Described, documents_of, objects_of, of_text, pod, service
-from tests.support.snippets import ROOT
+from tests.support.snippets import ROOT, blocks
 
 PAGES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("**/*.md"))
 CLIENT = "10.244.0.9"
@@ -140,6 +143,78 @@ def test_what_an_envoy_filter_merges_is_merged() -> None:
     assert mesh.problems == []
     found = MessageToJson(mesh.served_to("shop/ratings", CLIENT).listeners["virtualInbound"])
     assert '"maxRequestHeadersKb": 96' in found
+
+
+def test_calls_are_shared_out_among_zones() -> None:
+    places = objects_of(f"{TASKS}locality-failover.md")
+    nodes = [one for one in places if one["kind"] == "Node"]
+    pods = [pod(f"stock-{n}", "shop", f"10.244.{n}.1", f"machine-{n}", app="stock") for n in (1, 2, 3)]
+    around = [service("stock", "shop", "10.96.0.3", HTTP), pod("client", "shop", CLIENT, "machine-1")]
+    mesh = Described([*objects_of("docs/locality.md"), *nodes, *pods, *around])
+    assert mesh.problems == []
+    end = request(mesh.served_to("shop/client", CLIENT), "10.96.0.3", 80, "stock").end
+    assert hosts(end) == pytest.approx({"10.244.1.1:80": 0.8, "10.244.2.1:80": 0.2})
+
+
+def test_hosts_of_a_domain_are_resolved_when_they_are_asked_for() -> None:
+    mesh = Described(objects_of("docs/dns.md"))
+    assert mesh.problems == []
+    proxy = mesh.served_to("shop/client", CLIENT)
+    asked = request(proxy, "203.0.113.7", 80, "a.partners.example.com").end
+    assert hosts(asked) == {"a.partners.example.com:80": 1}
+    named = simulate(proxy, Call("203.0.113.7", 443, tls=Tls("b.partners.example.com"))).end
+    assert hosts(named) == {"b.partners.example.com:443": 1}
+
+
+def test_a_database_is_dialled_at_the_loopback() -> None:
+    mysql = {"name": "mysql", "port": 3306}
+    theirs = [service("orders", "db", "10.96.0.3", mysql), pod("orders", "db", "10.244.0.3")]
+    other = [service("stock", "shop", "10.96.0.4", HTTP), pod("stock", "shop", "10.244.0.4")]
+    mesh = Described([*objects_of("docs/listeners.md"), *theirs, *other, pod("cart", "shop", CLIENT)])
+    assert mesh.problems == []
+    proxy = mesh.served_to("shop/cart", CLIENT)
+    dialled = simulate(proxy, Call("127.0.0.1", 3306, way="direct", silent=True)).end
+    assert (dialled.kind, hosts(dialled)) == ("tcp", {"10.244.0.3:3306": 1})
+    assert hosts(request(proxy, "10.96.0.4", 80, "stock").end) == {"10.244.0.4:80": 1}
+
+
+def test_the_simulator_is_asked_as_its_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ports = {"name": "http", "port": 9080}
+    mesh = Described(
+        [service("reviews", "default", "10.96.0.3", ports), pod("reviews", "default", "10.244.0.1")]
+    )
+    proxy = mesh.served_to("default/client", CLIENT)
+    dump = [
+        section(
+            "Listeners",
+            "dynamic_listeners",
+            [{"active_state": {"listener": one}} for one in shown(proxy.listeners)],
+        ),
+        section("Clusters", "dynamic_active_clusters", [{"cluster": one} for one in shown(proxy.clusters)]),
+        section("Routes", "dynamic_route_configs", [{"route_config": one} for one in shown(proxy.routes)]),
+        section(
+            "Endpoints",
+            "dynamic_endpoint_configs",
+            [{"endpoint_config": one} for one in shown(proxy.endpoints)],
+        ),
+    ]
+    (tmp_path / "config_dump.json").write_text(json.dumps({"configs": dump}))
+    monkeypatch.chdir(tmp_path)
+    (source,) = blocks("docs/simulator.md", "python")
+    exec(compile(source, "docs/simulator.md", "exec", dont_inherit=True), {})
+    first, *steps = capsys.readouterr().out.splitlines()
+    assert first == "100% outbound|9080||reviews.default.svc.cluster.local ['10.244.0.1:9080']"
+    assert steps and all(" because " in step for step in steps)
+
+
+def section(name: str, field: str, items: list[Any]) -> dict[str, Any]:
+    return {"@type": f"type.googleapis.com/envoy.admin.v3.{name}ConfigDump", field: items}
+
+
+def shown(messages: Mapping[str, Any]) -> list[Any]:
+    return [json.loads(MessageToJson(one, preserving_proto_field_name=True)) for one in messages.values()]
 
 
 # -- tasks ----------------------------------------------------------------------------------------------

@@ -84,7 +84,9 @@ def test_what_an_envoy_dumps() -> None:
 )
 def test_every_call_has_an_end(name: str) -> None:
     found = served(golden(name))
-    for call in calls(found):
+    made = calls(found)
+    assert len(made) > 20
+    for call in made:
         outcome = simulate(found, call)
         assert sum(share.probability for share in outcome.shares) == pytest.approx(1.0), call
         assert outcome.end.kind != "unknown", (call, outcome)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.mesh.test_checks import found, rule
+from tests.unit.mesh.findings import found, rule
 from tests.unit.mesh.test_peer_authentication import policy
 from tests.unit.mesh.world import World, pod, service
 

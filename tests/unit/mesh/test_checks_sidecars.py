@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controlplane.mesh.features import FEATURES, Features, feature_rows
-from tests.unit.mesh.test_checks import HOST, REVIEWS, found
+from tests.unit.mesh.findings import HOST, REVIEWS, found
 from tests.unit.mesh.world import World, service
 
 POD = """

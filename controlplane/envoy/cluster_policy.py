@@ -45,6 +45,8 @@ def apply_pool(
     http = None if pool is None else pool.http
     timeout = None if tcp is None else tcp.connect_timeout
     cluster.connect_timeout.CopyFrom(pb.duration(defaults.connect_timeout if timeout is None else timeout))
+    if defaults.buffer is not None:
+        cluster.per_connection_buffer_limit_bytes.value = defaults.buffer
     limits = cluster.circuit_breakers.thresholds.add(track_remaining=True)
     limits.max_connections.value = (tcp and tcp.max_connections) or _UNLIMITED
     limits.max_pending_requests.value = (http and http.http1_max_pending_requests) or _UNLIMITED

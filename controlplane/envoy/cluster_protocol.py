@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from controlplane.envoy import pb
-from controlplane.mesh.protocols import AUTO, HTTP2_LIKE
+from controlplane.envoy.http_manners import keep_capitals
+from controlplane.mesh.protocols import AUTO, HTTP2_LIKE, HTTP_LIKE
 from controlplane.model.kinds.connection_pool import ConnectionPoolSettings, HTTPSettings
 from controlplane.model.kinds.destination_rule import TrafficPolicy
 
@@ -51,6 +52,20 @@ def apply_protocol(
         options.explicit_http_config.http_protocol_options.SetInParent()
     if not limited:
         options.ClearField("common_http_protocol_options")
+    cluster.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(pb.pack(options))
+
+
+def keep_case(cluster: Any, protocol: str) -> None:
+    """Names of headers go to the endpoints as they were written, where HTTP/1 is spoken to them."""
+    if protocol != AUTO and protocol not in HTTP_LIKE:
+        return
+    options = pb.http_protocol_options.HttpProtocolOptions()
+    if HTTP_OPTIONS in cluster.typed_extension_protocol_options:
+        cluster.typed_extension_protocol_options[HTTP_OPTIONS].Unpack(options)
+    if options.HasField("use_downstream_protocol_config"):
+        keep_capitals(options.use_downstream_protocol_config.http_protocol_options)
+    elif not options.explicit_http_config.HasField("http2_protocol_options"):
+        keep_capitals(options.explicit_http_config.http_protocol_options)
     cluster.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(pb.pack(options))
 
 

@@ -15,7 +15,7 @@ from controlplane.envoy.alpn import offered
 from controlplane.envoy.cluster_metadata import describe_outbound, stat_name
 from controlplane.envoy.cluster_mutual import mutual_tls
 from controlplane.envoy.cluster_policy import apply_policy, prefer
-from controlplane.envoy.cluster_protocol import apply_protocol, speaks_http2
+from controlplane.envoy.cluster_protocol import apply_protocol, keep_case, speaks_http2
 from controlplane.envoy.cluster_specs import Spec, cluster_specs
 from controlplane.envoy.cluster_tls import Security, apply_security, names_by_request
 from controlplane.envoy.dynamic_dns import DISCOVERY as DYNAMIC
@@ -116,6 +116,8 @@ def cluster(q: Q, id: ServiceId, rule: tuple[Key, ...], spec: Spec, mutual: bool
     apply_policy(message, policy, defaults)
     prefer(message, spec.preference)
     apply_protocol(message, port.protocol, policy, http2=http2, auto_sni=names_by_request(policy.tls))
+    if defaults.case:
+        keep_case(message, port.protocol)
     security = Security(
         found.subject_alt_names,
         mutual_tls(q, found, spec, policy.tls) if mutual else None,

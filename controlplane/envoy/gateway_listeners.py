@@ -28,6 +28,7 @@ from controlplane.envoy.guard import guard
 from controlplane.envoy.listeners_parts import (
     chain,
     http_manager,
+    limit_buffer,
     proxy_protocol,
     tls_inspector,
 )
@@ -53,7 +54,7 @@ from controlplane.mesh.gateways import (
 from controlplane.mesh.listening import WILDCARD
 from controlplane.mesh.projections import GatewayScope, Security
 from controlplane.mesh.request_authentication import JwtRules
-from controlplane.mesh.settings import gateway_topology, path_normalization
+from controlplane.mesh.settings import gateway_topology, http_manners, path_normalization
 from controlplane.model.kinds.gateway import UNIX
 from controlplane.model.kinds.gateway_topology import GatewayTopology
 
@@ -156,7 +157,12 @@ def _secure_chain(q: Q, name: str, id: ServerId, policies: EdgeGuard, secrets: S
 def _manager(q: Q, name: str, route: str, policies: EdgeGuard) -> Any:
     jwt, providers, paths = policies.jwt, policies.providers, q(path_normalization)
     where = Chain("gateway", guarded=True, jwt=jwt, providers=providers, paths=paths)
-    where = where._replace(topology=policies.topology, http10=q(features).http10, dynamic=q(resolves_hosts))
+    where = where._replace(
+        topology=policies.topology,
+        manners=q(http_manners),
+        http10=q(features).http10,
+        dynamic=q(resolves_hosts),
+    )
     return http_manager(f"outbound_{name}", route, where, q(access_log))
 
 
@@ -175,6 +181,7 @@ def _join(q: Q, name: str, addresses: list[Any], chains: list[_Chain], inspector
         access_log=refusal_logs(q(access_log)),
         listener_filters=inspectors,
     )
+    limit_buffer(tail, q(http_manners))
     for one in others:
         # Of a socket with an address of its own every family has the same, and one is enough.
         if one != first:

@@ -30,6 +30,7 @@ from controlplane.mesh.gateways_hosts import (
 )
 from controlplane.mesh.projections import Edge, GatewayScope, RouteScope, Security
 from controlplane.mesh.routing_ir import VirtualHost
+from controlplane.mesh.settings import route_headers
 from controlplane.model.kinds.gateway import Server
 
 _ANY = "*"
@@ -97,13 +98,14 @@ def _frame(q: Q, site: Site, scope: RouteScope, spec: GatewayHost) -> bytes:
 @query
 def gateway_host_frame(q: Q, spec: GatewayHost, domains: tuple[str, ...]) -> bytes:
     """The bytes of a virtual host, shared by all gateways with this projection."""
-    return _frame_of(q(gateway_virtual_host, spec, domains))
+    return _frame_of(q, q(gateway_virtual_host, spec, domains))
 
 
 @query
-def _blackhole(_q: Q, port: int) -> bytes:
-    return _frame_of(VirtualHost(f"blackhole:{port}", (_ANY,), (NOT_FOUND,)))
+def _blackhole(q: Q, port: int) -> bytes:
+    return _frame_of(q, VirtualHost(f"blackhole:{port}", (_ANY,), (NOT_FOUND,)))
 
 
-def _frame_of(host: VirtualHost) -> bytes:
-    return wire.length_delimited(_VIRTUAL_HOSTS, pb.deterministic(virtual_host_message(host)))
+def _frame_of(q: Q, host: VirtualHost) -> bytes:
+    message = virtual_host_message(host, q(route_headers))
+    return wire.length_delimited(_VIRTUAL_HOSTS, pb.deterministic(message))

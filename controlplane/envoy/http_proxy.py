@@ -22,7 +22,7 @@ from controlplane.envoy.accesslog import access_log, refusal_logs
 from controlplane.envoy.filters.chain import Chain
 from controlplane.envoy.listeners_binds import Bind
 from controlplane.envoy.listeners_claims import l4_scope, shared_binds, shared_claims
-from controlplane.envoy.listeners_parts import chain, http_manager, socket, speaking
+from controlplane.envoy.listeners_parts import chain, http_manager, limit_buffer, socket, speaking
 from controlplane.envoy.resource import Resource, resource
 from controlplane.envoy.routes import fallback_message, route_tail
 from controlplane.envoy.routes_hosts import virtual_host_message
@@ -37,7 +37,7 @@ from controlplane.mesh.routing_names import ROUTED
 from controlplane.mesh.routing_unregistered import Unregistered, unregistered
 from controlplane.mesh.scope import particular_services, visible
 from controlplane.mesh.service import ServiceId, service_ports
-from controlplane.mesh.settings import listener_ports, path_normalization
+from controlplane.mesh.settings import http_manners, listener_ports, path_normalization, route_headers
 
 ROUTES = "http_proxy"
 _WEB = 80
@@ -56,13 +56,15 @@ def _http_proxy(q: Q, stance: Stance, port: int) -> tuple[tuple[str, Resource], 
     if not bind.free or not bind.allowed(stance) or port in q(listener_ports):
         return ()
     log = q(access_log)
-    where = speaking(Chain("outbound", proxy=True, paths=q(path_normalization)), stance)
+    manners = q(http_manners)
+    where = speaking(Chain("outbound", proxy=True, paths=q(path_normalization), manners=manners), stance)
     message = pb.listener.Listener(
         name=bind.name,
         address=socket(bind.address, bind.port),
         traffic_direction=pb.base.TrafficDirection.OUTBOUND,
         access_log=refusal_logs(log),
     )
+    limit_buffer(message, manners)
     message.filter_chains.append(chain(ROUTES, [http_manager(f"outbound_{bind.name}", ROUTES, where, log)]))
     return ((bind.name, resource(LISTENER, bind.name, message, (ROUTES,))),)
 
@@ -159,7 +161,7 @@ def _join(q: Q, scope: RouteScope, name: str, found: Iterable[tuple[Proxied, ...
         free = tuple(form for form, mine in forms.items() if form not in taken and (mine or form not in own))
         taken.update(free)
         frames.append(q(proxied_frame, one.spec, free))
-    rest = fallback_message(q(fallback, scope.scope))
+    rest = fallback_message(q(fallback, scope.scope), q(route_headers))
     frames.append(wire.length_delimited(_VIRTUAL_HOSTS, pb.deterministic(rest)))
     tail = route_tail()
     # Here the port says which of a host's services is meant.
@@ -182,5 +184,5 @@ def host_names(q: Q, spec: HostSpec) -> tuple[str, ...]:
 @query
 def proxied_frame(q: Q, spec: HostSpec, names: tuple[str, ...]) -> bytes:
     """The bytes of a virtual host that answers to these names."""
-    message = virtual_host_message(replace(q(virtual_host, spec), domains=names))
+    message = virtual_host_message(replace(q(virtual_host, spec), domains=names), q(route_headers))
     return wire.length_delimited(_VIRTUAL_HOSTS, pb.deterministic(message))

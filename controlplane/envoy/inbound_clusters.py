@@ -7,7 +7,7 @@ from typing import Any
 from controlplane.envoy import names, pb
 from controlplane.envoy.cluster_metadata import describe_inbound, stat_name
 from controlplane.envoy.cluster_policy import apply_pool, balance
-from controlplane.envoy.cluster_protocol import apply_protocol, speaks_http2
+from controlplane.envoy.cluster_protocol import apply_protocol, keep_case, speaks_http2
 from controlplane.envoy.resource import Resource, resource
 from controlplane.envoy.types import CLUSTER
 from controlplane.graph import Plan, Q, each, flat, keyed, query
@@ -60,6 +60,8 @@ def _inbound_cluster(
     apply_protocol(
         message, binding.protocol, policy, http2=speaks_http2(binding.protocol, None, upgrade_default=False)
     )
+    if defaults.case:
+        keep_case(message, binding.protocol)
     if binding.service.host:
         describe_inbound(message, (binding.service,))
     return ((name, resource(CLUSTER, name, message)),)
@@ -158,4 +160,6 @@ def _static_cluster(q: Q, families: tuple[int, ...], name: str) -> Resource:
     policy = TrafficPolicy(connection_pool=q(default_policy).connection_pool)
     apply_pool(message, policy.connection_pool, None, defaults)
     apply_protocol(message, AUTO, policy, http2=False)
+    if defaults.case:
+        keep_case(message, AUTO)
     return resource(CLUSTER, name, message)

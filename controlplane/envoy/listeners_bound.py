@@ -17,6 +17,7 @@ from controlplane.envoy.listeners_outbound import detection_timeout
 from controlplane.envoy.listeners_parts import (
     http_inspector,
     http_protocols,
+    limit_buffer,
     socket,
     tcp_proxy,
     tls_inspector,
@@ -28,6 +29,7 @@ from controlplane.graph import Plan, Q, flat, keyed, query
 from controlplane.mesh.listening import Stance
 from controlplane.mesh.projections import Binding, Inbound, Security
 from controlplane.mesh.protocols import AUTO
+from controlplane.mesh.settings import http_manners
 
 
 @keyed
@@ -57,7 +59,8 @@ def bound_listener(q: Q, bind: Bind, port: Port, guarded: Guard, stance: Stance)
         traffic_direction=pb.base.TrafficDirection.INBOUND,
         access_log=refusal_logs(log),
     )
-    inside = Inside(guarded, stance, log)
+    inside = Inside(guarded, stance, log, q(http_manners))
+    limit_buffer(message, inside.manners)
     routes = (names.inbound_cluster(port.target),) if is_http(port) else ()
     if port.tls is not None:
         message.filter_chains.append(own_tls_chain(bind.name, port, inside))

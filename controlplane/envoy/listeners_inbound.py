@@ -28,6 +28,7 @@ from controlplane.envoy.listeners_parts import (
     http_manager,
     http_match,
     http_protocols,
+    limit_buffer,
     original_dst,
     original_src,
     port_match,
@@ -43,7 +44,8 @@ from controlplane.graph import Plan, Q, each, keyed, query
 from controlplane.mesh.listening import USUAL, WILDCARD, Stance
 from controlplane.mesh.projections import Binding, Inbound, Lasting
 from controlplane.mesh.protocols import AUTO, HTTP_LIKE
-from controlplane.mesh.settings import listener_ports
+from controlplane.mesh.settings import http_manners, listener_ports
+from controlplane.model.kinds.proxy_manners import Manners
 from controlplane.model.kinds.tls import ServerTLSSettings
 
 
@@ -88,7 +90,8 @@ def virtual_inbound(q: Q, ports: tuple[Port, ...], guarded: Guard, stance: Stanc
     if stance.transparent:
         message.transparent.value = True
     modes = guarded.tls
-    inside = Inside(guarded, stance, log)
+    inside = Inside(guarded, stance, log, q(http_manners))
+    limit_buffer(message, inside.manners)
     named = {one.target: one for one in ports}
     # Ports that only a policy names are served as those that nobody names, in their own mode.
     targets = sorted({*named, *dict(modes.ports)})
@@ -123,6 +126,7 @@ class Inside(NamedTuple):
     guarded: Guard
     stance: Stance
     log: AccessLog | None
+    manners: Manners = Manners()
 
 
 def is_http(port: Port) -> bool:
@@ -156,7 +160,7 @@ def _where(inside: Inside, *, grpc_web: bool = False) -> Chain:
     guarded = inside.guarded
     jwt, providers, paths = guarded.jwt, guarded.providers, guarded.paths
     where = Chain("inbound", grpc_web, guarded=True, jwt=jwt, providers=providers, paths=paths)
-    return speaking(where, inside.stance)
+    return speaking(where._replace(manners=inside.manners), inside.stance)
 
 
 def _passthrough(inside: Inside) -> Ends:

@@ -29,6 +29,7 @@ from controlplane.envoy.listeners_parts import (
     http_inspector,
     http_manager,
     http_match,
+    limit_buffer,
     mongo_proxy,
     offer_alpn,
     place,
@@ -52,7 +53,7 @@ from controlplane.mesh.routing_fallback import Fallback
 from controlplane.mesh.routing_ir import Destination, Target, TcpRoute
 from controlplane.mesh.routing_l4 import l4_routes
 from controlplane.mesh.rules import effective_policy, merged_rule, policy_of
-from controlplane.mesh.settings import listener_ports, mesh_config, path_normalization
+from controlplane.mesh.settings import http_manners, listener_ports, mesh_config, path_normalization
 from controlplane.model.kinds.destination_rule import TrafficPolicy
 from controlplane.model.kinds.tls import ORIGINATED
 
@@ -110,7 +111,8 @@ def outbound_listener(
     """The listener of these claims (at least one, sorted); shared by all scopes where they meet."""
     log = q(access_log)
     routes = route_name(bind, claims)
-    message = _listener(bind, style.stance, log)
+    manners = q(http_manners)
+    message = limit_buffer(_listener(bind, style.stance, log), manners)
     ways = [_lasting(way, style.stance) for way in _ways(q, bind, claims)]
     # Where nothing but HTTP is expected, and nothing else would be taken, there is nothing to find out.
     sniffed = routes is not None and (bool(ways) or not bind.chosen)
@@ -118,6 +120,7 @@ def outbound_listener(
         grpc_web = any(claim.protocol == "GRPC-Web" for claim in claims)
         on_demand = style.on_demand and not bind.proxy
         where = Chain("outbound", grpc_web, on_demand, paths=q(path_normalization), proxy=bind.proxy)
+        where = where._replace(manners=manners)
         if rest.dynamic or any(claim.dynamic for claim in claims):
             where = where._replace(dynamic=True)
         manager = http_manager(f"outbound_{message.name}", routes, speaking(where, style.stance), log)
@@ -273,6 +276,7 @@ def virtual_outbound(q: Q, rest: Fallback, stance: Stance = USUAL) -> Resource:
         traffic_direction=pb.base.TrafficDirection.OUTBOUND,
         access_log=refusal_logs(log),
     )
+    limit_buffer(message, q(http_manners))
     add_addresses(message, stance, port)
     message.use_original_dst.value = True
     if stance.transparent:

@@ -9,12 +9,14 @@ from controlplane.envoy import pb
 from controlplane.envoy.accesslog import AccessLog, access_logs
 from controlplane.envoy.filters import http_filters
 from controlplane.envoy.filters.chain import Chain
+from controlplane.envoy.http_manners import behave
 from controlplane.envoy.listeners_binds import Bind
 from controlplane.envoy.routes_actions import cluster_of
 from controlplane.mesh.listening import UNIX, Stance
 from controlplane.mesh.routing_ir import Destination
 from controlplane.model.duration import SECOND
 from controlplane.model.kinds.destination_rule import TrafficPolicy, TunnelSettings
+from controlplane.model.kinds.proxy_manners import Manners
 
 _components = pb.listener_components
 
@@ -23,7 +25,6 @@ HTTP_PROTOCOLS = ("http/1.1", "h2c")
 HTTP10 = "http/1.0"
 """The same of HTTP/1.0: where that is not understood, it is passed on as it is."""
 
-_SERVER_NAME = "istio-envoy"
 _REDIS_TIMEOUT = 5 * SECOND
 _MARK = 1337
 """Of packets that the proxy sends, for redirect rules to know them by."""
@@ -221,12 +222,10 @@ def http_manager(stat_prefix: str, routes: Any, where: Chain, log: AccessLog | N
         _discover_routes(message.rds, routes)
     else:
         message.route_config.CopyFrom(routes)
-    _normalize_paths(message, where.paths)
     # Long answers and WebSockets are not ours to end.
     message.stream_idle_timeout.SetInParent()
     message.upgrade_configs.add(upgrade_type="websocket")
-    message.generate_request_id.value = True
-    _set_side(message, where)
+    behave(message, where)
     if where.http10:
         message.http_protocol_options.accept_http_10 = True
     if where.proxy:
@@ -234,37 +233,6 @@ def http_manager(stat_prefix: str, routes: Any, where: Chain, log: AccessLog | N
     if where.idle_timeout is not None:
         message.common_http_protocol_options.idle_timeout.CopyFrom(pb.duration(where.idle_timeout))
     return _network_filter("envoy.filters.network.http_connection_manager", message)
-
-
-def _normalize_paths(message: Any, how: str) -> None:
-    """Before policies and routes look at a path: they should see what the application will make of it."""
-    escaped = pb.hcm.HttpConnectionManager.PathWithEscapedSlashesAction
-    message.normalize_path.value = how != "NONE"
-    message.merge_slashes = how in ("MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES")
-    message.path_with_escaped_slashes_action = (
-        escaped.UNESCAPE_AND_FORWARD if how == "DECODE_AND_MERGE_SLASHES" else escaped.KEEP_UNCHANGED
-    )
-
-
-def _set_side(message: Any, where: Chain) -> None:
-    """What an HTTP connection manager thinks of those who call it."""
-    if where.side == "outbound":
-        message.use_remote_address.value = False
-        # What the other side says is passed on as it is: the sidecar is no server of its own.
-        message.server_header_transformation = pb.hcm.HttpConnectionManager.PASS_THROUGH
-        return
-    details = pb.hcm.HttpConnectionManager.ForwardClientCertDetails
-    message.server_name = _SERVER_NAME
-    client = message.set_current_client_cert_details
-    client.subject.value, client.dns, client.uri = True, True, True
-    message.forward_client_cert_details = details.APPEND_FORWARD
-    if where.side == "gateway":
-        # Whoever calls from outside the mesh is believed nothing but his address and his certificate, unless
-        # the operator says that others stand in between.
-        message.forward_client_cert_details = details.Value(where.topology.forward_client_cert_details)
-        message.xff_num_trusted_hops = where.topology.num_trusted_proxies
-        client.cert = True
-        message.use_remote_address.value = True
 
 
 def _discover_routes(rds: Any, name: str) -> None:
@@ -277,6 +245,13 @@ def _discover_routes(rds: Any, name: str) -> None:
 
 def _network_filter(name: str, config: Any) -> Any:
     return _components.Filter(name=name, typed_config=pb.pack(config))
+
+
+def limit_buffer(listener: Any, manners: Manners) -> Any:
+    """How many bytes a connection may hold; the listener."""
+    if manners.connections.listener_buffer is not None:
+        listener.per_connection_buffer_limit_bytes.value = manners.connections.listener_buffer
+    return listener
 
 
 def wait_for_inspection(listener: Any, timeout: int) -> None:

@@ -29,6 +29,7 @@ from controlplane.mesh.projections import RouteScope
 from controlplane.mesh.routing_fallback import Fallback, fallback
 from controlplane.mesh.routing_hosts import HostSpec, virtual_host
 from controlplane.mesh.routing_lookup import spec_for
+from controlplane.mesh.settings import route_headers
 
 _NAME, _DOMAINS = 1, 2
 _LONGEST = 255 + len(":65535")
@@ -113,12 +114,12 @@ def _on_demand_host(q: Q, ask: Ask) -> tuple[tuple[str, Resource], ...]:
 @query
 def rest_of_host(q: Q, spec: HostSpec) -> bytes:
     """The bytes of a virtual host without its names, shared by all names and scopes that lead to it."""
-    return _without_names(virtual_host_message(q(virtual_host, spec)))
+    return _without_names(virtual_host_message(q(virtual_host, spec), q(route_headers)))
 
 
 @query
-def _rest_of_fallback(_q: Q, rest: Fallback) -> bytes:
-    return _without_names(fallback_message(rest))
+def _rest_of_fallback(q: Q, rest: Fallback) -> bytes:
+    return _without_names(fallback_message(rest, q(route_headers)))
 
 
 def _without_names(message: pb.Message) -> bytes:

@@ -72,6 +72,7 @@ from envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3 import (
 )
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2 as tcp_proxy
 from envoy.extensions.filters.udp.dns_filter.v3 import dns_filter_pb2 as dns_filter
+from envoy.extensions.http.header_formatters.preserve_case.v3 import preserve_case_pb2 as preserve_case
 from envoy.extensions.load_balancing_policies.least_request.v3 import least_request_pb2 as least_request
 from envoy.extensions.network.dns_resolver.cares.v3 import cares_dns_resolver_pb2 as cares
 from envoy.extensions.path.match.uri_template.v3 import uri_template_match_pb2 as uri_template
@@ -164,6 +165,7 @@ __all__ = [
     "pack",
     "path_matcher",
     "percent",
+    "preserve_case",
     "previous_hosts",
     "previous_priorities",
     "protocol",

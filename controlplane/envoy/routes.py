@@ -48,6 +48,7 @@ from controlplane.mesh.routing_names import neighbours
 from controlplane.mesh.routing_unregistered import Unregistered, routed_in
 from controlplane.mesh.scope import particular_services
 from controlplane.mesh.service import ServiceId
+from controlplane.mesh.settings import RouteHeaders, route_headers
 
 _VIRTUAL_HOSTS = 2
 _MAX_BODY = 1 << 20
@@ -198,20 +199,20 @@ def own_routes(q: Q, spec: HostSpec, others: tuple[HostSpec, ...] = ()) -> Resou
 @query
 def virtual_host_frame(q: Q, spec: HostSpec) -> bytes:
     """The bytes of a virtual host, shared by all scopes with this projection."""
-    message = virtual_host_message(q(virtual_host, spec))
+    message = virtual_host_message(q(virtual_host, spec), q(route_headers))
     return wire.length_delimited(_VIRTUAL_HOSTS, pb.deterministic(message))
 
 
 @query
-def _fallback_frame(_q: Q, rest: Fallback) -> bytes:
-    return wire.length_delimited(_VIRTUAL_HOSTS, pb.deterministic(fallback_message(rest)))
+def _fallback_frame(q: Q, rest: Fallback) -> bytes:
+    return wire.length_delimited(_VIRTUAL_HOSTS, pb.deterministic(fallback_message(rest, q(route_headers))))
 
 
-def fallback_message(rest: Fallback) -> Any:
+def fallback_message(rest: Fallback, headers: RouteHeaders) -> Any:
     """The virtual host of last resort."""
     message = pb.route_components.VirtualHost(name="allow_any" if rest.allowed else "block_all")
     message.domains.append("*")
-    message.include_request_attempt_count = True
+    message.include_request_attempt_count = headers.attempt_count
     route = message.routes.add(name=message.name)
     route.match.prefix = "/"
     if rest.allowed:
@@ -242,7 +243,8 @@ def _inbound_routes(
 @query
 def _inbound_frame(q: Q, binding: Binding) -> bytes:
     """By itself, so that an edit of a policy for the whole mesh serializes no virtual host."""
-    message = virtual_host_message(inbound_virtual_host(binding, retried=q(inbound_retries)))
+    host = inbound_virtual_host(binding, retried=q(inbound_retries))
+    message = virtual_host_message(host, q(route_headers))
     return wire.length_delimited(_VIRTUAL_HOSTS, pb.deterministic(message))
 
 

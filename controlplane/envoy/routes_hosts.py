@@ -9,6 +9,7 @@ from controlplane.envoy.filters import cors, fault
 from controlplane.envoy.routes_actions import direct_response, forward, fraction, header_options, redirect
 from controlplane.envoy.routes_match import route_match, string_matcher
 from controlplane.mesh.routing_ir import Cors, Fault, Forward, HeaderChanges, Redirect, Route, VirtualHost
+from controlplane.mesh.settings import RouteHeaders
 from controlplane.model.keys import Ref
 
 _components = pb.route_components
@@ -16,14 +17,24 @@ _components = pb.route_components
 _ALL = 100.0
 
 
-def virtual_host_message(host: VirtualHost) -> Any:
-    """A VirtualHost."""
-    return _components.VirtualHost(
+def virtual_host_message(host: VirtualHost, headers: RouteHeaders) -> Any:
+    """A VirtualHost, whose routes write these headers."""
+    message = _components.VirtualHost(
         name=host.name,
         domains=host.domains,
         routes=[route_message(route) for route in host.routes],
-        include_request_attempt_count=True,
+        include_request_attempt_count=headers.attempt_count,
     )
+    if headers.forwarded_host:
+        for route in message.routes:
+            if _rewrites_host(route.route):
+                route.route.append_x_forwarded_host = True
+    return message
+
+
+def _rewrites_host(action: Any) -> bool:
+    shares = action.weighted_clusters.clusters
+    return bool(action.host_rewrite_literal) or any(one.host_rewrite_literal for one in shares)
 
 
 def route_message(route: Route) -> Any:

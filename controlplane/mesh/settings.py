@@ -16,6 +16,7 @@ from controlplane.model.kinds.default_policy import DefaultTrafficPolicy
 from controlplane.model.kinds.entry_visibility import EntryVisibility
 from controlplane.model.kinds.gateway_topology import GatewayTopology
 from controlplane.model.kinds.mesh_config import MeshConfig
+from controlplane.model.kinds.proxy_manners import Manners
 from controlplane.model.proxy import is_true
 from controlplane.model.selectors import is_discovered
 
@@ -70,7 +71,8 @@ class OriginatedTls(NamedTuple):
 class ClusterDefaults(NamedTuple):
     """What clusters inherit from the mesh; durations in nanoseconds.
 
-    `stat_name` is a pattern for the names of their statistics, "" = their own.
+    `stat_name` is a pattern for the names of their statistics, "" = their own.  `buffer` is how many bytes
+    a connection may hold, None = Envoy's; `case`: names of headers keep their capitals in HTTP/1.
     """
 
     connect_timeout: int
@@ -79,6 +81,8 @@ class ClusterDefaults(NamedTuple):
     dns_refresh_rate: int
     stat_name: str = ""
     tls: OriginatedTls = OriginatedTls()
+    buffer: int | None = None
+    case: bool = False
 
 
 @query
@@ -96,6 +100,8 @@ def cluster_defaults(q: Q) -> ClusterDefaults:
             config.tls_defaults.ecdh_curves,
             config.verify_certificate_at_client,
         ),
+        buffer=config.default_config.connection_settings.cluster_buffer,
+        case=config.default_config.proxy_headers.case,
     )
 
 
@@ -152,6 +158,27 @@ def path_normalization(q: Q) -> str:
 def gateway_topology(q: Q) -> GatewayTopology:
     """What stands in front of gateways, and how far it is believed."""
     return q(mesh_config).default_config.gateway_topology
+
+
+@query
+def http_manners(q: Q) -> Manners:
+    """How proxies behave towards those who call them."""
+    config = q(mesh_config).default_config
+    return Manners(config.proxy_headers, config.connection_settings)
+
+
+class RouteHeaders(NamedTuple):
+    """What routes write into requests: how often they were tried, and the host before it was rewritten."""
+
+    attempt_count: bool = True
+    forwarded_host: bool = False
+
+
+@query
+def route_headers(q: Q) -> RouteHeaders:
+    """The part of that which concerns routes: an edit of the rest touches none of them."""
+    said = q(http_manners).headers
+    return RouteHeaders(said.attempt_count, said.forwarded_host)
 
 
 @query

@@ -8,6 +8,7 @@ from controlplane.envoy import pb
 from controlplane.mesh.authorization import ExtAuthz
 from controlplane.mesh.request_authentication import JwtRules
 from controlplane.model.kinds.gateway_topology import GatewayTopology
+from controlplane.model.kinds.proxy_manners import Manners
 
 
 class Chain(NamedTuple):
@@ -18,7 +19,8 @@ class Chain(NamedTuple):
     asked before, `jwt` says how tokens are checked, and `paths` what is made of a path before all that.
     `topology`: how far a gateway believes what stands in front of it.  `http10`: HTTP/1.0 is understood;
     `idle_timeout` is in nanoseconds, None = Envoy's; `proxy`: requests name where they want to go.
-    `dynamic`: some may lead to hosts that are resolved when they are asked for.
+    `dynamic`: some may lead to hosts that are resolved when they are asked for.  `manners`: headers that the
+    proxy writes, and how it treats connections.
     """
 
     side: Literal["outbound", "inbound", "gateway"]
@@ -33,6 +35,7 @@ class Chain(NamedTuple):
     idle_timeout: int | None = None
     proxy: bool = False
     dynamic: bool = False
+    manners: Manners = Manners()
 
 
 def http_filter(name: str, config: Any) -> Any:

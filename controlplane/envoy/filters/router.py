@@ -8,6 +8,7 @@ from controlplane.envoy import pb
 from controlplane.envoy.filters.chain import Chain, http_filter
 
 
-def build(_chain: Chain) -> Any:
+def build(chain: Chain) -> Any:
     """Everywhere, at the end."""
-    return http_filter("envoy.filters.http.router", pb.router.Router())
+    debug = chain.manners.headers.debug
+    return http_filter("envoy.filters.http.router", pb.router.Router(suppress_envoy_headers=not debug))

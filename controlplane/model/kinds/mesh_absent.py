@@ -20,7 +20,6 @@ class Absent(NamedTuple):
     harmless: tuple[object, ...] = ()
 
 
-_BY_FILTER = "use an EnvoyFilter that merges it into the HTTP connection managers, or remove it"
 _NO_SPANS = "proxies send no spans"
 _TRACING = "add the tracer with an EnvoyFilter, or let applications send their spans"
 _NO_AGENT = "no agent stands beside Envoy"
@@ -71,10 +70,6 @@ PROXIES: dict[str, Absent] = {
         "what proxies believe comes with the CA", "put more roots into root-cert.pem of --root-ca-dir"
     ),
     "configPath": Absent(_NO_AGENT, "use bootstrap --out"),
-    "connectionSettings": Absent(
-        "limits of connections are not set from here",
-        "use a DestinationRule or a Sidecar's connectionPool, or an EnvoyFilter for the rest",
-    ),
     "controlPlaneAuthPolicy": Absent("it is the bootstrap that says so", "use bootstrap --root-file"),
     "customConfigFile": Absent(_NO_AGENT, "start Envoy with that file"),
     "discoveryAddress": Absent(
@@ -101,7 +96,6 @@ PROXIES: dict[str, Absent] = {
     "privateKeyProvider": Absent("keys are handed out by SDS", "remove it"),
     "proxyAdminPort": Absent(_STARTED, "use bootstrap --admin-port", (15000,)),
     "proxyBootstrapTemplatePath": Absent(_NO_AGENT, "use bootstrap, and edit what it writes"),
-    "proxyHeaders": Absent("headers of the proxies are Envoy's", _BY_FILTER),
     "proxyStatsMatcher": Absent(_STARTED, "add patterns to the bootstrap's stats_matcher"),
     "readinessProbe": Absent(
         "no agent looks after the application", "let Kubernetes or Docker probe the application itself"

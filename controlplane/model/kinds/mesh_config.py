@@ -32,6 +32,12 @@ from controlplane.model.kinds.locality_setting import (
 )
 from controlplane.model.kinds.mesh_absent import MESH, OUTBOUND, PROXIES, note_absent
 from controlplane.model.kinds.mesh_tls import MeshTLSConfig, read_mesh_tls
+from controlplane.model.kinds.proxy_manners import (
+    ConnectionSettings,
+    ProxyHeaders,
+    read_connections,
+    read_headers,
+)
 from controlplane.model.kinds.sidecar import OutboundTrafficPolicy
 from controlplane.model.meta import Meta
 from controlplane.model.reader import Reader
@@ -47,6 +53,8 @@ class ProxyConfig:
     concurrency: int | None = None
     proxy_metadata: Labels = ()
     gateway_topology: GatewayTopology = field(default=GatewayTopology())
+    proxy_headers: ProxyHeaders = field(default=ProxyHeaders())
+    connection_settings: ConnectionSettings = field(default=ConnectionSettings())
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +217,8 @@ def _read_proxy_config(r: Reader) -> ProxyConfig:
         concurrency=r.integer("concurrency"),
         proxy_metadata=r.labels("proxyMetadata"),
         gateway_topology=r.message("gatewayTopology", read_topology) or GatewayTopology(),
+        proxy_headers=r.message("proxyHeaders", read_headers) or ProxyHeaders(),
+        connection_settings=r.message("connectionSettings", read_connections) or ConnectionSettings(),
     )
     note_absent(r, PROXIES)
     return config

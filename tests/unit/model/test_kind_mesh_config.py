@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from controlplane.model.kinds import BY_NAME
 from controlplane.model.kinds.connection_pool import TcpKeepalive
 from controlplane.model.kinds.gateway_topology import GatewayTopology
 from controlplane.model.kinds.http_effects import HTTPRetry
@@ -17,6 +19,7 @@ from controlplane.model.kinds.mesh_config import (
     MeshConfig,
     ProxyConfig,
 )
+from controlplane.model.kinds.proxy_manners import EDGE, ProxyHeaders
 from controlplane.model.kinds.sidecar import OutboundTrafficPolicy
 
 Values = Callable[..., Any]
@@ -207,3 +210,52 @@ def test_default_access_logs_that_are_none(warned: Fields) -> None:
 def test_a_format_that_is_no_json_is_the_default(warned: Fields, text: str) -> None:
     document = {"accessLogEncoding": "JSON", "accessLogFormat": text}
     assert "is no JSON object" in warned("MeshConfig", document)["accessLogFormat"]
+
+
+def test_a_profile_is_what_is_not_said(value: Values) -> None:
+    said = {
+        "profile": "EDGE",
+        "httpMaxConcurrentStreams": 200,
+        "httpMergeSlashes": False,
+        "httpIdleTimeout": "0s",
+    }
+    got = value(
+        "MeshConfig", {"defaultConfig": {"connectionSettings": said}}
+    ).default_config.connection_settings
+    assert got == replace(EDGE, max_concurrent_streams=200, merge_slashes=False, idle_timeout=0)
+    plain = value("MeshConfig", {"defaultConfig": {"connectionSettings": {"profile": "SIDECAR"}}})
+    assert plain == MeshConfig()
+
+
+def test_headers_of_proxies(value: Values) -> None:
+    def headers(said: dict[str, object]) -> ProxyHeaders:
+        found: MeshConfig = value("MeshConfig", {"defaultConfig": {"proxyHeaders": said}})
+        return found.default_config.proxy_headers
+
+    assert headers({"server": {"disabled": True, "value": "x"}}).server == ""
+    assert headers({"server": {}}).server == "istio-envoy"
+    assert headers({"server": {"value": "x"}}).server == "x"
+    assert (
+        headers({"requestId": {}, "attemptCount": {"disabled": False}, "xForwardedHost": {}})
+        == ProxyHeaders()
+    )
+    assert headers({"setCurrentClientCertDetails": {"chain": True, "uri": False}}).client_cert == (
+        ("chain", True),
+        ("uri", False),
+    )
+
+
+@pytest.mark.parametrize(
+    ("message", "field", "said"),
+    [
+        ("connectionSettings", "http2InitialStreamWindowSize", 1),
+        ("connectionSettings", "httpMaxConcurrentStreams", 0),
+        ("connectionSettings", "profile", "MIDDLE"),
+        ("connectionSettings", "httpDrainTimeout", "-1s"),
+        ("proxyHeaders", "forwardedClientCert", "NEVER"),
+    ],
+)
+def test_manners_that_no_envoy_has(message: str, field: str, said: object) -> None:
+    raw = {"kind": "MeshConfig", "defaultConfig": {message: {field: said}}}
+    problems = BY_NAME["MeshConfig"].parse(raw).problems
+    assert [problem.field for problem in problems] == [f"defaultConfig.{message}.{field}"]

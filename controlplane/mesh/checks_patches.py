@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from controlplane.graph import Q, query
 from controlplane.mesh.checks_finding import Finding, warning
-from controlplane.mesh.checks_selectors import unselected
+from controlplane.mesh.checks_selectors import nobody_has, reach
 from controlplane.mesh.patches import GATEWAY, OUTBOUND
 from controlplane.mesh.service import service_ports, services_of_host
 from controlplane.model.describe import shorten
@@ -37,14 +37,12 @@ def envoy_filter_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     found: EnvoyFilter | None = q.get(envoy_filters, key)
     if found is None:
         return ()
-    findings = [
-        Finding(
-            "spec.workloadSelector.labels",
-            f"{one.message.partition(':')[0]}: nobody is patched but proxies that say so of themselves",
-            one.remedy,
-        )
-        for one in unselected(q, key.namespace, found.selector)
-    ]
+    findings: list[Finding] = []
+    nobody = nobody_has(q, reach(q, key.namespace), found.selector)
+    if nobody:
+        why = f"{nobody}: nobody is patched but proxies that say so of themselves"
+        remedy = "correct the labels, or the EnvoyFilter's namespace"
+        findings.append(Finding("spec.workloadSelector.labels", why, remedy))
     for index, patch in enumerate(found.patches):
         findings += (
             one._replace(field=f"spec.configPatches[{index}].{one.field}") for one in _patch(q, patch)

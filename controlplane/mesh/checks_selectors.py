@@ -18,16 +18,26 @@ def unselected(q: Q, namespace: str, selector: Labels) -> Iterator[Finding]:
 
     A policy of the root namespace chooses from the whole mesh.
     """
-    where = "" if namespace == q(root_namespace) else namespace
-    nobody = bool(selector) and q(_nobody, where, selector)
+    nobody = nobody_has(q, reach(q, namespace), selector)
     if nobody:
-        labels = ", ".join(f"{name}={value}" for name, value in selector)
-        of = f"of namespace {where} " if where else ""
         yield Finding(
             "spec.selector.matchLabels",
-            f"no workload {of}has the labels {labels}: the policy holds for nobody",
+            f"{nobody}: the policy holds for nobody",
             "correct the labels, or the policy's namespace",
         )
+
+
+def reach(q: Q, namespace: str) -> str:
+    """Where an object of a namespace chooses workloads: there, or "" for the mesh in the root namespace."""
+    return "" if namespace == q(root_namespace) else namespace
+
+
+def nobody_has(q: Q, where: str, selector: Labels) -> str:
+    """What to say of labels that no workload of a namespace ("": of the mesh) has; "" where some do."""
+    if not selector or not q(_nobody, where, selector):
+        return ""
+    labels = ", ".join(f"{name}={value}" for name, value in selector)
+    return f"no workload {f'of namespace {where} ' if where else ''}has the labels {labels}"
 
 
 @query

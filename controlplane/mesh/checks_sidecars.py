@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from controlplane.graph import Q, query
 from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.mesh.checks_selectors import nobody_has
 from controlplane.mesh.features import features
 from controlplane.mesh.imports import nearest_service
 from controlplane.mesh.peer_authentication import peer_modes
@@ -15,7 +16,7 @@ from controlplane.mesh.service import service_ports, services_of_host
 from controlplane.mesh.settings import root_namespace
 from controlplane.model.hosts import fqdn
 from controlplane.model.keys import Key
-from controlplane.model.kinds import pods, sidecars, workload_entries
+from controlplane.model.kinds import sidecars
 from controlplane.model.kinds.sidecar import IstioEgressListener, Sidecar
 from controlplane.model.problem import Problem
 
@@ -70,14 +71,11 @@ def _nobody(q: Q, found: Sidecar) -> Iterator[Finding]:
             "chooses among the workloads of the root namespace alone: for all namespaces it holds without",
             "remove the selector, or put the Sidecar into the workloads' namespace",
         )
-    tables = (pods, workload_entries)
-    if any(q.select(table, namespace, found.workload_selector) for table in tables):
-        return
-    if any(q.select(table, namespace, ()) for table in tables):
-        labels = ", ".join(f"{name}={value}" for name, value in found.workload_selector)
+    nobody = nobody_has(q, namespace, found.workload_selector)
+    if nobody:
         yield Finding(
             "spec.workloadSelector.labels",
-            f"no workload of namespace {namespace} has the labels {labels}: the Sidecar holds for nobody",
+            f"{nobody}: the Sidecar holds for nobody",
             "correct the labels, or the Sidecar's namespace",
         )
 

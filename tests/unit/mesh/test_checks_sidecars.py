@@ -120,3 +120,13 @@ def test_a_protocol_that_the_hosts_do_not_speak() -> None:
     # What is found out may be HTTP.
     world.apply(sidecar("a", port.format("db.default.svc.cluster.local", 91)))
     assert found(world) == []
+
+
+def test_pods_that_come_recheck_no_sidecar() -> None:
+    chooses = '{workloadSelector: {labels: {app: a}}, egress: [{hosts: ["./*"]}]}'
+    world = World(POD + sidecar("a", chooses))
+    assert found(world) == []
+    with world.counting() as runs:
+        world.apply(POD.replace("name: a,", "name: a-2,"))
+        assert found(world) == []
+    assert runs["checks_sidecars.sidecar_problems"] == 0

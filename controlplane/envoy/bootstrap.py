@@ -153,7 +153,7 @@ def bootstrap(
         "layered_runtime": {
             "layers": [
                 # Envoy's default of 100 refuses regular expressions that people do write.
-                {"name": "static", "static_layer": {"re2.max_program_size.error_level": 1024}},
+                {"name": "static", "static_layer": {"re2.max_program_size.error_level": 32768}},
                 {"name": "admin", "admin_layer": {}},
             ]
         },

@@ -55,7 +55,7 @@ from controlplane.mesh.listening import WILDCARD
 from controlplane.mesh.projections import GatewayScope, Security
 from controlplane.mesh.request_authentication import JwtRules
 from controlplane.mesh.settings import gateway_topology, http_manners, path_normalization
-from controlplane.model.kinds.gateway import UNIX
+from controlplane.model.checks import UNIX
 from controlplane.model.kinds.gateway_topology import GatewayTopology
 
 _FILTER_CHAINS = 3

@@ -19,7 +19,6 @@ from controlplane.mesh.gateways import (
     sockets,
 )
 from controlplane.mesh.gateways_hosts import common_names
-from controlplane.mesh.hosts import is_partial
 from controlplane.mesh.inbound import Workload
 from controlplane.mesh.projections import Edge
 from controlplane.mesh.workload import pod_facts, pod_state
@@ -29,9 +28,9 @@ from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import gateways, pods, secrets, workload_entries
 from controlplane.model.kinds.gateway import ENCRYPTED, Gateway, Server, ServerHost, gateway_key
 from controlplane.model.kinds.secret import Secret
-from controlplane.model.kinds.service_entry import WorkloadEntry
 from controlplane.model.kinds.tls import CIPHER_SUITES, ECDH_CURVES
 from controlplane.model.kinds.virtual_service import VirtualService
+from controlplane.model.kinds.workload_entry import WorkloadEntry
 from controlplane.model.problem import Problem
 
 _WORKLOADS = (pods, workload_entries)
@@ -98,10 +97,6 @@ def _server(at: str, server: Server) -> Iterator[Finding]:
         yield Finding(f"{at}.port.number", why, "use another port")
     if server.tls is None or server.port.protocol not in ENCRYPTED:
         return
-    for host in server.hosts:
-        if is_partial(host.host):
-            why = f"{host.host} cannot be told from other names: proxies know wildcards of whole labels only"
-            yield Finding(f"{at}.hosts", why, "write whole labels, like *.example.com")
     for field, given, known in (
         ("cipherSuites", server.tls.cipher_suites, CIPHER_SUITES),
         ("ecdhCurves", server.tls.ecdh_curves, ECDH_CURVES),

@@ -16,11 +16,9 @@ from controlplane.mesh.routing import Attachment, attachment, virtual_service
 from controlplane.mesh.rules import destination_rule
 from controlplane.mesh.service import alias_target, service_ports
 from controlplane.mesh.settings import exported
-from controlplane.model.claims import is_claim
 from controlplane.model.hosts import fqdn
 from controlplane.model.keys import Key
 from controlplane.model.kinds import virtual_services
-from controlplane.model.kinds.gateway import MESH
 from controlplane.model.kinds.http_route import Destination
 from controlplane.model.kinds.virtual_service import VirtualService
 from controlplane.model.problem import Problem
@@ -42,7 +40,6 @@ def virtual_service_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     findings += unreached(route)
     findings += shared_names(q, route)
     findings += bindings(q, route)
-    findings += _claims(route)
     return tuple(warning("VirtualService", key, finding) for finding in findings)
 
 
@@ -128,25 +125,3 @@ def _lost(q: Q, loser: Attachment, host: str, winner: Key) -> Iterator[str]:
         scope = Scope(namespace)
         if any(virtual_service(q, scope, host, layer) == winner for layer in loser.layers):
             yield namespace
-
-
-def _claims(route: VirtualService) -> Iterator[Finding]:
-    """Claims are known where tokens are checked before routes are chosen: on gateways."""
-    # Where the rules of a delegate hold, those who delegate to it say.
-    if not route.hosts or (route.gateways and MESH not in route.gateways):
-        return
-    for n, rule in enumerate(route.http):
-        for m, match in enumerate(rule.match):
-            if match.gateways and MESH not in match.gateways:
-                continue
-            for field, tests in (("headers", match.headers), ("withoutHeaders", match.without_headers)):
-                outcome = "this match never holds" if field == "headers" else "this always holds"
-                yield from (
-                    Finding(
-                        f"spec.http[{n}].match[{m}].{field}[{name}]",
-                        f"sidecars know no claims, so that there {outcome}",
-                        "bind the VirtualService, or this match, to gateways alone",
-                    )
-                    for name, _ in tests
-                    if is_claim(name)
-                )

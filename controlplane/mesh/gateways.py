@@ -15,9 +15,10 @@ from controlplane.mesh.features import features
 from controlplane.mesh.hosts import is_partial
 from controlplane.mesh.inbound import Workload, translated_ports
 from controlplane.mesh.projections import Edge
+from controlplane.model.checks import UNIX
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import gateways
-from controlplane.model.kinds.gateway import ASKING, ENCRYPTED, HTTP, PASSING, UNIX, Gateway, Server
+from controlplane.model.kinds.gateway import ASKING, ENCRYPTED, HTTP, PASSING, Gateway, Server
 
 Family = Literal["http", "tls", "tcp"]
 Manner = Literal["http", "https", "tls", "passed", "auto", "tcp"]

@@ -27,8 +27,9 @@ from controlplane.model.kinds import (
     services,
     workload_entries,
 )
-from controlplane.model.kinds.service_entry import ServiceEntry, WorkloadEntry
+from controlplane.model.kinds.service_entry import ServiceEntry
 from controlplane.model.kinds.sidecar import Sidecar
+from controlplane.model.kinds.workload_entry import WorkloadEntry
 from controlplane.model.proxy import Proxy
 
 _UNTRANSLATED = "experimental.istio.io/disable-gateway-port-translation"

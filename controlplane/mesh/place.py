@@ -15,7 +15,7 @@ from controlplane.mesh.workload import pod_facts
 from controlplane.model.keys import Key
 from controlplane.model.kinds import destination_rules, service_entries, services, workload_entries
 from controlplane.model.kinds.destination_rule import DestinationRule, compared_labels
-from controlplane.model.kinds.service_entry import WorkloadEntry
+from controlplane.model.kinds.workload_entry import WorkloadEntry
 from controlplane.model.locality import Locality, parse_locality
 from controlplane.model.proxy import Proxy
 

@@ -20,11 +20,10 @@ from controlplane.mesh.routing_ir import (
 from controlplane.model.keys import Labels
 from controlplane.model.kinds.http_effects import (
     CorsPolicy,
-    HeaderOperations,
-    Headers,
     HTTPFaultInjection,
     HTTPRetry,
 )
+from controlplane.model.kinds.http_headers import HeaderOperations, Headers
 from controlplane.model.kinds.http_route import HTTPDirectResponse, HTTPRedirect, HTTPRewrite
 
 DEFAULT_RETRIES = Retries(

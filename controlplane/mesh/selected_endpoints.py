@@ -11,7 +11,8 @@ from controlplane.mesh.workload import pod_facts, pod_state
 from controlplane.model.hosts import is_address
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import pods, service_entries, workload_entries
-from controlplane.model.kinds.service_entry import ServiceEntry, WorkloadEntry, WorkloadEntrySpec
+from controlplane.model.kinds.service_entry import ServiceEntry
+from controlplane.model.kinds.workload_entry import WorkloadEntry, WorkloadEntrySpec
 from controlplane.model.locality import parse_locality
 from controlplane.model.tls_mode import said_mutual
 

@@ -14,12 +14,16 @@ from controlplane.model.hosts import host_fault, is_address, is_prefix
 from controlplane.model.keys import Labels
 from controlplane.model.reader import Reader
 from controlplane.model.regex import regex_fault
+from controlplane.model.substitution import substitution_fault
 
+UNIX = "unix://"
+"""What begins so is a Unix socket; an @ stands for the abstract namespace of Linux."""
 T = TypeVar("T", bound=Hashable)
+_LONGEST_SOCKET = 107
 _DNS_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL_NAME = re.compile(r"[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?")
 _LABEL_PREFIX = re.compile(r"[a-z0-9](?:[-.a-z0-9]{0,251}[a-z0-9])?")
-_PORT_NAME = re.compile(r"[a-zA-Z0-9](?:[-a-zA-Z0-9]{0,60}[a-zA-Z0-9])?")
+_SHORT_NAME = re.compile(r"[a-zA-Z0-9](?:[-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?")
 PROTOCOLS = (
     "TCP",
     "UDP",
@@ -96,10 +100,11 @@ def check_export_to(r: Reader, name: str, values: tuple[str, ...], *, hideable: 
         at = f"{name}[{index}]"
         if value not in (".", "*") and not (hideable and value == "~") and not is_dns_label(value):
             r.error(at, f"{shorten(value)} is no namespace", 'use ".", "*" or the name of a namespace')
-    for index, value in repeated(values):
+    own = r.report.namespace
+    for index, value in repeated(own if value == "." else value for value in values):
         r.error(f"{name}[{index}]", f"{shorten(value)} is given twice", "remove one")
-    if "*" in values and "." in values:
-        r.error(name, 'holds both "*" and "."', "keep one of them")
+    if "*" in values and len(values) > 1:
+        r.error(name, 'holds "*" and more', 'let "*" stand alone: it means all namespaces')
     if "~" in values and len(values) > 1:
         r.error(name, 'holds "~" and more', 'let "~" stand alone: it hides the object from all')
 
@@ -108,7 +113,8 @@ def check_gateways(r: Reader, gateways: tuple[str, ...]) -> None:
     """References to gateways: "mesh", a name, or namespace/name."""
     for index, gateway in enumerate(gateways):
         namespace, slash, name = gateway.rpartition("/")
-        if host_fault(name, wildcard=False) or (slash and namespace != "." and not is_dns_label(namespace)):
+        whole = slash and not (is_dns_label(name) and (namespace == "." or is_dns_label(namespace)))
+        if host_fault(name, wildcard=False) or whole:
             r.error(f"gateways[{index}]", f"{shorten(gateway)} names no gateway", "write namespace/name")
 
 
@@ -119,10 +125,38 @@ def check_regex(r: Reader, name: str, pattern: str) -> None:
         r.error(name, f"{shorten(pattern)} is not a regular expression: {fault}", "write it in RE2's syntax")
 
 
-def check_port_name(r: Reader, name: str, text: str) -> None:
-    """The name of a port: letters, digits and hyphens."""
-    if text and not _PORT_NAME.fullmatch(text):
-        r.error(name, f"{shorten(text)} cannot be the name of a port", "use letters, digits and hyphens")
+def check_short_name(r: Reader, name: str, text: str, what: str) -> None:
+    """The name of a port or of a subset (`what`): letters, digits and hyphens, or nothing."""
+    if text and not _SHORT_NAME.fullmatch(text):
+        r.error(
+            name,
+            f"{shorten(text)} cannot be the name of a {what}",
+            "use up to 63 letters, digits and hyphens",
+        )
+
+
+def check_most(r: Reader, name: str, count: int, most: int) -> None:
+    """A list that is not longer than the API allows."""
+    if count > most:
+        r.error(name, f"has {count} entries, at most {most} are allowed", "make several objects of it")
+
+
+def check_socket(r: Reader, name: str, text: str) -> None:
+    """The address of a Unix socket: a path, or a name in Linux's abstract namespace."""
+    path = text.removeprefix(UNIX)
+    if not path.startswith(("/", "@")) or path.endswith(("/", "@")) or "\0" in path:
+        r.error(name, f"{shorten(text)} names no socket", "write unix:///path or unix://@name")
+    elif len(path.encode()) > _LONGEST_SOCKET:
+        r.error(
+            name, f"is longer than {_LONGEST_SOCKET} bytes", "use a shorter path: no system opens this one"
+        )
+
+
+def check_format(r: Reader, name: str, text: str) -> None:
+    """A text with Envoy's substitutions, like that of an access log."""
+    fault = substitution_fault(text)
+    if fault:
+        r.error(name, fault, "use Envoy's substitutions, and %% for a percent sign")
 
 
 def check_protocol(r: Reader, name: str, text: str) -> None:

@@ -164,6 +164,8 @@ class Reader:
             self.error(
                 name, f"{shorten(text)} is too short", f"use at least {smallest}, or leave the field out"
             )
+        elif length % MILLISECOND:
+            self.error(name, f"{shorten(text)} is no whole number of milliseconds", "round it")
         return length
 
     def enum(self, name: str, allowed: Sequence[str], default: str) -> str:

@@ -1,103 +1,137 @@
 """Regular expressions that Envoy would refuse, found before it has to.
 
-Envoy uses RE2 (https://github.com/google/re2/wiki/Syntax) and rejects the whole resource for one bad
-expression.  There is no RE2 here; a scan finds the faults that are certain: what does not balance,
-repeats nothing, or needs a feature that RE2 leaves out on purpose.
+Envoy uses RE2 (https://github.com/google/re2/wiki/Syntax), and for one bad expression rejects the whole
+resource, with what belongs to others.  There is no RE2 here, so its syntax is read: groups, repetitions and
+what stands beside them by this module, escapes and classes by `regex_class`.  On the way the size of the
+program is estimated that RE2 makes of it, which Envoy limits.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
-_CLASS = re.compile(r"\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\]", re.DOTALL)
-_COUNT = re.compile(r"\{(\d+)(?:(,)(\d*))?\}")
-_BRACED_ESCAPE = re.compile(r"\\[pPx]\{[^}]*\}")
+from controlplane.model.regex_class import Unreadable, read_class, read_escape
+
+LONGEST = 1024
+"""Characters, as in Istio."""
+LARGEST_PROGRAM = 32768
+"""Instructions of RE2 that a proxy's bootstrap allows, as Istio's does."""
+
+_COUNT = re.compile(r"\{(0|[1-9][0-9]{0,8})(?:(,)(0|[1-9][0-9]{0,8})?)?\}", re.ASCII)
+_FLAGS = re.compile(r"\(\?[imsU]*(?:-[imsU]+)?([:)])")
+_NAMED = re.compile(r"\(\?P?<[A-Za-z0-9_]+>")
 _LOOKAROUND = re.compile(r"\(\?<?[=!]")
-_NAMED_REFERENCE = re.compile(r"\(\?P=")
 _MOST_REPEATS = 1000
 
 
+@dataclass(slots=True)
+class _Group:
+    """What was read of one group: sizes in instructions, repeats as products along the deepest path."""
+
+    size: int = 0
+    repeats: int = 1
+    operand: int = 0
+    operand_repeats: int = 1
+    before: str = "nothing"
+    """What a repetition would apply to: nothing yet, an operand, or a repetition already."""
+
+    def add(self, size: int, repeats: int = 1) -> None:
+        self.close_operand()
+        self.operand, self.operand_repeats, self.before = size, repeats, "operand"
+
+    def close_operand(self) -> None:
+        self.size += self.operand
+        self.repeats = max(self.repeats, self.operand_repeats)
+        self.operand, self.operand_repeats = 0, 1
+
+
 def regex_fault(pattern: str) -> str | None:
-    """Why RE2 refuses this pattern, or None where no fault is certain."""
-    depth = 0
-    # What a repetition operator would apply to: nothing yet, an operand, or a repetition already.
-    before = "nothing"
+    """Why Envoy refuses this pattern, or None where it takes it."""
+    if len(pattern) > LONGEST:
+        return f"it is longer than {LONGEST} characters"
+    pattern = pattern.encode().decode("latin-1")
+    groups = [_Group()]
     at = 0
-    while at < len(pattern):
-        char = pattern[at]
-        step = 1
-        if char == "\\":
-            fault, step = _escape(pattern, at)
-            if fault:
-                return fault
-            before = "operand"
-        elif char == "[":
-            found = _CLASS.match(pattern, at)
-            if found is None:
-                return "a character class [ is not closed"
-            step = found.end() - at
-            before = "operand"
-        elif char == "(":
-            fault, step = _open(pattern, at)
-            if fault:
-                return fault
-            depth += 1
-            before = "nothing"
-        elif char == ")":
-            depth -= 1
-            if depth < 0:
-                return "a ) has no ("
-            before = "operand"
-        elif char == "|":
-            before = "nothing"
-        else:
-            fault, step, before = _literal_or_repeat(pattern, at, before)
-            if fault:
-                return fault
-        at += step
-    return "a ( is not closed" if depth else None
+    try:
+        while at < len(pattern):
+            at = _step(pattern, at, groups)
+    except Unreadable as fault:
+        return str(fault)
+    if len(groups) > 1:
+        return "a ( is not closed"
+    groups[0].close_operand()
+    return "it is too large for Envoy" if groups[0].size > LARGEST_PROGRAM else None
 
 
-def _escape(pattern: str, at: int) -> tuple[str | None, int]:
-    following = pattern[at + 1 : at + 2]
-    if not following:
-        return "it ends with a lone backslash", 0
-    if following in "123456789":
-        return "RE2 has no backreferences", 0
-    if following == "Q":
-        end = pattern.find("\\E", at + 2)
-        return None, (len(pattern) if end < 0 else end + 2) - at
-    braced = _BRACED_ESCAPE.match(pattern, at)
-    return None, 2 if braced is None else braced.end() - at
-
-
-def _open(pattern: str, at: int) -> tuple[str | None, int]:
-    if _LOOKAROUND.match(pattern, at):
-        return "RE2 has no lookahead or lookbehind", 0
-    if _NAMED_REFERENCE.match(pattern, at):
-        return "RE2 has no backreferences", 0
-    # The ? of (?:…), (?i) and (?P<name>…) is not a repetition.
-    return None, 2 if pattern.startswith("(?", at) else 1
-
-
-def _literal_or_repeat(pattern: str, at: int, before: str) -> tuple[str | None, int, str]:
-    char = pattern[at]
+def _step(pattern: str, at: int, groups: list[_Group]) -> int:
+    """Read what stands here; returns where the rest begins."""
+    char, group = pattern[at], groups[-1]
+    if char == "\\":
+        end, size = read_escape(pattern, at)
+        if end > at:
+            group.add(size)
+        return end
+    if char == "[":
+        end, size = read_class(pattern, at)
+        group.add(size)
+        return end
+    if char == "(":
+        return _open(pattern, at, groups)
+    if char == ")":
+        if len(groups) == 1:
+            raise Unreadable("a ) has no (")
+        inner = groups.pop()
+        inner.close_operand()
+        groups[-1].add(inner.size + 2, inner.repeats)
+        return at + 1
+    if char == "|":
+        group.close_operand()
+        group.size += 1
+        group.before = "nothing"
+        return at + 1
     count = _COUNT.match(pattern, at) if char == "{" else None
-    if char not in "*+?" and count is None:
-        return None, 1, "operand"
-    if before == "nothing":
-        return f"{char} repeats nothing", 0, before
-    if before == "repeat":
-        return "a repetition is repeated", 0, before
-    step = 1
+    if char in "*+?" or count is not None:
+        return _repeat(pattern, at, group, count)
+    group.add(16 if char == "." else 1)
+    return at + 1
+
+
+def _open(pattern: str, at: int, groups: list[_Group]) -> int:
+    if not pattern.startswith("(?", at):
+        groups.append(_Group())
+        return at + 1
+    if _LOOKAROUND.match(pattern, at):
+        raise Unreadable("RE2 has no lookahead or lookbehind")
+    if pattern.startswith("(?P=", at):
+        raise Unreadable("RE2 has no backreferences")
+    found = _FLAGS.match(pattern, at)
+    if found is not None and found.group(1) == ")":
+        return found.end()
+    found = found or _NAMED.match(pattern, at)
+    if found is None:
+        raise Unreadable("RE2 does not know what follows (? here")
+    groups.append(_Group())
+    return found.end()
+
+
+def _repeat(pattern: str, at: int, group: _Group, count: re.Match[str] | None) -> int:
+    char = pattern[at]
+    if group.before == "nothing":
+        raise Unreadable(f"{char} repeats nothing")
+    if group.before == "repeat":
+        raise Unreadable("a repetition is repeated")
+    end = at + 1
     if count is not None:
-        step = count.end() - at
-        low, comma, high = count.groups()
-        most = low if not comma or not high else high
-        if len(low) > 4 or len(most) > 4 or max(int(low), int(most)) > _MOST_REPEATS:
-            return f"RE2 repeats at most {_MOST_REPEATS} times", 0, before
-        if int(low) > int(most):
-            return "the bounds of a repetition are in the wrong order", 0, before
-    if pattern[at + step : at + step + 1] == "?":
-        step += 1
-    return None, step, "repeat"
+        end = count.end()
+        low = int(count.group(1))
+        high = int(count.group(3)) if count.group(3) else low
+        if count.group(3) and low > high:
+            raise Unreadable("the bounds of a repetition are in the wrong order")
+        times = max(1, high)
+        if max(low, high) > _MOST_REPEATS or times * group.operand_repeats > _MOST_REPEATS:
+            raise Unreadable(f"RE2 repeats at most {_MOST_REPEATS} times")
+        group.operand, group.operand_repeats = (group.operand + 1) * times, group.operand_repeats * times
+    group.operand += 1
+    group.before = "repeat"
+    return end + 1 if pattern.startswith("?", end) else end

@@ -16,7 +16,7 @@ from typing import Any
 
 from controlplane.base.clock import Clock, sleep_unless
 from controlplane.model.keys import Key
-from controlplane.model.kinds.service_entry import WORKLOAD_ENTRY
+from controlplane.model.kinds.workload_entry import WORKLOAD_ENTRY
 from controlplane.model.kinds.workload_group import WorkloadGroup
 from controlplane.model.problem import Problem
 from controlplane.model.proxy import Proxy

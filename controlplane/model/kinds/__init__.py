@@ -29,14 +29,10 @@ from controlplane.model.kinds.request_authentication import (
 )
 from controlplane.model.kinds.secret import SECRET, secrets
 from controlplane.model.kinds.service import SERVICE, services
-from controlplane.model.kinds.service_entry import (
-    SERVICE_ENTRY,
-    WORKLOAD_ENTRY,
-    service_entries,
-    workload_entries,
-)
+from controlplane.model.kinds.service_entry import SERVICE_ENTRY, service_entries
 from controlplane.model.kinds.sidecar import SIDECAR, sidecars
 from controlplane.model.kinds.virtual_service import VIRTUAL_SERVICE, virtual_services
+from controlplane.model.kinds.workload_entry import WORKLOAD_ENTRY, workload_entries
 from controlplane.model.kinds.workload_group import WORKLOAD_GROUP, workload_groups
 
 KINDS: tuple[Kind, ...] = (

@@ -6,7 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from controlplane.graph import Table
-from controlplane.model.checks import check_export_to, check_host, check_port_name, check_selector
+from controlplane.model.checks import (
+    check_export_to,
+    check_host,
+    check_selector,
+    check_short_name,
+    repeated,
+)
 from controlplane.model.describe import shorten
 from controlplane.model.hosts import fqdn, is_address
 from controlplane.model.keys import Key, Labels
@@ -160,8 +166,8 @@ def _read(r: Reader, meta: Meta) -> DestinationRule:
     )
     check_host(r, "host", value.host)
     check_export_to(r, "exportTo", value.export_to)
-    if value.workload_selector and value.export_to not in ((), (".",)):
-        r.warn("exportTo", 'has no effect with workloadSelector, which means "."', 'say exportTo: ["."]')
+    if value.workload_selector and value.export_to not in ((), (".",), (meta.namespace,)):
+        r.error("exportTo", 'does not go with workloadSelector, which means "."', 'say exportTo: ["."]')
     return value
 
 
@@ -174,15 +180,10 @@ def _read_selector(r: Reader) -> Labels:
 
 
 def _read_subsets(r: Reader) -> tuple[Subset, ...]:
-    subsets: dict[str, Subset] = {}
-    for index, subset in enumerate(r.messages("subsets", _read_subset)):
-        if subset.name in subsets:
-            name = shorten(subset.name)
-            r.warn(
-                f"subsets[{index}].name", f"{name} is given twice; this one is dropped", "use another name"
-            )
-        subsets.setdefault(subset.name, subset)
-    return tuple(subsets.values())
+    subsets = r.messages("subsets", _read_subset)
+    for index, name in repeated(subset.name for subset in subsets if subset.name):
+        r.error(f"subsets[{index}].name", f"{shorten(name)} is given twice", "use another name")
+    return subsets
 
 
 def _read_subset(r: Reader) -> Subset:
@@ -191,7 +192,7 @@ def _read_subset(r: Reader) -> Subset:
         labels=r.labels("labels"),
         traffic_policy=r.message("trafficPolicy", _read_traffic_policy),
     )
-    check_port_name(r, "name", subset.name)
+    check_short_name(r, "name", subset.name, "subset")
     check_selector(r, "labels", subset.labels)
     return subset
 
@@ -205,6 +206,8 @@ _BLOCKS = (
 def _read_traffic_policy(r: Reader) -> TrafficPolicy:
     if not any(map(r.has, _BLOCKS)):
         r.error("", "says nothing", "say one of " + ", ".join(_BLOCKS) + ", or remove it")
+    if r.has("tunnel") and r.has("proxyProtocol"):
+        r.error("proxyProtocol", "excludes tunnel", "keep one of them")
     return TrafficPolicy(
         load_balancer=r.message("loadBalancer", read_load_balancer),
         connection_pool=r.message("connectionPool", read_connection_pool),
@@ -230,6 +233,8 @@ def _read_port_levels(r: Reader) -> tuple[PortTrafficPolicy, ...]:
 def _read_port_level(r: Reader) -> PortTrafficPolicy:
     port = r.message("port", read_port_selector)
     r.demand("port", "say port: {number: …}")
+    if not any(map(r.has, _BLOCKS[:4])):
+        r.error("", "says nothing", "say one of " + ", ".join(_BLOCKS[:4]) + ", or remove it")
     return PortTrafficPolicy(
         port=port or 0,
         load_balancer=r.message("loadBalancer", read_load_balancer),

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from controlplane.model.checks import check_host, check_namespace
+from controlplane.model.checks import check_format, check_host, check_namespace
 from controlplane.model.describe import shorten
 from controlplane.model.duration import SECOND
 from controlplane.model.keys import Labels
@@ -109,6 +109,7 @@ def _read_log(r: Reader) -> FileAccessLog:
 def _read_format(r: Reader) -> tuple[str, str]:
     """The format and its encoding; the labels of a JSON format are an object as they are."""
     text, labels = r.text("text"), r.value("labels")
+    check_format(r, "text", text)
     if labels is None:
         return text, "TEXT"
     if text:
@@ -116,7 +117,9 @@ def _read_format(r: Reader) -> tuple[str, str]:
     if not isinstance(labels, Mapping):
         r.error("labels", "is no mapping", "write names and what they stand for")
         return "", "TEXT"
-    return json.dumps(labels, sort_keys=True, default=str), "JSON"
+    written = json.dumps(labels, sort_keys=True, default=str)
+    check_format(r, "labels", written)
+    return written, "JSON"
 
 
 def _read_grpc(r: Reader) -> ExtAuthzProvider:

@@ -10,9 +10,11 @@ from typing import NamedTuple
 
 from controlplane.graph import Table
 from controlplane.model.checks import (
-    check_port_name,
+    UNIX,
     check_protocol,
     check_selector,
+    check_short_name,
+    check_socket,
     is_dns_label,
     repeated,
 )
@@ -37,8 +39,6 @@ ASKING = ("MUTUAL", "OPTIONAL_MUTUAL")
 """Modes in which clients are asked for certificates that users issue."""
 
 
-UNIX = "unix://"
-"""What begins so is a Unix socket; an @ stands for the abstract namespace of Linux."""
 _PAIRS = 2
 _FILES = {
     "serverCertificate": "server_certificate",
@@ -116,6 +116,11 @@ def _read(r: Reader, meta: Meta) -> Gateway:
         selector=r.labels("selector"),
         servers=r.messages("servers", lambda one: _read_server(one, meta.namespace)),
     )
+    if not is_dns_label(meta.name):
+        remedy = "use at most 63 lower case letters, digits and hyphens"
+        r.report.add(
+            "error", "metadata.name", f"{shorten(meta.name)} cannot be the name of a Gateway", remedy
+        )
     check_selector(r, "selector", value.selector)
     r.demand("servers", "name at least one, with port and hosts")
     for index, name in repeated(server.port.name for server in value.servers if server.port.name):
@@ -149,8 +154,7 @@ def _check_bind(r: Reader, server: Server) -> None:
     if server.bind.startswith(UNIX):
         if number:
             r.error("port.number", f"{number} does not go with a Unix socket", "write 0")
-        if not server.bind.removeprefix(UNIX).startswith(("/", "@")):
-            r.error("bind", f"{shorten(server.bind)} is no socket", "write unix:///path or unix://@name")
+        check_socket(r, "bind", server.bind)
         return
     if server.bind and not is_address(server.bind):
         remedy = "write an IP address or unix:///path, or leave it out"
@@ -173,6 +177,10 @@ def _check_host(r: Reader, name: str, text: str) -> None:
         return
     elif host_fault(host):
         r.error(name, f"{shorten(host)} {host_fault(host)}", "write a host or a wildcard like *.example.com")
+    elif host.startswith("*") and not host.startswith("*.") and host != "*":
+        r.error(
+            name, f"{shorten(host)} has half a label for a wildcard", "write a wildcard like *.example.com"
+        )
     elif "." not in host and host != "*":
         r.error(name, f"{shorten(host)} is a short name", "write the full name, as clients ask for it")
 
@@ -183,11 +191,12 @@ def _read_port(r: Reader) -> ServerPort:
         protocol=r.required("protocol", "use HTTP, HTTPS, GRPC, HTTP2, TLS or TCP").upper(),
         name=r.required("name", "name the port"),
     )
-    r.skip("targetPort")  # Deprecated and without effect, in Istio too: the Service's counts.
+    if r.port("targetPort"):
+        r.error("targetPort", "has no effect: the Service's own counts", "remove it")
     check_protocol(r, "protocol", port.protocol)
     if port.protocol == "UDP":
         r.error("protocol", "UDP is not served by gateways", "use HTTP, HTTPS, GRPC, HTTP2, TLS or TCP")
-    check_port_name(r, "name", port.name)
+    check_short_name(r, "name", port.name, "port")
     return port
 
 
@@ -218,6 +227,8 @@ def _check_tls(r: Reader, server: Server) -> None:
 
 def _check_certificates(r: Reader, tls: ServerTLSSettings) -> None:
     """Whether what is said of certificates goes with the mode: nobody may think that clients are checked."""
+    if tls.mode == "SIMPLE" and tls.ca_crl and tls.files:
+        r.error("tls.caCrl", "does not go with SIMPLE: no client is checked", "remove it, or use MUTUAL")
     for name in fields_excluded(tls):
         r.error(f"tls.{name}", f"does not go with {tls.mode}", "remove it, or use MUTUAL")
     for name in fields_without_effect(tls):

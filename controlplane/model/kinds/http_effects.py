@@ -1,12 +1,12 @@
-"""What an HTTP rule of a VirtualService does besides choosing a destination."""
+"""What an HTTP rule of a VirtualService does besides choosing a destination; `http_headers` has the rest."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from controlplane.model.describe import shorten
 from controlplane.model.duration import SECOND
-from controlplane.model.keys import Labels
 from controlplane.model.kinds.http_match import StringMatch, is_header_name, read_string_match
 from controlplane.model.reader import Reader
 
@@ -52,24 +52,9 @@ RETRY_ON = (
 """Envoy's conditions for HTTP and gRPC; a status number may stand among them."""
 
 
+_STATUS = frozenset(str(int(status)) for status in HTTPStatus)
+_SMALLEST_SHARE = 0.0001
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "*")
-
-
-@dataclass(frozen=True, slots=True)
-class HeaderOperations:
-    """Headers to overwrite, to append and to remove."""
-
-    set: Labels = ()
-    add: Labels = ()
-    remove: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Headers:
-    """Header operations on the request and on the response."""
-
-    request: HeaderOperations | None = None
-    response: HeaderOperations | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,33 +119,6 @@ class HTTPRetry:
     backoff: int | None = None
 
 
-def read_headers(r: Reader) -> Headers:
-    """Operations on the headers of both directions."""
-    return Headers(
-        request=r.message("request", _read_header_operations),
-        response=r.message("response", _read_header_operations),
-    )
-
-
-def _read_header_operations(r: Reader) -> HeaderOperations:
-    operations = HeaderOperations(set=r.labels("set"), add=r.labels("add"), remove=r.strings("remove"))
-    for field, pairs in (("set", operations.set), ("add", operations.add)):
-        for header, value in pairs:
-            _check_header(r, field, header)
-            if any(char in value for char in "\0\r\n"):
-                r.error(f"{field}[{header}]", "holds a line break or a NUL", "write one line of text")
-    for index, header in enumerate(operations.remove):
-        _check_header(r, f"remove[{index}]", header)
-    return operations
-
-
-def _check_header(r: Reader, field: str, header: str) -> None:
-    if not is_header_name(header.removeprefix(":")):
-        r.error(field, f"{shorten(header)} cannot be the name of a header", "use the name of a header")
-    elif header.startswith(":") and header != ":authority":
-        r.warn(field, f"{header} cannot be changed like this and is left alone", "use rewrite or redirect")
-
-
 def read_fault(r: Reader) -> HTTPFaultInjection:
     """A fault with at least one of delay and abort."""
     fault = HTTPFaultInjection(delay=r.message("delay", _read_delay), abort=r.message("abort", _read_abort))
@@ -175,8 +133,8 @@ def _read_delay(r: Reader) -> Delay:
         exponential_delay=r.duration("exponentialDelay"),
         percentage=_read_share(r, r.integer("percent", 0, 100)),
     )
-    if delay.exponential_delay is not None:
-        r.warn("exponentialDelay", "has no effect, in Istio neither", "use fixedDelay")
+    if r.has("exponentialDelay"):
+        r.error("exponentialDelay", "is not supported: no proxy can do it", "use fixedDelay")
     elif not r.has("fixedDelay"):
         r.error("fixedDelay", "is missing", 'say how long, like "5s"')
     return delay
@@ -195,13 +153,17 @@ def _read_abort(r: Reader) -> Abort:
     elif len(given) > 1:
         r.error(given[1], f"excludes {given[0]}", "keep one of them")
     elif abort.http2_error is not None:
-        r.warn("http2Error", "has no effect, in Istio neither", "use httpStatus or grpcStatus")
+        r.error("http2Error", "is not supported: no proxy can do it", "use httpStatus or grpcStatus")
     return abort
 
 
 def _read_share(r: Reader, whole: int | None) -> float:
     """The percentage of a fault; `whole` is the old integer field."""
     share = r.percent("percentage")
+    if share is not None and 0 < share < _SMALLEST_SHARE:
+        r.error(
+            "percentage", f"{share:g} is less than Envoy can count", f"use 0, or at least {_SMALLEST_SHARE}"
+        )
     if share is None:
         share = None if whole is None else float(whole)
     if share is None:
@@ -209,11 +171,18 @@ def _read_share(r: Reader, whole: int | None) -> float:
     return share or 0.0
 
 
+def _read_origin(r: Reader) -> StringMatch:
+    origin = read_string_match(r)
+    if not origin.value:
+        r.error("", "names no origin", "say exact, prefix or regex")
+    return origin
+
+
 def read_cors(r: Reader) -> CorsPolicy:
     """A CorsPolicy; the old allowOrigin counts as exact matches when allowOrigins is not used."""
     old = tuple(StringMatch("exact", origin) for origin in r.strings("allowOrigin"))
     policy = CorsPolicy(
-        allow_origins=r.messages("allowOrigins", read_string_match) or old,
+        allow_origins=r.messages("allowOrigins", _read_origin) or old,
         allow_methods=r.strings("allowMethods"),
         allow_headers=r.strings("allowHeaders"),
         expose_headers=r.strings("exposeHeaders"),
@@ -227,6 +196,11 @@ def read_cors(r: Reader) -> CorsPolicy:
         if method not in _METHODS:
             what = f"{shorten(method)} is no method of HTTP"
             r.error(f"allowMethods[{index}]", what, "use " + ", ".join(_METHODS))
+    for field, headers in (("allowHeaders", policy.allow_headers), ("exposeHeaders", policy.expose_headers)):
+        for index, header in enumerate(headers):
+            if header != "*" and not is_header_name(header):
+                what = f"{shorten(header)} cannot be the name of a header"
+                r.error(f"{field}[{index}]", what, 'use the name of a header, or "*"')
     if policy.max_age is not None and policy.max_age % SECOND:
         r.error("maxAge", "is not a whole number of seconds", "browsers count it in seconds")
     return policy
@@ -236,7 +210,7 @@ def read_retry(r: Reader) -> HTTPRetry:
     """An HTTPRetry."""
     retry = HTTPRetry(
         attempts=r.integer("attempts") or 0,
-        per_try_timeout=r.duration("perTryTimeout", 0),
+        per_try_timeout=r.duration("perTryTimeout"),
         retry_on=r.string("retryOn"),
         retry_remote_localities=r.optional_boolean("retryRemoteLocalities"),
         retry_ignore_previous_hosts=r.optional_boolean("retryIgnorePreviousHosts"),
@@ -256,4 +230,4 @@ def read_retry(r: Reader) -> HTTPRetry:
 
 
 def _is_status(word: str) -> bool:
-    return len(word) == 3 and word.isascii() and word.isdigit()
+    return word in _STATUS

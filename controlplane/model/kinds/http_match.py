@@ -17,6 +17,7 @@ _TESTS: tuple[Literal["exact", "prefix", "regex"], ...] = ("exact", "prefix", "r
 _PSEUDO = ("uri", "scheme", "method", "authority")
 # RFC 9110, 5.6.2: token.
 _TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+_MATCHED = re.compile(r"[-_0-9A-Za-z]+")
 
 
 def is_header_name(text: str) -> bool:
@@ -78,6 +79,8 @@ def _string_match(r: Reader, *, star: bool = False, bare: bool = False) -> Strin
         r.error(kind, "is empty", "write a prefix, or leave the match out")
     elif kind == "regex" and star and value == "*":
         return StringMatch("present")
+    elif kind == "regex" and not value:
+        r.error(kind, "is empty", "write an expression, or leave the match out")
     elif kind == "regex":
         check_regex(r, kind, value)
     return StringMatch(kind, value)
@@ -133,8 +136,9 @@ def _read_header_tests(r: Reader, name: str) -> tuple[tuple[str, StringMatch], .
                 r.error(
                     name, f"{shorten(header)} names no claim", f'write "{PREFIX}.name" or "{PREFIX}[a][b]"'
                 )
-        elif not is_header_name(header.removeprefix(":")):
-            r.error(name, f"{shorten(header)} cannot be the name of a header", "use the name of a header")
+        elif not _MATCHED.fullmatch(header):
+            remedy = "use letters, digits, - and _; for method and authority there are fields of their own"
+            r.error(name, f"{shorten(header)} cannot be the name of a header", remedy)
         elif header in _PSEUDO and name == "headers":
             r.warn(
                 f"{name}[{header}]",

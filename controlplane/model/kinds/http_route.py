@@ -9,20 +9,18 @@ from controlplane.model.checks import (
     check_host,
     check_namespace,
     check_regex,
+    check_short_name,
     check_weights,
-    is_dns_label,
 )
-from controlplane.model.describe import shorten
 from controlplane.model.kinds.http_effects import (
     CorsPolicy,
-    Headers,
     HTTPFaultInjection,
     HTTPRetry,
     read_cors,
     read_fault,
-    read_headers,
     read_retry,
 )
+from controlplane.model.kinds.http_headers import Headers, check_authority, read_headers
 from controlplane.model.kinds.http_match import HTTPMatchRequest, read_http_match
 from controlplane.model.reader import Reader
 
@@ -141,7 +139,7 @@ def read_http_route(r: Reader) -> HTTPRoute:
         direct_response=r.message("directResponse", _read_direct_response),
         delegate=r.message("delegate", _read_delegate),
         rewrite=r.message("rewrite", _read_rewrite),
-        timeout=r.duration("timeout", 0),
+        timeout=r.duration("timeout"),
         retries=r.message("retries", read_retry),
         fault=r.message("fault", read_fault),
         mirrors=_read_mirrors(r),
@@ -149,6 +147,8 @@ def read_http_route(r: Reader) -> HTTPRoute:
         headers=r.message("headers", read_headers),
     )
     check_weights(r, "route", [destination.weight for destination in route.route])
+    if route.rewrite is not None and route.rewrite.authority is not None and route.headers is not None:
+        check_authority(r.inner("headers"), route.headers)
     _check_action(r)
     return route
 
@@ -176,9 +176,7 @@ def read_destination(r: Reader) -> Destination:
         r.error("host", "'*' is no destination", "name the service")
     check_host(r, "host", host)
     subset = r.string("subset")
-    if subset is not None and not is_dns_label(subset):
-        what = f"{shorten(subset)} cannot be the name of a subset"
-        r.error("subset", what, "use lower case letters, digits and -")
+    check_short_name(r, "subset", subset or "", "subset")
     return Destination(host=host, subset=subset, port=r.message("port", read_port_selector))
 
 
@@ -282,7 +280,7 @@ def _read_rewrite(r: Reader) -> HTTPRewrite:
 def _read_regex_rewrite(r: Reader) -> RegexRewrite:
     pattern = r.required("match", "say what to replace")
     check_regex(r, "match", pattern)
-    return RegexRewrite(match=pattern, rewrite=r.text("rewrite"))
+    return RegexRewrite(match=pattern, rewrite=r.required("rewrite", "say what stands in its place"))
 
 
 def _read_delegate(r: Reader) -> Delegate:

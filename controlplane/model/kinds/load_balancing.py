@@ -153,8 +153,13 @@ def _read_consistent_hash(r: Reader) -> ConsistentHashLB:
         r.error("", "names nothing to hash", "say one of " + ", ".join(_HASH_KEYS))
     elif len(given) > 1:
         r.error(given[1], f"excludes {given[0]}", "keep one of " + ", ".join(_HASH_KEYS))
-    if r.has("ringHash") and settings.maglev is not None:
-        r.error("maglev", "excludes ringHash", "keep one of them")
+    rings = [
+        name
+        for name in ("ringHash", "maglev", "minimumRingSize")
+        if r.has(name) and (old or name != "minimumRingSize")
+    ]
+    for name in rings[1:]:
+        r.error(name, f"excludes {rings[0]}", "keep one of them")
     return settings
 
 
@@ -168,7 +173,9 @@ def _read_cookie(r: Reader) -> HTTPCookie:
 
 
 def _read_maglev(r: Reader) -> MagLev:
-    size = r.count("tableSize", _LARGEST_TABLE)
+    size = r.count("tableSize", _LARGEST_TABLE - 1)
+    if not r.has("tableSize") or size is None:
+        r.error("tableSize", "is missing", "use a prime, like 65537")
     # https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/cluster/v3/cluster.proto: table_size
     if size is not None and not _is_prime(size):
         r.error("tableSize", f"{size} is not a prime number", "use a prime, like 65537")

@@ -9,6 +9,8 @@ from controlplane.model.checks import repeated
 from controlplane.model.describe import shorten
 from controlplane.model.reader import UINT32, Reader
 
+_PLACES = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone")
+
 
 @dataclass(frozen=True, slots=True)
 class Distribute:
@@ -57,6 +59,7 @@ def read_locality(r: Reader) -> LocalityLoadBalancerSetting:
     for other in ("failover", "failoverPriority"):
         if setting.distribute and r.has(other):
             r.error(other, "excludes distribute", "keep one of them")
+    _check_priority(r, setting.failover, setting.failover_priority)
     _check_overlaps(r, "distribute", [one.from_ for one in setting.distribute], last_may_be_any=True)
     for index, source in repeated(distribute.from_ for distribute in setting.distribute):
         r.error(f"distribute[{index}].from", f"{shorten(source)} is given twice", "merge the two entries")
@@ -65,12 +68,21 @@ def read_locality(r: Reader) -> LocalityLoadBalancerSetting:
 
 def read_zone_aware(r: Reader) -> ZoneAwareLoadBalancerSetting:
     """ZoneAwareLoadBalancerSetting."""
-    return ZoneAwareLoadBalancerSetting(
+    setting = ZoneAwareLoadBalancerSetting(
         failover=r.messages("failover", _read_failover),
         failover_priority=r.strings("failoverPriority"),
         enabled=r.optional_boolean("enabled"),
         min_cluster_size=r.count("minClusterSize", UINT32),
     )
+    _check_priority(r, setting.failover, setting.failover_priority)
+    return setting
+
+
+def _check_priority(r: Reader, failover: Sequence[Failover], priority: Sequence[str]) -> None:
+    """Regions come in the order of `failover`, or in that of labels of places, not of both."""
+    for index, label in enumerate(priority if failover else ()):
+        if label in _PLACES:
+            r.error(f"failoverPriority[{index}]", f"{label} excludes failover", "keep one of them")
 
 
 def _read_distribute(r: Reader) -> Distribute:
@@ -110,6 +122,9 @@ def _read_failover(r: Reader) -> Failover:
     failover = Failover(from_=r.required("from", "name a region"), to=r.required("to", "name a region"))
     if failover.from_ and failover.from_ == failover.to:
         r.error("to", "is the region that fails", "name another region")
+    for name, region in (("from", failover.from_), ("to", failover.to)):
+        if "/" in region:
+            r.error(name, f"{shorten(region)} is more than a region", "name the region alone")
     if "*" in failover.from_ or "*" in failover.to:
         r.error("from", "cannot be a wildcard", "name one region")
     return failover

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 
 from controlplane.graph import Table
-from controlplane.model.checks import check_export_to, check_host, check_namespace
+from controlplane.model.checks import check_export_to, check_format, check_host, check_namespace
 from controlplane.model.duration import SECOND
 from controlplane.model.keys import Labels
 from controlplane.model.kinds.connection_pool import TcpKeepalive, read_keepalive
@@ -108,6 +108,7 @@ class MeshConfig:
 mesh_configs = Table("mesh_configs")
 
 
+_LONGEST_CONNECT = 3600 * SECOND
 _EVERYONE = ("*",)
 PATHS = ("NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES")
 """What proxies make of a path before anything looks at it, from nothing to most."""
@@ -169,6 +170,8 @@ def _check(r: Reader, value: MeshConfig) -> None:
     check_export_to(r, "defaultDestinationRuleExportTo", value.default_destination_rule_export_to)
     check_namespace(r, "rootNamespace", value.root_namespace)
     check_host(r, "trustDomain", value.trust_domain, wildcard=False)
+    if value.connect_timeout > _LONGEST_CONNECT:
+        r.error("connectTimeout", "is longer than an hour", "use at most 1h")
     for index, alias in enumerate(value.trust_domain_aliases):
         check_host(r, f"trustDomainAliases[{index}]", alias, wildcard=False)
     if value.proxy_listen_port == value.proxy_inbound_listen_port:
@@ -186,6 +189,7 @@ def _read_log(r: Reader, providers: tuple[ExtensionProvider, ...]) -> FileAccess
     )
     if own.encoding == "JSON" and own.format and not _is_object(own.format):
         r.warn("accessLogFormat", "is no JSON object, so that the default is used", 'write {"key": "%…%"}')
+    check_format(r, "accessLogFormat", own.format)
     return read_default_log(r, providers) or own
 
 

@@ -1,4 +1,4 @@
-"""ServiceEntry and WorkloadEntry: services and workloads that Kubernetes does not know."""
+"""ServiceEntry: services that Kubernetes does not know."""
 
 from __future__ import annotations
 
@@ -7,45 +7,23 @@ from dataclasses import dataclass, replace
 
 from controlplane.graph import Table
 from controlplane.model.checks import (
+    UNIX,
     check_export_to,
     check_host,
-    check_port_name,
+    check_most,
     check_protocol,
     check_selector,
+    check_short_name,
     check_subnets,
 )
 from controlplane.model.describe import printable, shorten
-from controlplane.model.hosts import canonical, host_fault, is_address
-from controlplane.model.keys import Key, Labels, labels_of
+from controlplane.model.hosts import canonical, is_address
+from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds.kind import Kind, by_namespace, namespace_of
 from controlplane.model.kinds.service import noted_on_node
+from controlplane.model.kinds.workload_entry import WorkloadEntrySpec, read_workload
 from controlplane.model.meta import Meta
-from controlplane.model.reader import UINT32, Reader
-
-
-@dataclass(frozen=True, slots=True)
-class WorkloadEntrySpec:
-    """One workload: `address` is an IP, a DNS name or unix://path; `ports` are (port name, number) pairs.
-
-    `locality` is region/zone/subzone; `weight` None = 1; `network` None = the default network.
-    """
-
-    address: str
-    ports: tuple[tuple[str, int], ...] = ()
-    labels: Labels = ()
-    network: str | None = None
-    locality: str | None = None
-    weight: int | None = None
-    service_account: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class WorkloadEntry:
-    """A workload as an object of its own; `labels` are spec.labels overridden by metadata.labels."""
-
-    meta: Meta
-    spec: WorkloadEntrySpec
-    labels: Labels = ()
+from controlplane.model.reader import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +58,6 @@ class ServiceEntry:
     """(host, address) pairs: what a controller says that hosts were given."""
 
 
-def _address(_key: Key, value: WorkloadEntry) -> tuple[str, ...]:
-    return (value.spec.address,) if value.spec.address else ()
-
-
 def _hosts(_key: Key, value: ServiceEntry) -> set[str]:
     return set(value.hosts)
 
@@ -92,12 +66,6 @@ def _endpoint_addresses(_key: Key, value: ServiceEntry) -> set[str]:
     return {endpoint.address for endpoint in value.endpoints if endpoint.address}
 
 
-workload_entries = Table(
-    "workload_entries",
-    indexes={"namespace": by_namespace, "address": _address},
-    labels=lambda value: value.labels,
-    namespace=namespace_of,
-)
 service_entries = Table(
     "service_entries",
     indexes={
@@ -111,56 +79,11 @@ service_entries = Table(
 )
 
 
+_MOST, _MOST_ENDPOINTS = 256, 4096
+_BY_NAME = ("DNS", "DNS_ROUND_ROBIN")
+_TOLD_APART = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB", "HTTP_PROXY", "HTTPS", "TLS")
+"""Protocols whose calls say which host they mean."""
 RESOLUTIONS = ("NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS")
-
-
-def _read_workload_entry(r: Reader, meta: Meta) -> WorkloadEntry:
-    spec = read_workload(r)
-    return WorkloadEntry(meta=meta, spec=spec, labels=labels_of({**dict(spec.labels), **dict(meta.labels)}))
-
-
-def read_workload(r: Reader) -> WorkloadEntrySpec:
-    """The spec of a WorkloadEntry, alone or within a ServiceEntry."""
-    spec = read_template(r)
-    _check_address(r, spec)
-    return spec
-
-
-def read_template(r: Reader) -> WorkloadEntrySpec:
-    """The same, whose address may be missing."""
-    spec = WorkloadEntrySpec(
-        address=r.text("address"),
-        ports=r.integers_by_name("ports", 1, 65535),
-        labels=r.labels("labels"),
-        network=r.string("network"),
-        locality=r.string("locality"),
-        weight=r.count("weight", UINT32),
-        service_account=r.string("serviceAccount"),
-    )
-    check_selector(r, "labels", spec.labels)
-    for name, _ in spec.ports:
-        check_port_name(r, "ports", name)
-    return spec
-
-
-def _check_address(r: Reader, spec: WorkloadEntrySpec) -> None:
-    if not spec.address:
-        if spec.network is None:
-            r.error("address", "is missing", "write an IP address, a DNS name or unix:///path")
-    elif spec.address.startswith("unix://"):
-        path = spec.address.removeprefix("unix://")
-        if not path.startswith(("/", "@")) or path.endswith("/"):
-            r.error(
-                "address", f"{shorten(spec.address)} names no socket", "write unix:///path or unix://@name"
-            )
-        if spec.ports:
-            r.error("ports", "cannot be used with a socket", "remove them")
-    elif not is_address(spec.address) and host_fault(spec.address, wildcard=False):
-        r.error(
-            "address",
-            f"{shorten(spec.address)} is neither an IP address nor a DNS name",
-            "write one of these",
-        )
 
 
 def _read_service_entry(r: Reader, meta: Meta) -> ServiceEntry:
@@ -177,6 +100,13 @@ def _read_service_entry(r: Reader, meta: Meta) -> ServiceEntry:
         subject_alt_names=r.strings("subjectAltNames"),
     )
     r.demand("hosts", "name at least one host")
+    for name, count, most in (
+        ("hosts", len(value.hosts), _MOST),
+        ("addresses", len(value.addresses), _MOST),
+        ("ports", len(value.ports), _MOST),
+        ("endpoints", len(value.endpoints), _MOST_ENDPOINTS),
+    ):
+        check_most(r, name, count, most)
     for index, host in enumerate(value.hosts):
         if host == "*":
             r.error(
@@ -229,7 +159,7 @@ def _read_port(r: Reader) -> ServiceEntryPort:
         protocol=r.text("protocol"),
         target_port=r.port("targetPort"),
     )
-    check_port_name(r, "name", port.name)
+    check_short_name(r, "name", port.name, "port")
     check_protocol(r, "protocol", port.protocol)
     return port
 
@@ -255,7 +185,7 @@ def _check_endpoints(r: Reader, value: ServiceEntry) -> None:
         r.error("endpoints", f"cannot be used with resolution DYNAMIC_DNS: {without}", "use resolution DNS")
     if value.resolution == "DNS_ROUND_ROBIN" and len(value.endpoints) > 1:
         r.error("endpoints", "may be one at most with resolution DNS_ROUND_ROBIN", "use resolution DNS")
-    if value.resolution in ("DNS", "DNS_ROUND_ROBIN") and not value.endpoints:
+    if value.resolution in _BY_NAME and not value.endpoints:
         for index, host in enumerate(value.hosts):
             if host.startswith("*"):
                 r.error(
@@ -263,30 +193,36 @@ def _check_endpoints(r: Reader, value: ServiceEntry) -> None:
                     f"the wildcard {shorten(host)} cannot be resolved",
                     "name the hosts, give endpoints, or use resolution DYNAMIC_DNS or NONE",
                 )
-    names = {port.name for port in value.ports}
     for index, endpoint in enumerate(value.endpoints):
-        address = endpoint.address
-        if value.resolution == "STATIC" and address and not is_address(address) and "://" not in address:
-            r.error(
-                f"endpoints[{index}].address",
-                f"{shorten(address)} is no IP address",
-                "write an IP address, or use resolution DNS",
-            )
-        for name, _ in endpoint.ports:
-            if name not in names:
-                at = f"endpoints[{index}].ports[{printable(name)}]"
-                r.error(at, "is not one of the service's ports", "use the name of one of ports")
+        _check_endpoint(r, index, endpoint, value)
+    if len(value.hosts) > 1 and value.resolution != "NONE":
+        for index, port in enumerate(value.ports):
+            if port.protocol.upper() not in _TOLD_APART:
+                why = "does not say which of several hosts is called"
+                remedy = "use HTTP or TLS, make an entry for each host, or use resolution NONE"
+                r.error(
+                    f"ports[{index}].protocol", f"{port.protocol or 'what is to be detected'} {why}", remedy
+                )
 
 
-WORKLOAD_ENTRY = Kind(
-    name="WorkloadEntry",
-    group="networking.istio.io",
-    versions=("v1", "v1beta1", "v1alpha3"),
-    plural="workloadentries",
-    namespaced=True,
-    table=workload_entries,
-    read=_read_workload_entry,
-)
+def _check_endpoint(r: Reader, index: int, endpoint: WorkloadEntrySpec, value: ServiceEntry) -> None:
+    """What the resolution and the ports of the entry allow an endpoint to be."""
+    at, address = f"endpoints[{index}]", endpoint.address
+    if value.resolution == "STATIC" and address and not is_address(address) and not address.startswith(UNIX):
+        remedy = "write an IP address, or use resolution DNS"
+        r.error(f"{at}.address", f"{shorten(address)} is no IP address", remedy)
+    if value.resolution in _BY_NAME and (not address or address.startswith(UNIX)):
+        why = "is missing" if not address else f"{shorten(address)} cannot be resolved"
+        r.error(f"{at}.address", why, "write a DNS name or an IP address, or use resolution STATIC")
+    if address.startswith(UNIX) and len(value.ports) > 1:
+        r.error(f"{at}.address", "is one socket for several ports", "leave one of the entry's ports")
+    names = {port.name for port in value.ports}
+    for name, _ in endpoint.ports:
+        if name not in names:
+            where = f"{at}.ports[{printable(name)}]"
+            r.error(where, "is not one of the service's ports", "use the name of one of ports")
+
+
 SERVICE_ENTRY = Kind(
     name="ServiceEntry",
     group="networking.istio.io",

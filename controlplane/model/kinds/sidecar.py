@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controlplane.graph import Table
-from controlplane.model.checks import check_protocol, is_dns_label, repeated
+from controlplane.model.checks import (
+    UNIX,
+    check_protocol,
+    check_short_name,
+    check_socket,
+    is_dns_label,
+    repeated,
+)
 from controlplane.model.describe import shorten
 from controlplane.model.hosts import host_fault, is_address
 from controlplane.model.keys import Labels
@@ -13,7 +20,8 @@ from controlplane.model.kinds.connection_pool import ConnectionPoolSettings, rea
 from controlplane.model.kinds.http_route import Destination, read_destination
 from controlplane.model.kinds.kind import Kind, by_namespace, namespace_of
 from controlplane.model.kinds.service_entry import read_workload_selector
-from controlplane.model.kinds.tls import CIPHER_SUITES, ECDH_CURVES, ServerTLSSettings, read_server_tls
+from controlplane.model.kinds.sidecar_tls import check_sidecar_tls
+from controlplane.model.kinds.tls import ServerTLSSettings, read_server_tls
 from controlplane.model.meta import Meta
 from controlplane.model.reader import Reader
 
@@ -82,6 +90,7 @@ sidecars = Table(
 )
 
 
+_PARTS = ("egress", "ingress", "outboundTrafficPolicy", "inboundConnectionPool")
 CAPTURE_MODES = ("DEFAULT", "IPTABLES", "NONE")
 _LOCAL_ADDRESSES = ("127.0.0.1", "0.0.0.0", "[::1]", "[::]")
 
@@ -99,8 +108,8 @@ def _read(r: Reader, meta: Meta) -> Sidecar:
         if port:
             r.error(f"ingress[{index}].port.number", f"{port} is given twice", "use another port")
     _check_egress(r, value.egress)
-    if value == Sidecar(meta):
-        r.warn("", "says nothing, so that it changes nothing", "say egress, ingress or outboundTrafficPolicy")
+    if not any(map(r.has, _PARTS)):
+        r.error("", "says nothing", "say one of " + ", ".join(_PARTS))
     return value
 
 
@@ -122,7 +131,7 @@ def _check_egress(r: Reader, listeners: tuple[IstioEgressListener, ...]) -> None
 
 
 def _is_socket(bind: str | None) -> bool:
-    return bind is not None and bind.startswith("unix://")
+    return bind is not None and bind.startswith(UNIX)
 
 
 def _read_ingress(r: Reader) -> IstioIngressListener:
@@ -139,9 +148,8 @@ def _read_ingress(r: Reader) -> IstioIngressListener:
     if listener.bind is not None and not is_address(listener.bind):
         r.error("bind", f"{shorten(listener.bind)} is no IP address", "write an IP address, or leave it out")
     _check_default_endpoint(r, listener.default_endpoint)
-    _check_tls(r, listener)
-    if listener.port.target_port is not None:
-        r.warn("port.targetPort", "has no effect", "say defaultEndpoint: 127.0.0.1:port")
+    if listener.tls is not None:
+        check_sidecar_tls(r, listener.port.protocol, listener.tls)
     if _is_udp(listener.port):
         r.warn("port.protocol", "UDP passes by the proxy: this listener is left out", "remove it")
     return listener
@@ -159,48 +167,11 @@ def _is_udp(port: SidecarPort) -> bool:
     return port.protocol.upper() == "UDP"
 
 
-def _check_tls(r: Reader, listener: IstioIngressListener) -> None:
-    """A sidecar ends TLS with certificates from files: it is given no Secrets."""
-    tls = listener.tls
-    if tls is None:
-        return
-    if tls.mode not in ("SIMPLE", "MUTUAL"):
-        r.error("tls.mode", f"{tls.mode} is for gateways", "use SIMPLE or MUTUAL, or leave tls out")
-        return
-    if tls.https_redirect:
-        r.error("tls.httpsRedirect", "is for gateways", "remove it")
-    if listener.port.protocol.upper() not in ("HTTPS", "TLS"):
-        why = f"is not allowed with protocol {shorten(listener.port.protocol)}"
-        r.error("tls", why, "use protocol HTTPS or TLS")
-    secrets = {
-        "credentialName": tls.credential_name,
-        "credentialNames": tls.credential_names,
-        "caCertCredentialName": tls.ca_cert_credential_name,
-    }
-    for name in (name for name, value in secrets.items() if value):
-        remedy = "mount the files, and say serverCertificate, privateKey and caCertificates"
-        r.warn(f"tls.{name}", "is not supported: sidecars are given no Secrets", remedy)
-    if tls.mode == "MUTUAL" and not tls.ca_certificates:
-        r.error(
-            "tls.caCertificates", "is missing, and MUTUAL needs it", "name the file of the clients' roots"
-        )
-    for index, one in enumerate(tls.tls_certificates):
-        if one.ca_certificates:
-            where = f"tls.tlsCertificates[{index}].caCertificates"
-            r.warn(where, "has no effect: clients are checked for the port", "say tls.caCertificates")
-    if tls.insecure_skip_verify:
-        r.warn("tls.insecureSkipVerify", "has no effect: clients are checked", "use SIMPLE, or remove it")
-    for name, said, known in (
-        ("cipherSuites", tls.cipher_suites, CIPHER_SUITES),
-        ("ecdhCurves", tls.ecdh_curves, ECDH_CURVES),
-    ):
-        for index, word in enumerate(said):
-            if word not in known:
-                r.warn(f"tls.{name}[{index}]", f"{shorten(word)} is not known to Envoy", "remove it")
-
-
 def _check_default_endpoint(r: Reader, endpoint: str | None) -> None:
-    if endpoint is None or endpoint.startswith(("unix:///", "unix://@")):
+    if endpoint is None:
+        return
+    if endpoint.startswith(UNIX):
+        check_socket(r, "defaultEndpoint", endpoint)
         return
     address, _, port = endpoint.rpartition(":")
     valid = port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535
@@ -229,8 +200,6 @@ def _read_egress(r: Reader) -> IstioEgressListener:
     _check_bind(r, listener)
     if listener.port is not None and _is_udp(listener.port):
         r.warn("port.protocol", "UDP passes by the proxy: this listener is left out", "remove it")
-    if listener.port is not None and listener.port.target_port is not None:
-        r.warn("port.targetPort", "has no effect", "remove it")
     return listener
 
 
@@ -239,6 +208,7 @@ def _check_bind(r: Reader, listener: IstioEgressListener) -> None:
     if _is_socket(bind):
         if port is None or port.number:
             r.error("bind", "is a socket, which has no port number", "say port with protocol alone")
+        check_socket(r, "bind", bind or "")
         if listener.capture_mode == "IPTABLES":
             r.error("captureMode", "IPTABLES cannot redirect to a socket", "use NONE, or leave it out")
         return
@@ -257,8 +227,11 @@ def _check_import(r: Reader, name: str, text: str) -> None:
         r.error(name, f"{shorten(text)} imports nothing but names a host", 'write "~/*"')
     elif namespace not in ("*", ".", "~") and not is_dns_label(namespace.removeprefix("~")):
         r.error(name, f"{shorten(namespace)} is no namespace", 'use ".", "*", "~" or the name of a namespace')
-    elif host_fault(host):
-        r.error(name, f"{shorten(host)} {host_fault(host)}", "write a host or a wildcard like *.example.com")
+    elif host_fault(host) or (host.startswith("*") and host[1:2] not in ("", ".")):
+        what = host_fault(host) or "has half a label for a wildcard"
+        r.error(name, f"{shorten(host)} {what}", "write a host or a wildcard like *.example.com")
+    elif "." not in host and host != "*":
+        r.error(name, f"{shorten(host)} is a short name", f"write {host}.{namespace}.svc.cluster.local")
 
 
 def _read_port(r: Reader, number: int) -> SidecarPort:
@@ -269,6 +242,9 @@ def _read_port(r: Reader, number: int) -> SidecarPort:
         target_port=r.port("targetPort"),
     )
     check_protocol(r, "protocol", port.protocol)
+    check_short_name(r, "name", port.name, "port")
+    if port.target_port is not None:
+        r.error("targetPort", "has no effect", "say defaultEndpoint: 127.0.0.1:port, or remove it")
     return port
 
 
@@ -282,6 +258,8 @@ def _read_outbound_policy(r: Reader) -> OutboundTrafficPolicy:
         r.error("egressProxy", "needs mode ALLOW_ANY", "say mode: ALLOW_ANY")
     if policy.egress_proxy is not None and policy.egress_proxy.port is None:
         r.error("egressProxy.port", "is missing", "say port: {number: …}")
+    if policy.egress_proxy is not None and policy.egress_proxy.host.startswith("*"):
+        r.error("egressProxy.host", "is a wildcard", "name the service")
     return policy
 
 

@@ -14,10 +14,11 @@ from controlplane.model.checks import (
     check_subnets,
     check_weights,
 )
+from controlplane.model.claims import is_claim
 from controlplane.model.describe import shorten
 from controlplane.model.hosts import canonical, covers, fqdn, is_address
 from controlplane.model.keys import Key, Labels
-from controlplane.model.kinds.gateway import gateway_key
+from controlplane.model.kinds.gateway import MESH, gateway_key
 from controlplane.model.kinds.http_route import Destination, HTTPRoute, read_http_route, read_weighted
 from controlplane.model.kinds.kind import Kind, by_namespace, namespace_of
 from controlplane.model.meta import Meta
@@ -137,6 +138,8 @@ def _check_hosts(r: Reader, value: VirtualService) -> None:
         if other is not None:
             what = "is given twice" if other == host else f"and {shorten(other)} cover each other"
             r.error(f"hosts[{index}]", f"{shorten(host)} {what}", "remove one")
+    if not value.gateways or MESH in value.gateways:
+        _check_no_claims(r, value)
     for rule, tls in enumerate(value.tls):
         for index, match in enumerate(tls.match):
             for sni in match.sni_hosts:
@@ -148,6 +151,17 @@ def _check_hosts(r: Reader, value: VirtualService) -> None:
                         f"{shorten(sni)} is none of hosts",
                         "add it to hosts",
                     )
+
+
+def _check_no_claims(r: Reader, value: VirtualService) -> None:
+    """Only gateways route by what tokens say: a sidecar's client side has seen no token."""
+    for rule, http in enumerate(value.http):
+        for index, match in enumerate(http.match):
+            for field, tests in (("headers", match.headers), ("withoutHeaders", match.without_headers)):
+                for header, _ in tests:
+                    if is_claim(header):
+                        at = f"http[{rule}].match[{index}].{field}"
+                        r.error(at, f"{shorten(header)} is a claim, which only gateways see", "name gateways")
 
 
 def _check_delegate(r: Reader, value: VirtualService) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from controlplane.graph import Table
 from controlplane.model.checks import check_selector
+from controlplane.model.describe import shorten
 from controlplane.model.keys import Labels
 from controlplane.model.kinds.kind import Kind, by_namespace, namespace_of
-from controlplane.model.kinds.service_entry import WorkloadEntrySpec, read_template
+from controlplane.model.kinds.workload_entry import WorkloadEntrySpec, read_template
 from controlplane.model.meta import Meta
 from controlplane.model.reader import INT32, Reader
 
@@ -25,6 +27,7 @@ class WorkloadGroup:
 
 workload_groups = Table("workload_groups", indexes={"namespace": by_namespace}, namespace=namespace_of)
 
+_HEADER = re.compile(r"[-_0-9A-Za-z]+")
 _WAYS = ("httpGet", "tcpSocket", "exec", "grpc")
 
 
@@ -71,13 +74,15 @@ def _read_http(r: Reader) -> bool:
         r.error("path", "does not begin with a slash", "write it as /healthz")
     r.text("host")
     r.required_port("port")
-    r.text("scheme")
+    r.choice("scheme", ("HTTP", "HTTPS"))
     r.messages("httpHeaders", _read_header)
     return True
 
 
 def _read_header(r: Reader) -> bool:
-    r.required("name", "name the header")
+    name = r.required("name", "name the header")
+    if name and not _HEADER.fullmatch(name):
+        r.error("name", f"{shorten(name)} cannot be the name of a header", "use letters, digits, - and _")
     r.text("value")
     return True
 

@@ -131,10 +131,6 @@ def test_who_comes_too_late_is_told() -> None:
     [
         (http(ALL, 15021), "port.number: port 15021 is the proxy's own"),
         (
-            https("['*-v2.a.com', b.com]", SHOP),
-            "hosts: *-v2.a.com cannot be told from other names: proxies know wildcards of whole labels only",
-        ),
-        (
             https("[a.com]", "{mode: SIMPLE, credentialName: shop, cipherSuites: [X]}"),
             "tls.cipherSuites: X is unknown to proxies and left out",
         ),

@@ -105,7 +105,8 @@ def test_credentials_that_are_not_there() -> None:
 
 def test_port_levels_of_ports_that_do_not_exist() -> None:
     policy = (
-        "trafficPolicy: {tunnel: {targetHost: a.b, targetPort: 1}, portLevelSettings: [{port: {number: 81}}]}"
+        "trafficPolicy: {tunnel: {targetHost: a.b, targetPort: 1}, "
+        "portLevelSettings: [{port: {number: 81}, tls: {}}]}"
     )
     assert found(World(REVIEWS + rule("a", policy))) == [
         "DestinationRule/a spec.trafficPolicy.portLevelSettings[0].port.number: "

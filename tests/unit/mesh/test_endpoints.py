@@ -178,11 +178,17 @@ def test_a_static_service_entry() -> None:
         ("  resolution: DNS_ROUND_ROBIN", ["db.example.com:80"]),
         ("  resolution: NONE", []),
         ("  resolution: DNS\n  endpoints: [{address: a.internal, ports: {http: 8080}}]", ["a.internal:8080"]),
-        ("  resolution: STATIC\n  endpoints: [{address: unix:///run/db.sock}]", ["unix:///run/db.sock:0"]),
     ],
 )
 def test_service_entries_by_resolution(spec: str, expected: list[str]) -> None:
     assert of(World(entry(spec)), 80, DB) == expected
+
+
+def test_a_socket_is_the_endpoint_of_the_only_port() -> None:
+    spec = "  resolution: STATIC\n  endpoints: [{address: unix:///run/db.sock}]"
+    second = "  - {number: 81, name: admin, protocol: HTTP, targetPort: 9081}\n"
+    one_port = entry(spec).replace(second, "")
+    assert of(World(one_port), 80, DB) == ["unix:///run/db.sock:0"]
 
 
 def test_a_service_entry_selects_workloads_of_its_namespace() -> None:

@@ -128,7 +128,7 @@ def test_what_a_delegate_does_not_say_is_said_by_the_rule() -> None:
     silent, own = routes(
         rule,
         f"[{{match: [{{uri: {{prefix: /s}}}}], {TO}}}, "
-        "{match: [{uri: {prefix: /o}}], timeout: 0s, headers: {response: {set: {y: own}}}, "
+        "{match: [{uri: {prefix: /o}}], timeout: 1s, headers: {response: {set: {y: own}}}, "
         f"retries: {{attempts: 0}}, rewrite: {{uri: /o}}, {TO}}}]",
     )
     assert isinstance(silent.action, Forward) and isinstance(own.action, Forward)
@@ -136,7 +136,7 @@ def test_what_a_delegate_does_not_say_is_said_by_the_rule() -> None:
     assert silent.action.retries is not None and silent.action.retries.attempts == 7
     assert silent.headers.request.set == (("x", "root"),)
     assert silent.action.mirrors[0].target.host == "api.default.svc.cluster.local"
-    assert own.action.timeout == 0
+    assert own.action.timeout == 1_000_000_000
     assert own.action.retries is None
     assert own.headers.request.set == () and own.headers.response.set == (("y", "own"),)
     assert own.action.rewrite is not None and own.action.rewrite.value == "/o"  # type: ignore[union-attr]

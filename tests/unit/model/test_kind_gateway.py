@@ -30,7 +30,7 @@ def test_everything(value: Values) -> None:
                 {
                     "name": "secure",
                     "bind": "10.0.0.1",
-                    "port": {"number": 443, "protocol": "https", "name": "https", "targetPort": 8443},
+                    "port": {"number": 443, "protocol": "https", "name": "https"},
                     "hosts": ["*", "./Shop.example.com.", "*/a.example.com", "other/*.example.com"],
                     "defaultEndpoint": "127.0.0.1:80",
                     "tls": {

@@ -178,5 +178,6 @@ def test_what_is_refused(refused: Fields, spec: dict[str, Any], field: str, mess
 )
 def test_what_names_no_claim(refused: Fields, name: str) -> None:
     match = {"headers": {name: {"exact": "a"}}}
-    spec = {"hosts": ["a"], "http": [{"match": [match], "route": [{"destination": {"host": "a"}}]}]}
+    rule = {"match": [match], "route": [{"destination": {"host": "a"}}]}
+    spec = {"hosts": ["a"], "gateways": ["edge"], "http": [rule]}
     assert "names no claim" in refused("VirtualService", spec)["spec.http[0].match[0].headers"]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from controlplane.model.kinds import service_entries, workload_entries
-from controlplane.model.kinds.service_entry import ServiceEntryPort, WorkloadEntrySpec
+from controlplane.model.kinds.service_entry import ServiceEntryPort
+from controlplane.model.kinds.workload_entry import WorkloadEntrySpec
 
 Values = Callable[..., Any]
 Fields = Callable[..., dict[str, str]]
@@ -23,7 +24,7 @@ def test_a_service_entry_with_endpoints(value: Values) -> None:
     got = value(
         "ServiceEntry",
         {
-            "hosts": ["a.example.com", "*.b.example.com"],
+            "hosts": ["*.b.example.com"],
             "addresses": ["240.0.0.1", "10.0.0.0/8"],
             "ports": [
                 PORT,
@@ -42,7 +43,6 @@ def test_a_service_entry_with_endpoints(value: Values) -> None:
                     "weight": 3,
                     "serviceAccount": "sa",
                 },
-                {"address": "unix:///run/s.sock"},
             ],
             "exportTo": ["~"],
             "subjectAltNames": ["spiffe://x"],
@@ -55,12 +55,11 @@ def test_a_service_entry_with_endpoints(value: Values) -> None:
     )
     assert got.endpoints == (
         WorkloadEntrySpec("10.0.0.1", (("tls", 8443),), (("version", "v1"),), "n", "r/z/s", 3, "sa"),
-        WorkloadEntrySpec("unix:///run/s.sock"),
     )
     assert (got.location, got.resolution) == ("MESH_INTERNAL", "STATIC")
     assert (got.export_to, got.subject_alt_names) == (("~",), ("spiffe://x",))
     key = got.meta.key
-    assert set(service_entries.indexes["host"](key, got)) == {"a.example.com", "*.b.example.com"}
+    assert set(service_entries.indexes["host"](key, got)) == {"*.b.example.com"}
     assert "10.0.0.1" in set(service_entries.indexes["address"](key, got))
 
 

@@ -12,11 +12,10 @@ from controlplane.model.kinds.http_effects import (
     Abort,
     CorsPolicy,
     Delay,
-    HeaderOperations,
-    Headers,
     HTTPFaultInjection,
     HTTPRetry,
 )
+from controlplane.model.kinds.http_headers import HeaderOperations, Headers
 from controlplane.model.kinds.http_match import HTTPMatchRequest, StringMatch
 from controlplane.model.kinds.http_route import (
     Delegate,
@@ -253,10 +252,6 @@ def test_a_delegate_has_no_hosts(value: Values) -> None:
     assert value("VirtualService", {"http": [{"route": ROUTE}]}).hosts == ()
 
 
-def test_a_timeout_of_zero_means_none(value: Values) -> None:
-    assert value("VirtualService", http(timeout="0s")).http[0].timeout == 0
-
-
 @pytest.mark.parametrize(
     ("spec", "field", "message"),
     [
@@ -268,7 +263,7 @@ def test_a_timeout_of_zero_means_none(value: Values) -> None:
         ({**http(), "hosts": ["*"], "gateways": ["g", "mesh"]}, "spec.hosts[0]", "bound to the mesh"),
         ({**http(), "hosts": [5]}, "spec.hosts[0]", "expected a string"),
         ({**http(), "gateways": ["a/b/c"]}, "spec.gateways[0]", "names no gateway"),
-        ({**http(), "exportTo": ["*", "."]}, "spec.exportTo", "holds both"),
+        ({**http(), "exportTo": ["*", "."]}, "spec.exportTo", "and more"),
         ({**http(), "exportTo": ["Shop"]}, "spec.exportTo[0]", "no namespace"),
         ({**http(), "exportTo": ["a", "a"]}, "spec.exportTo[1]", "given twice"),
         ({**http(), "exportTo": ["~"]}, "spec.exportTo[0]", "no namespace"),
@@ -408,7 +403,7 @@ def test_a_timeout_of_zero_means_none(value: Values) -> None:
         (
             http(headers={"request": {"add": {"a": "x\n"}}}),
             "spec.http[0].headers.request.add[a]",
-            "line break",
+            "control character",
         ),
         (
             http(headers={"response": {"remove": ["a b"]}}),
@@ -474,7 +469,7 @@ def test_a_timeout_of_zero_means_none(value: Values) -> None:
             "no method",
         ),
         (
-            http(route=[{"destination": {"host": "a", "subset": "V1"}}]),
+            http(route=[{"destination": {"host": "a", "subset": "v.1"}}]),
             "spec.http[0].route[0].destination.subset",
             "name of a subset",
         ),
@@ -512,21 +507,6 @@ def test_virtual_services_that_are_refused(
             http(fault={"delay": {"fixedDelay": "1s"}}),
             "spec.http[0].fault.delay.percentage",
             "no request is affected",
-        ),
-        (
-            http(fault={"delay": {"exponentialDelay": "1s", "percent": 1}}),
-            "spec.http[0].fault.delay.exponentialDelay",
-            "has no effect",
-        ),
-        (
-            http(fault={"abort": {"http2Error": "X", "percentage": {"value": 1}}}),
-            "spec.http[0].fault.abort.http2Error",
-            "has no effect",
-        ),
-        (
-            http(headers={"request": {"set": {":path": "/"}}}),
-            "spec.http[0].headers.request.set",
-            "left alone",
         ),
         (
             {"hosts": ["a"], "tcp": [{"match": [{"sourceSubnet": "10.0.0.0/8"}], "route": ROUTE}]},

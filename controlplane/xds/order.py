@@ -60,6 +60,22 @@ def deadline(
     return min((time for time in times if time > now), default=None)
 
 
+def owes(subs: Mapping[str, Subscription]) -> bool:
+    """Whether the client is owed something, now or later; what is taken away late does not count.
+
+    Of that it often lets go by itself, and then nothing is ever sent.
+    """
+    return any(
+        sub.point is not sub.ledger.head
+        or sub.answer
+        or sub.owed
+        or sub.echo
+        or sub.retry
+        or (sub.leaving and REMOVALS[sub.spec.url] is not Removal.LATE)
+        for sub in subs.values()
+    )
+
+
 def withhold(
     subs: Mapping[str, Subscription], sub: Subscription, made: Plan, since: int, until: float
 ) -> bool:

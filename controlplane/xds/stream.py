@@ -18,6 +18,7 @@ from controlplane.xds.feed import View
 from controlplane.xds.names import NOBODY
 from controlplane.xds.observer import Connection, PushObserver
 from controlplane.xds.options import XdsOptions
+from controlplane.xds.order import owes
 from controlplane.xds.protocol import Push, Request
 from controlplane.xds.session import Session
 from controlplane.xds.throttle import Priority, Slot, Throttle, Turn
@@ -231,11 +232,15 @@ class Stream:
         self._turn = turn
         self._queued = False
         timer = None
-        if not stirred:
-            self._is_idle()
-        elif not blocked:
+        if stirred and not blocked:
             self._stand(self._clock.monotonic())
-        elif (deadline := self.session.deadline(now := self._clock.monotonic())) is not None:
+        else:
+            self._is_idle()
+        if (
+            stirred
+            and blocked
+            and (deadline := self.session.deadline(now := self._clock.monotonic())) is not None
+        ):
             timer = loop.call_later(deadline - now, self._queue)
         try:
             return await turn
@@ -291,7 +296,7 @@ class Stream:
             self._observer.stalled(self.connection, push)
 
     def _is_idle(self) -> None:
-        """Nothing is due.  What woke the stream, if anything, did not concern it or is done with."""
-        if self._woken and not self.session.stirred:
+        """Nothing is due now.  What woke the stream, if anything, did not concern it or is done with."""
+        if self._woken and not owes(self.session.subscriptions):
             self._woken = False
             self._observer.untouched(self.connection, self.session.revision, self._clock.monotonic())

@@ -114,6 +114,24 @@ def test_requests_are_read_while_a_write_waits_for_the_window(world: World) -> N
     asyncio.run(test())
 
 
+def test_nobody_waits_for_a_client_from_which_something_is_taken_away_late(world: World) -> None:
+    async def test() -> None:
+        async with Bench(world) as bench:
+            call = bench.connect("eds", "a", "b")
+            call.ask("eds", nonce=(await call.get()).nonce)
+            await turns()
+            world.drop("eds", "a")
+            await turns()
+            world.put("eds", "of others", "1")
+            await turns()
+            # The client still has what is gone, and would be told in ten seconds.
+            assert bench.streams[0].session.stirred
+            told = [event for event in bench.watcher.told if event[0] in ("woken", "untouched")]
+            assert told == [("woken", 2), ("untouched", 2), ("woken", 3), ("untouched", 3)]
+
+    asyncio.run(test())
+
+
 def test_a_large_response_keeps_its_slot_for_a_while_only(world: World) -> None:
     async def test() -> None:
         options = XdsOptions(push_throttle=1, slot_time=0.01, small_write=0, write_timeout=0.03)

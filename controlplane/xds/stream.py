@@ -232,16 +232,13 @@ class Stream:
         self._turn = turn
         self._queued = False
         timer = None
+        now = self._clock.monotonic()
         if stirred and not blocked:
-            self._stand(self._clock.monotonic())
+            self._stand(now)
         else:
             self._is_idle()
-        if (
-            stirred
-            and blocked
-            and (deadline := self.session.deadline(now := self._clock.monotonic())) is not None
-        ):
-            timer = loop.call_later(deadline - now, self._queue)
+            if stirred and (deadline := self.session.deadline(now)) is not None:
+                timer = loop.call_later(deadline - now, self._queue)
         try:
             return await turn
         except asyncio.CancelledError:

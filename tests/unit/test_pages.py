@@ -50,8 +50,13 @@ def reviews() -> list[dict[str, Any]]:
     return [service("reviews", "shop", "10.96.0.3", HTTP), *versions]
 
 
+def objects_named(page: str, *names: str) -> list[dict[str, Any]]:
+    """Those of a page's objects that belong together."""
+    return [one for one in objects_of(page) if one["metadata"]["name"] in names]
+
+
 def test_a_virtual_service_decides_by_header_and_by_weight() -> None:
-    mesh = Described([*objects_of("docs/virtual-services.md"), *reviews()])
+    mesh = Described([*objects_named("docs/virtual-services.md", "reviews"), *reviews()])
     assert mesh.problems == []
     proxy = mesh.served_to("shop/client", CLIENT)
     v1, v2 = (f"outbound|80|v{n}|reviews.shop.svc.cluster.local" for n in (1, 2))
@@ -61,6 +66,26 @@ def test_a_virtual_service_decides_by_header_and_by_weight() -> None:
     assert jasons.end.delayed == 2_000_000_000
     assert "delays 10% of the requests" in {step.why for step in jasons.steps}
     assert hosts(jasons.end) == {"10.244.0.2:80": 1}
+
+
+def test_a_delegate_decides_below_the_path_that_it_was_given() -> None:
+    there = (("front", "shop"), ("bank", "payments"), ("refunds", "payments"))
+    around = [
+        *(service(name, namespace, f"10.96.0.{n}", HTTP) for n, (name, namespace) in enumerate(there, 1)),
+        *(pod(name, namespace, f"10.244.0.{n}") for n, (name, namespace) in enumerate(there, 1)),
+    ]
+    mesh = Described([*objects_named("docs/virtual-services.md", "front", "pay"), *around])
+    assert mesh.problems == []
+    proxy = mesh.served_to("shop/client", CLIENT)
+    found = {
+        path: request(proxy, "10.96.0.1", 80, "front", path).end
+        for path in ("/", "/pay/in", "/pay/refunds/1")
+    }
+    assert [(end.cluster.split("|")[3].split(".")[0], end.route) for end in found.values()] == [
+        ("front", "default"),
+        ("bank", "payments-rest"),
+        ("refunds", "payments-refunds"),
+    ]
 
 
 def test_a_subset_has_what_it_names_of_its_own_and_inherits_the_rest() -> None:
@@ -108,7 +133,7 @@ def test_a_sidecar_leaves_out_what_it_does_not_name() -> None:
 def test_a_gateway_ends_tls_and_sends_on_by_path() -> None:
     gate = pod("gateway", "prod", CLIENT, app="gateway", istio="ingressgateway")
     cart = [service("cart", "prod", "10.96.0.1", HTTP), pod("cart", "prod", "10.244.0.1")]
-    objects = [one for one in objects_of("docs/gateways.md") if one["metadata"]["name"] == "shop"]
+    objects = objects_named("docs/gateways.md", "shop")
     mesh = Described([*objects, *cart, gate], held=["prod/shop-tls"])
     assert mesh.problems == []
     proxy = mesh.served_to("prod/gateway", CLIENT, "router", LABELS={"istio": "ingressgateway"})

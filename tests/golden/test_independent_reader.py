@@ -22,6 +22,7 @@ from controlplane.envoy.types import CLUSTER
 from tests.golden.harness import CASES, Case
 
 
+@cache
 def _foreign(type_url: str) -> type:
     """The betterproto class of a type URL."""
     package = type_url.removeprefix(pb.TYPE_PREFIX).rpartition(".")[0]
@@ -51,6 +52,8 @@ def _packed(message: Message) -> Iterator[any_pb2.Any]:
             yield from _packed(part)
 
 
+# Resources, and whole cases, have much in common: equal bytes are read once.
+@cache
 def _reads_back(type_url: str, body: bytes) -> bool:
     again = bytes(_foreign(type_url).parse(body))
     return pb.parse(type_url, again) == pb.parse(type_url, body)
@@ -60,7 +63,6 @@ def _disagreements(resource: Resource) -> list[str]:
     return [f"{resource.name}: {url}" for url in _disagreeing(resource.type_url, resource.body)]
 
 
-# Many cases serve the same: equal bytes are read once.
 @cache
 def _disagreeing(type_url: str, body: bytes) -> tuple[str, ...]:
     parts = [(type_url, body)]
@@ -88,7 +90,12 @@ def test_a_difference_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     _cluster = _foreign(CLUSTER)
     resource = next(r for r in Case(CASES[0]).all() if r.type_url == CLUSTER)
     assert _disagreements(resource) == []
-    _disagreeing.cache_clear()
+    _forget()
     monkeypatch.setattr(sys.modules[__name__], "_foreign", lambda type_url: Forgetful)
     assert f"{resource.name}: {CLUSTER}" in _disagreements(resource)
+    _forget()
+
+
+def _forget() -> None:
     _disagreeing.cache_clear()
+    _reads_back.cache_clear()

@@ -53,15 +53,12 @@ def test_a_message_has_one_fate_whatever_else_happens() -> None:
 
 
 @pytest.mark.parametrize(
-    "other",
-    [
-        [Faults(8, drop=0.5).fate(message).drop for message in responses()],
-        [Faults(7, drop=0.5).fate(message).drop for message in responses(proxy="web-2.front")],
-        [Faults(7, drop=0.5).fate(message).drop for message in responses(kind="eds")],
-    ],
+    ("seed", "proxy", "kind"),
+    [(8, "web-1.front", "cds"), (7, "web-2.front", "cds"), (7, "web-1.front", "eds")],
     ids=["seed", "proxy", "type"],
 )
-def test_each_seed_proxy_and_type_has_fates_of_its_own(other: list[bool]) -> None:
+def test_each_seed_proxy_and_type_has_fates_of_its_own(seed: int, proxy: str, kind: str) -> None:
+    other = [Faults(seed, drop=0.5).fate(message).drop for message in responses(proxy, kind)]
     mine = [Faults(7, drop=0.5).fate(message).drop for message in responses()]
     agreeing = sum(a == b for a, b in zip(mine, other, strict=True)) / TRIES
     assert agreeing == pytest.approx(0.5, abs=0.02)

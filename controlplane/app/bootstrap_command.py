@@ -16,7 +16,8 @@ from controlplane.app import proxy_files, started
 from controlplane.app.proxy_files import BOOTSTRAP_FILE
 from controlplane.base import parse
 from controlplane.base.errors import MiniIstiodError
-from controlplane.envoy.bootstrap import ControlPlane, Node, Ports, bootstrap
+from controlplane.envoy import bootstrap_start
+from controlplane.envoy.bootstrap import ControlPlane, Node, bootstrap
 from controlplane.envoy.bootstrap_trust import CONTROL_PLANE, Trust
 
 
@@ -81,7 +82,7 @@ def _about_the_proxy(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument("--labels", default="", metavar="KEY=VALUE,…", help="several at once")
     parser.add_argument("--locality", default="", metavar="REGION/ZONE/SUBZONE")
     port = parse.argument(parse.port)
-    parser.add_argument("--admin-port", type=port, default=Ports().admin, metavar="PORT")
+    parser.add_argument("--admin-port", type=port, metavar="PORT", help="default: 15000")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -92,15 +93,16 @@ def run(args: argparse.Namespace) -> int:
         print(f"start Envoy with {started.flags(found)}", file=sys.stderr)
     trust = _trust(args)
     plane = ControlPlane(str(args.xds_address), args.protocol, trust)
-    ports = Ports(admin=args.admin_port)
+    ports = started.ports(found, args.admin_port)
     if args.out is None:
-        print(proxy_files.text(bootstrap(node, plane, ports=ports)), end="")
+        content = bootstrap_start.started(bootstrap(node, plane, ports=ports), found.start)
+        print(proxy_files.text(content), end="")
         return 0
     try:
         folder = parse.made_directory(args.out)
     except ValueError as error:
         raise MiniIstiodError(f"--out: '{args.out}' cannot be used: {error}") from error
-    proxy_files.write(folder, node, plane, ports)
+    proxy_files.write(folder, node, plane, ports, found.start)
     return 0
 
 

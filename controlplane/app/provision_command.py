@@ -27,8 +27,9 @@ from controlplane.base.errors import EnvironmentUnfit, MiniIstiodError
 from controlplane.ca.keep import replace
 from controlplane.ca.token_store import TokenStore
 from controlplane.ca.tokens import Account, Wish
-from controlplane.envoy.bootstrap import ControlPlane, Node, Ports
+from controlplane.envoy.bootstrap import ControlPlane, Node
 from controlplane.envoy.bootstrap_trust import CONTROL_PLANE, Trust
+from controlplane.mesh.proxy_config import Started
 
 TOKEN = "token"
 UNKNOWN_ADDRESS = "0.0.0.0"
@@ -151,7 +152,8 @@ def run(args: argparse.Namespace) -> int:
     tokens = [_token(store, one, folder, args.ttl) for one, folder in zip(proxies, folders, strict=True)]
     for one, folder, (token, held) in zip(proxies, folders, tokens, strict=True):
         node, found = started.start(one.node, objects)
-        _write(folder, node, plane, (token, args.owner))
+        _write_secret(folder, token, args.owner)
+        _write(folder, node, plane, found)
         until = moment(held.expires)
         more = f"; start Envoy with {started.flags(found)}" if started.flags(found) else ""
         print(f"{one.name}: {one.kind} of {one.namespace}/{one.account}, until {until}, in {folder}{more}")
@@ -210,9 +212,8 @@ def _read(path: Path) -> str:
         raise EnvironmentUnfit(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _write(folder: Path, node: Node, plane: ControlPlane, secret: tuple[str, tuple[int, int]]) -> None:
-    """The files of one proxy; `secret` is its token, and the user and group that may read it."""
-    token, owner = secret
+def _write_secret(folder: Path, token: str, owner: tuple[int, int]) -> None:
+    """The token of one proxy, for this user and group alone."""
     given = None if owner == _mine() else owner
     if not _is_there(folder / TOKEN, token, owner):
         try:
@@ -221,8 +222,12 @@ def _write(folder: Path, node: Node, plane: ControlPlane, secret: tuple[str, tup
         except EnvironmentUnfit as error:
             what = f" (to give it to user {owner[0]} takes the capability CHOWN)" if given else ""
             raise EnvironmentUnfit(f"{error}{what}") from error
+
+
+def _write(folder: Path, node: Node, plane: ControlPlane, how: Started) -> None:
+    """The other files of one proxy."""
     try:
-        proxy_files.write(folder, node, plane, Ports())
+        proxy_files.write(folder, node, plane, started.ports(how), how.start)
         proxy_files.write_health_check(folder)
     except OSError as error:
         raise EnvironmentUnfit(f"{folder}: cannot be written: {error.strerror}") from error

@@ -15,7 +15,9 @@ from pathlib import Path
 from controlplane import envoy
 from controlplane.base.errors import MiniIstiodError, ProtocolError
 from controlplane.envoy.bootstrap import ControlPlane, Node, Ports, bootstrap
+from controlplane.envoy.bootstrap_start import started
 from controlplane.envoy.bootstrap_trust import Json, secret_files
+from controlplane.model.kinds.proxy_start import ProxyStart
 from controlplane.model.proxy import parse_node
 
 BOOTSTRAP_FILE = "envoy.json"
@@ -64,14 +66,15 @@ def text(content: Json) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
-def write(folder: Path, node: Node, plane: ControlPlane, ports: Ports) -> None:
+def write(folder: Path, node: Node, plane: ControlPlane, ports: Ports, start: ProxyStart) -> None:
     """Write envoy.json into the folder, and the secrets that it points to, if there is trust.
 
     None of it is secret.  Raises OSError.
     """
     secrets = {} if plane.trust is None else secret_files(plane.trust)
     # The bootstrap comes last: a proxy that waits for it finds the rest.
-    for name, content in (*secrets.items(), (BOOTSTRAP_FILE, bootstrap(node, plane, ports=ports))):
+    found = started(bootstrap(node, plane, ports=ports), start)
+    for name, content in (*secrets.items(), (BOOTSTRAP_FILE, found)):
         _put(folder, name, text(content))
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from controlplane.base.errors import MiniIstiodError
-from controlplane.envoy.bootstrap import Node
+from controlplane.envoy import bootstrap_start
+from controlplane.envoy.bootstrap import Node, Ports
 from controlplane.mesh.proxy_config import Started, started_with
 from controlplane.model.keys import labels_of
 from controlplane.model.kinds import BY_NAME
@@ -65,9 +66,15 @@ def start(node: Node, objects: Objects) -> tuple[Node, Started]:
     return replace(node, metadata={**dict(found.metadata), **node.metadata}), found
 
 
+def ports(started: Started, admin: int | None = None) -> Ports:
+    """Where Envoy itself listens; `admin` is what somebody says otherwise."""
+    return Ports(admin=admin or started.start.admin_port or Ports().admin)
+
+
 def flags(started: Started) -> str:
     """How Envoy is told what no bootstrap can say; "" for its defaults."""
-    return "" if started.concurrency is None else f"--concurrency {started.concurrency}"
+    threads = () if started.concurrency is None else (f"--concurrency {started.concurrency}",)
+    return " ".join((*threads, *bootstrap_start.flags(started.start)))
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -14,13 +14,15 @@ from controlplane.graph import contains
 from controlplane.model.keys import Labels, labels_of
 from controlplane.model.kinds.mesh_config import MeshConfig
 from controlplane.model.kinds.proxy_config import METADATA, ProxyConfig
+from controlplane.model.kinds.proxy_start import ProxyStart
 
 
 class Started(NamedTuple):
-    """What an Envoy is started with: threads (None: one per processor), and more node metadata."""
+    """What an Envoy is started with: threads (None: one per processor), more node metadata, and the rest."""
 
     concurrency: int | None = None
     metadata: Labels = ()
+    start: ProxyStart = ProxyStart()
 
 
 def started_with(namespace: str, labels: Labels, mesh: MeshConfig, objects: Iterable[ProxyConfig]) -> Started:
@@ -30,10 +32,13 @@ def started_with(namespace: str, labels: Labels, mesh: MeshConfig, objects: Iter
     for one in _in_force(namespace, labels, mesh.root_namespace, objects):
         concurrency = one.concurrency if one.concurrency is not None else concurrency
         environment.update(one.environment)
-    metadata = {
+    start = mesh.default_config.start
+    metadata = {"MESH_ID": start.mesh_id, "INTERCEPTION_MODE": start.interception_mode}
+    metadata = {name: value for name, value in metadata.items() if value}
+    metadata |= {
         name.removeprefix(METADATA): value for name, value in environment.items() if name.startswith(METADATA)
     }
-    return Started(concurrency or None, labels_of(metadata))
+    return Started(concurrency or None, labels_of(metadata), start)
 
 
 def _in_force(

@@ -27,6 +27,8 @@ from controlplane.envoy.bootstrap import ControlPlane, Node, bootstrap
 from controlplane.lab.tools import find_envoy
 from tests.golden.harness import secrets_of
 from tests.support.servers import Issuer
+from tests.unit.app.test_bootstrap_command import LOCAL, NODE
+from tests.unit.app.test_started import START
 from tests.unit.envoy.traffic import Traffic
 
 pytestmark = pytest.mark.envoy
@@ -159,3 +161,18 @@ def test_bootstrap_as_the_command_writes_it(envoy: Path, files: list[str], tmp_p
         with pytest.raises(AssertionError, match=f"{name}' does not exist"):
             check(envoy, made, tmp_path)
         hidden.rename(tmp_path / "made" / name)
+
+
+def test_bootstrap_of_a_mesh_that_says_how_proxies_start(
+    envoy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    objects, made = tmp_path / "mesh.yaml", tmp_path / "envoy.json"
+    objects.write_text(START)
+    assert main(["bootstrap", *NODE, *LOCAL, "--objects", str(objects)]) == 0
+    said = capsys.readouterr()
+    made.write_text(said.out)
+    flags = said.err.removeprefix("start Envoy with ").split()
+    assert flags
+    command = [str(envoy), "--mode", "validate", "-c", str(made), *flags]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert answer.returncode == 0, answer.stderr

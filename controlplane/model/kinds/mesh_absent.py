@@ -23,7 +23,6 @@ class Absent(NamedTuple):
 _NO_SPANS = "proxies send no spans"
 _TRACING = "add the tracer with an EnvoyFilter, or let applications send their spans"
 _NO_AGENT = "no agent stands beside Envoy"
-_STARTED = "Envoy has to know it before it starts"
 _ONE_CLUSTER = "there is one cluster, and all services are its own"
 _INGRESS = Absent("Ingress objects are not read", "write a Gateway and a VirtualService")
 _OWN_LOG = "use accessLogFile, accessLogFormat and accessLogEncoding"
@@ -78,29 +77,19 @@ PROXIES: dict[str, Absent] = {
         ("istiod.istio-system.svc:15012",),
     ),
     "discoveryRefreshDelay": Absent("changes are pushed, and not asked for", "use --debounce-after"),
-    "drainDuration": Absent(_STARTED, "start Envoy with --drain-time-s", ("45s",)),
     "envoyAccessLogService": Absent(_NO_COLLECTOR, _OWN_LOG),
     "envoyMetricsService": Absent("Envoy is scraped", "use port 15090 of each proxy"),
     "envoyMetricsServiceAddress": Absent("Envoy is scraped", "use port 15090 of each proxy"),
-    "extraStatTags": Absent(_STARTED, "add stats_tags to the bootstrap's stats_config"),
-    "fileFlushInterval": Absent(_STARTED, "start Envoy with --file-flush-interval-msec"),
-    "fileFlushMinSizeKb": Absent(_STARTED, "start Envoy with --file-flush-min-size-kb"),
+    "extraStatTags": Absent("proxies make no metrics of Istio's own", "remove it"),
     "holdApplicationUntilProxyStarts": Absent(
         _NO_AGENT, "let the application wait for port 15021 to be ready", (False,)
     ),
     "image": Absent("no proxies are injected", "name the image where the container is started"),
-    "interceptionMode": Absent(
-        "each proxy tells its own", "say proxyMetadata: {ISTIO_META_INTERCEPTION_MODE: …}", ("REDIRECT",)
-    ),
-    "meshId": Absent("each proxy tells its own", "say proxyMetadata: {ISTIO_META_MESH_ID: …}"),
     "privateKeyProvider": Absent("keys are handed out by SDS", "remove it"),
-    "proxyAdminPort": Absent(_STARTED, "use bootstrap --admin-port", (15000,)),
     "proxyBootstrapTemplatePath": Absent(_NO_AGENT, "use bootstrap, and edit what it writes"),
-    "proxyStatsMatcher": Absent(_STARTED, "add patterns to the bootstrap's stats_matcher"),
     "readinessProbe": Absent(
         "no agent looks after the application", "let Kubernetes or Docker probe the application itself"
     ),
-    "runtimeValues": Absent(_STARTED, "add them to the bootstrap's layered_runtime"),
     "sds": Absent("certificates always come by SDS", "remove it"),
     "serviceCluster": Absent("it is the label app and the namespace", "set the label app"),
     "statNameLength": Absent("Envoy knows no such limit any more", "remove it", (189,)),

@@ -38,6 +38,7 @@ from controlplane.model.kinds.proxy_manners import (
     read_connections,
     read_headers,
 )
+from controlplane.model.kinds.proxy_start import ProxyStart, read_start
 from controlplane.model.kinds.sidecar import OutboundTrafficPolicy
 from controlplane.model.meta import Meta
 from controlplane.model.reader import Reader
@@ -55,6 +56,7 @@ class ProxyConfig:
     gateway_topology: GatewayTopology = field(default=GatewayTopology())
     proxy_headers: ProxyHeaders = field(default=ProxyHeaders())
     connection_settings: ConnectionSettings = field(default=ConnectionSettings())
+    start: ProxyStart = field(default=ProxyStart())
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +225,7 @@ def _read_proxy_config(r: Reader) -> ProxyConfig:
         gateway_topology=r.message("gatewayTopology", read_topology) or GatewayTopology(),
         proxy_headers=r.message("proxyHeaders", read_headers) or ProxyHeaders(),
         connection_settings=r.message("connectionSettings", read_connections) or ConnectionSettings(),
+        start=read_start(r),
     )
     note_absent(r, PROXIES)
     return config

@@ -106,3 +106,52 @@ def test_what_cannot_be_used_ends_the_command(
     assert (said.out, message in said.err) == ("", True), said.err
     assert main(["bootstrap", *NODE, *LOCAL, "--objects", str(tmp_path / "nowhere")]) == 2
     assert "is not there" in capsys.readouterr().err
+
+
+START = """
+kind: MeshConfig
+defaultConfig:
+  drainDuration: 90s
+  fileFlushInterval: 2s
+  fileFlushMinSizeKb: 16
+  proxyAdminPort: 15999
+  meshId: corp
+  interceptionMode: TPROXY
+  proxyStatsMatcher: {inclusionPrefixes: [a.], inclusionSuffixes: [.b], inclusionRegexps: ["c[0-9]"]}
+  runtimeValues: {envoy.x: "true", envoy.y: "7", envoy.z: text}
+"""
+
+
+def test_all_that_only_a_bootstrap_can_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mesh.yaml"
+    file.write_text(START)
+    assert main(["bootstrap", *NODE, *LOCAL, "--objects", str(file)]) == 0
+    said = capsys.readouterr()
+    flags = "--drain-time-s 90 --file-flush-interval-msec 2000 --file-flush-min-size-kb 16"
+    assert said.err == f"start Envoy with {flags}\n"
+    found = json.loads(said.out)
+    assert (found["node"]["metadata"]["MESH_ID"], found["node"]["metadata"]["INTERCEPTION_MODE"]) == (
+        "corp",
+        "TPROXY",
+    )
+    assert found["admin"]["address"]["socket_address"]["port_value"] == 15999
+    patterns = found["stats_config"]["stats_matcher"]["inclusion_list"]["patterns"]
+    assert patterns[-3:] == [{"prefix": "a."}, {"suffix": ".b"}, {"safe_regex": {"regex": "c[0-9]"}}]
+    static = found["layered_runtime"]["layers"][0]["static_layer"]
+    assert {name: static[name] for name in ("envoy.x", "envoy.y", "envoy.z")} == {
+        "envoy.x": True,
+        "envoy.y": 7,
+        "envoy.z": "text",
+    }
+    assert "re2.max_program_size.error_level" in static
+    # What is said on the command line counts more.
+    assert main(["bootstrap", *NODE, *LOCAL, "--objects", str(file), "--admin-port", "15998"]) == 0
+    assert json.loads(capsys.readouterr().out)["admin"]["address"]["socket_address"]["port_value"] == 15998
+
+
+def test_a_project_is_started_so_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mesh.yaml"
+    file.write_text(START)
+    assert provision(tmp_path, "cart=prod/cart", more=("--objects", str(file))) == 0
+    assert "start Envoy with --drain-time-s 90 " in capsys.readouterr().out
+    assert node(tmp_path, "cart")["metadata"]["MESH_ID"] == "corp"

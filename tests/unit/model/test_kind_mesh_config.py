@@ -176,7 +176,7 @@ def test_what_says_how_it_is_anyway_is_no_warning(value: Values) -> None:
         "enablePrometheusMerge": False,
         "ingressControllerMode": "OFF",
         "defaultProviders": {"metrics": ["prometheus"]},
-        "defaultConfig": {"discoveryAddress": "istiod.istio-system.svc:15012", "drainDuration": "45s"},
+        "defaultConfig": {"discoveryAddress": "istiod.istio-system.svc:15012", "statusPort": 15020},
     }
     assert value("MeshConfig", document) == MeshConfig()
 

@@ -17,7 +17,7 @@ from controlplane.mesh.settings import root_namespace
 from controlplane.model.hosts import fqdn
 from controlplane.model.keys import Key
 from controlplane.model.kinds import sidecars
-from controlplane.model.kinds.sidecar import IstioEgressListener, Sidecar
+from controlplane.model.kinds.sidecar import IstioEgressListener, Sidecar, scope_of
 from controlplane.model.problem import Problem
 
 _ROUTED = HTTP_LIKE | {AUTO}
@@ -37,12 +37,8 @@ def sidecar_problems(q: Q, key: Key) -> tuple[Problem, ...]:
 def _rivals(q: Q, found: Sidecar) -> Iterator[Finding]:
     """Of several Sidecars for the same workloads the oldest is in force; both are told."""
     own = (found.meta.created, found.meta.key)
-    others = {key: q.get(sidecars, key) for key in q.index(sidecars, "namespace", found.meta.namespace)}
-    rivals = sorted(
-        (other.meta.created, key)
-        for key, other in others.items()
-        if key != found.meta.key and (other.workload_selector or ()) == (found.workload_selector or ())
-    )
+    same = q.index(sidecars, "scope", scope_of(found))
+    rivals = sorted((q.get(sidecars, key).meta.created, key) for key in same if key != found.meta.key)
     whom = "the same workloads" if found.workload_selector else "the whole namespace"
     if rivals and rivals[0] < own:
         winner = rivals[0][1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Container
 
 DOMAIN = "cluster.local"
 """The DNS domain of Kubernetes services."""
@@ -59,6 +60,17 @@ def covers(pattern: str, host: str) -> bool:
     if pattern == host or pattern == "*":
         return True
     return pattern.startswith("*") and len(host) >= len(pattern) and host.endswith(pattern[1:])
+
+
+def covering(patterns: Container[str], host: str) -> str | None:
+    """One of these hosts that covers another; None where none does.
+
+    Each suffix is looked up, so that it costs the same however many patterns there are.
+    """
+    if host in patterns:
+        return host
+    wildcards = (f"*{host[at:]}" for at in range(1, len(host) + 1))
+    return next((pattern for pattern in wildcards if pattern in patterns), None)
 
 
 def canonical(host: str) -> str:

@@ -73,6 +73,7 @@ service_entries = Table(
         "host": _hosts,
         "address": _endpoint_addresses,
         "on_node": lambda key, value: noted_on_node(value.meta.annotations),
+        "dynamic": lambda key, value: (True,) if value.resolution == "DYNAMIC_DNS" else (),
     },
     selector=lambda value: value.workload_selector,
     namespace=namespace_of,

@@ -81,9 +81,14 @@ class Sidecar:
     inbound_connection_pool: ConnectionPoolSettings | None = None
 
 
+def scope_of(value: Sidecar) -> tuple[str, Labels]:
+    """For whom a Sidecar is: of several for the same the oldest is in force."""
+    return value.meta.namespace, value.workload_selector or ()
+
+
 sidecars = Table(
     "sidecars",
-    indexes={"namespace": by_namespace},
+    indexes={"namespace": by_namespace, "scope": lambda key, value: (scope_of(value),)},
     # A Sidecar without a selector is in force for every workload of its namespace.
     selector=lambda value: value.workload_selector or (),
     namespace=namespace_of,

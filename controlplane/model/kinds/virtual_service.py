@@ -16,7 +16,7 @@ from controlplane.model.checks import (
 )
 from controlplane.model.claims import is_claim
 from controlplane.model.describe import shorten
-from controlplane.model.hosts import canonical, covers, fqdn, is_address
+from controlplane.model.hosts import canonical, covering, fqdn, is_address
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds.gateway import MESH, gateway_key
 from controlplane.model.kinds.http_route import Destination, HTTPRoute, read_http_route, read_weighted
@@ -133,19 +133,14 @@ def _check_hosts(r: Reader, value: VirtualService) -> None:
                 "'*' cannot be bound to the mesh",
                 "name hosts, or bind it to gateways only",
             )
-    for index, host in enumerate(value.hosts):
-        other = next((one for one in value.hosts[:index] if covers(one, host) or covers(host, one)), None)
-        if other is not None:
-            what = "is given twice" if other == host else f"and {shorten(other)} cover each other"
-            r.error(f"hosts[{index}]", f"{shorten(host)} {what}", "remove one")
+    _check_overlaps(r, value.hosts)
     if not value.gateways or MESH in value.gateways:
         _check_no_claims(r, value)
+    named = frozenset(map(canonical, value.hosts))
     for rule, tls in enumerate(value.tls):
         for index, match in enumerate(tls.match):
             for sni in match.sni_hosts:
-                if not is_address(sni) and not any(
-                    covers(canonical(host), canonical(sni)) for host in value.hosts
-                ):
+                if not is_address(sni) and covering(named, canonical(sni)) is None:
                     r.error(
                         f"tls[{rule}].match[{index}].sniHosts",
                         f"{shorten(sni)} is none of hosts",
@@ -162,6 +157,24 @@ def _check_no_claims(r: Reader, value: VirtualService) -> None:
                     if is_claim(header):
                         at = f"http[{rule}].match[{index}].{field}"
                         r.error(at, f"{shorten(header)} is a claim, which only gateways see", "name gateways")
+
+
+def _check_overlaps(r: Reader, hosts: tuple[str, ...]) -> None:
+    """No host is meant twice; there may be thousands."""
+    seen: set[str] = set()
+    # Wildcard -> the first host that it covers.
+    below: dict[str, str] = {}
+    wildcards = {host for host in hosts if host.startswith("*")}
+    for index, host in enumerate(hosts):
+        other = covering(seen, host) or below.get(host)
+        if other is not None:
+            what = "is given twice" if other == host else f"and {shorten(other)} cover each other"
+            r.error(f"hosts[{index}]", f"{shorten(host)} {what}", "remove one")
+        seen.add(host)
+        for at in range(1, len(host) + 1) if wildcards else ():
+            wildcard = f"*{host[at:]}"
+            if wildcard in wildcards:
+                below.setdefault(wildcard, host)
 
 
 def _check_delegate(r: Reader, value: VirtualService) -> None:

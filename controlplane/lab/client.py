@@ -1,8 +1,8 @@
 """Synthetic xDS clients: light enough that a thousand run in one process, and true to Envoy.
 
-A client subscribes as Envoy does: all clusters and listeners, then the endpoints that the clusters
-name and the routes that the listeners name; it answers every response.  It keeps the bytes of what
-it was given, so that two clients, or a client and the control plane, can be compared.
+A client subscribes as Envoy does: all clusters and listeners, then the endpoints that the clusters name,
+and the routes and extension configurations that the listeners name; it answers every response.  It keeps
+the bytes of what it was given, so that two clients, or a client and the control plane, can be compared.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from google.protobuf import json_format
 
 from controlplane.envoy import pb
 from controlplane.envoy.bootstrap import Node
-from controlplane.envoy.types import BY_URL, CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST
+from controlplane.envoy.types import BY_URL, CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, VIRTUAL_HOST
 
 Protocol = Literal["GRPC", "DELTA_GRPC"]
 
 _SERVICE = "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
 _METHODS = {"GRPC": "StreamAggregatedResources", "DELTA_GRPC": "DeltaAggregatedResources"}
-_FOLLOWS = {CLUSTER: ENDPOINT, LISTENER: ROUTE}
+_FOLLOWS = {CLUSTER: (ENDPOINT,), LISTENER: (ROUTE, EXTENSION)}
 _OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -57,7 +57,9 @@ class Client:
     node: Node
     protocol: Protocol = "DELTA_GRPC"
     state: dict[str, dict[str, tuple[str, bytes]]] = field(
-        default_factory=lambda: {url: {} for url in (CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST)}
+        default_factory=lambda: {
+            url: {} for url in (CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST, EXTENSION)
+        }
     )
     log: list[Received] = field(default_factory=list)
     on_response: Callable[[Received], None] | None = None
@@ -92,7 +94,7 @@ class Client:
         try:
             for url in (CLUSTER, LISTENER):
                 await send(self._request(url, first=True))
-            for url in (ENDPOINT, ROUTE):
+            for url in (ENDPOINT, ROUTE, EXTENSION):
                 if self._wanted.get(url):
                     await send(self._request(url, subscribe=self._wanted[url], first=True))
             if self.on_demand:
@@ -123,6 +125,10 @@ class Client:
     def views(self) -> dict[str, dict[str, bytes]]:
         """What the client has, without versions, by type and name."""
         return {url: {name: body for name, (_, body) in found.items()} for url, found in self.state.items()}
+
+    def wanted(self, url: str) -> frozenset[str]:
+        """The names of a type that it has asked for."""
+        return self._wanted.get(url, frozenset())
 
     @property
     def lacks(self) -> frozenset[str]:
@@ -156,8 +162,7 @@ class Client:
             self._apply(url, found, removed, complete=not delta and url in _FOLLOWS)
             if not delta:
                 self._versions[url] = message.version_info
-            if url in _FOLLOWS:
-                follow = self._follow(url)
+            follow = [one for target in _FOLLOWS.get(url, ()) for one in self._follow(target)]
         self._nonces[url] = message.nonce
         answer = self._request(url, subscribe=None if delta else self._wanted.get(url), error=error)
         if self.on_response is not None:
@@ -171,23 +176,22 @@ class Client:
         state = self.state[url]
         if complete:
             removed = tuple(name for name in state if name not in found)
-        refs = self._refs.setdefault(url, {})
         for name, (version, body) in found.items():
             if url not in _FOLLOWS and name not in self._wanted.get(url, frozenset()):
                 continue  # Envoy has nobody for it either: it unsubscribed while this was on its way
             state[name] = (version, body if self.keep_bytes else b"")
-            if url in _FOLLOWS:
-                refs[name] = references(url, body)
+            for target, named in _named(url, body).items() if url in _FOLLOWS else ():
+                self._refs.setdefault(target, {})[name] = named
         if url == VIRTUAL_HOST:
             state.update(dict.fromkeys(removed, ("", b"")))
         for name in removed if url in _FOLLOWS else ():
             state.pop(name, None)
-            refs.pop(name, None)
+            for target in _FOLLOWS[url]:
+                self._refs.get(target, {}).pop(name, None)
 
-    def _follow(self, url: str) -> list[bytes]:
+    def _follow(self, target: str) -> list[bytes]:
         """Subscribe to what is referred to now, as Envoy does once it has taken the response in."""
-        target = _FOLLOWS[url]
-        wanted = frozenset(name for names in self._refs[url].values() for name in names)
+        wanted = frozenset(name for names in self._refs.get(target, {}).values() for name in names)
         before = self._wanted.get(target, frozenset())
         if wanted == before:
             return []
@@ -274,18 +278,23 @@ def _name(url: str, body: bytes) -> str:
 
 def references(url: str, body: bytes) -> tuple[str, ...]:
     """The EDS name of a cluster, or the RDS names of a listener."""
+    return _named(url, body)[_FOLLOWS[url][0]]
+
+
+def _named(url: str, body: bytes) -> dict[str, tuple[str, ...]]:
+    """What a cluster or a listener refers to, by type."""
     message: Any = pb.parse(url, body)
     if url == CLUSTER:
         if message.type != pb.cluster.Cluster.EDS:
-            return ()
-        return (message.eds_cluster_config.service_name or message.name,)
-    names = []
-    chains = [*message.filter_chains, message.default_filter_chain]
-    for chain in chains:
+            return {ENDPOINT: ()}
+        return {ENDPOINT: (message.eds_cluster_config.service_name or message.name,)}
+    routes, extensions = [], []
+    for chain in (*message.filter_chains, message.default_filter_chain):
         for network_filter in chain.filters:
             config = network_filter.typed_config
             if config.type_url.endswith("HttpConnectionManager"):
                 manager: Any = pb.parse(config.type_url, config.value)
+                extensions += [one.name for one in manager.http_filters if one.HasField("config_discovery")]
                 if manager.HasField("rds"):
-                    names.append(manager.rds.route_config_name)
-    return tuple(dict.fromkeys(names))
+                    routes.append(manager.rds.route_config_name)
+    return {ROUTE: tuple(dict.fromkeys(routes)), EXTENSION: tuple(dict.fromkeys(extensions))}

@@ -20,7 +20,7 @@ TRAITS = frozenset(
     {
         *("sidecar", "router", "mode REDIRECT", "mode TPROXY", "mode NONE", "with identity"),
         *("without identity", "dns capture", "network", "place", "two families", "on demand", "http proxy"),
-        *("patched", "gateway listens", "AllocatedAddress", "refused"),
+        *("patched", "gateway listens", "AllocatedAddress"),
     }
 )
 

@@ -58,6 +58,8 @@ class Served:
     async def taken_in(self, seconds: float = 20.0) -> None:
         """Return when every edit so far was read, committed and settled."""
         await until(self._read, self._unread, seconds)
+        # Of a large file some objects are read before anything of it is written: that ends first.
+        await self.app.ingest.apply(())
         await self.app.debouncer.settled()
         await self.app.settler.settled(self.app.graph.revision)
 

@@ -23,6 +23,7 @@ from controlplane.envoy import pb
 from controlplane.envoy.filters.chain import Chain
 from controlplane.model.kinds import BY_NAME, KINDS
 from controlplane.telemetry.metrics import Metrics
+from tests.features.rows import SUPPORTED, rows
 from tests.support.snippets import ROOT, snippets
 
 DOCS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -72,6 +73,19 @@ def test_kinds() -> None:
         short = [other.rpartition("/")[2] for other in others]
         expected = ", ".join(f"`{one}`" for one in (first, *short)) if kind.api_versions else first
         assert documented.get(kind.name) == expected
+
+
+def test_fields_of_the_mesh_config() -> None:
+    """The page tells of every field that does something, and of no others."""
+    text = (ROOT / "docs/traffic.md").read_text()
+    section = text[text.index("## MeshConfig") : text.index("All other fields")]
+    table = re.findall(r"^\| (.*?) \| .*\|$", section, re.MULTILINE)
+    told = {name.removesuffix(".mode") for cell in table for name in re.findall(r"`([\w.]+)`", cell)}
+    told = {name.removeprefix("defaultProviders.") for name in told} - {"envoyFileAccessLog"}
+    paths = [re.split(r"[.\[{]", row.path) for row in rows("MeshConfig") if row.status == SUPPORTED]
+    nested = ("defaultConfig", "defaultProviders")
+    done = {path[1] if path[0] in nested else path[0] for path in paths}
+    assert told - set(nested) == done
 
 
 def test_debug_paths(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ def test_simulator_agrees_with_envoys(tmp_path: Path) -> None:
     tally = Tally()
     with laboratory(tmp_path) as lab:
         compare(Stage(lab), SEED, ROUNDS, CALLS, tally)
-    assert tally.calls == ROUNDS * CALLS
+    assert tally.calls >= ROUNDS * CALLS
     assert not tally.wrong, "\n".join(tally.wrong)
-    assert tally.fair(), tally.sigmas
+    assert tally.chances > 30 and tally.fair(), (tally.chances, tally.sigmas)
     # It is no agreement about one thing only.
     assert {kind.split()[0] for kind in tally.ends} >= {"http", "tcp", "answer", "closed"}
     assert tally.doubtful == 0

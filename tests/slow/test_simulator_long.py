@@ -21,7 +21,7 @@ def test_simulator_agrees_with_envoys(tmp_path: Path) -> None:
         stage = Stage(lab)
         for seed in SEEDS:
             compare(stage, seed, ROUNDS, CALLS, tally)
-    assert tally.calls == len(SEEDS) * ROUNDS * CALLS
+    assert tally.calls >= len(SEEDS) * ROUNDS * CALLS
     assert not tally.wrong, "\n".join(tally.wrong)
-    assert tally.fair(), tally.sigmas
+    assert tally.chances > 100 and tally.fair(), (tally.chances, tally.sigmas)
     assert tally.doubtful == 0

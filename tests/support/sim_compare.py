@@ -17,6 +17,7 @@ from tests.support.sim_world import SERVER
 
 _WATCHED = ("x-team", "x-version", "x-added", "cookie")
 _SIGMAS = 4.5
+_AGAIN = 8
 
 
 @dataclass
@@ -26,6 +27,7 @@ class Tally:
     ends: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     doubtful: int = 0
+    chances: int = 0
     _expected: float = 0.0
     _variance: float = 0.0
     _came: int = 0
@@ -41,6 +43,7 @@ class Tally:
         others = (fit for share, fit in zip(outcome.shares, fits, strict=True) if share.end != first)
         if fits[0] and any(others):
             return  # they look the same from outside
+        self.chances += 1
         self._expected += likely
         self._variance += likely * (1 - likely)
         self._came += fits[0]
@@ -55,12 +58,14 @@ class Tally:
 
 
 def compare(stage: Stage, seed: int, rounds: int, calls: int, tally: Tally) -> None:
-    """Draw configurations and calls, and put each to Envoys and simulator."""
+    """Draw configurations and calls, and put each to Envoys and simulator; some of them again."""
     for number in range(rounds):
         random = Random(seed * 1000 + number)
         configurations = stage.configure(Draws(random).round())
         caller = Calls(random)
         drawn = [caller.call() for _ in range(calls)]
+        # Chance is seen in numbers only.
+        drawn += [call for call in drawn if len(simulate(configurations.of(call), call).shares) > 1] * _AGAIN
         for call, seen in zip(drawn, stage.play(drawn), strict=True):
             _compare_one(configurations, call, seen, tally, f"seed {seed}, round {number}")
 

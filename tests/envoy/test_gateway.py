@@ -85,10 +85,10 @@ def test_without_a_service_a_port_is_what_it_says(scene: Scene) -> None:
 
 def test_hosts_are_told_apart_and_nobodys_is_404(scene: Scene) -> None:
     scene.write("hosts", TWO_HOSTS)
-    assert scene.becomes(200, "/", "shop.example.com")
+    # A new listener may begin with routes that an Envoy has kept from one that is being drained.
+    assert scene.becomes(404, "/", "nobodys.example.com")
     bodies = [scene.get("/", host) for host in ("shop.example.com:80", "NUMBERS.example.com")]
     assert [answer.body for answer in bodies if answer is not None] == [b"shop", b"numbers"]
-    assert scene.status("/", "nobodys.example.com") == 404
 
 
 def test_plaintext_is_sent_to_https(scene: Scene) -> None:

@@ -17,10 +17,11 @@ from tests.support.drawn_server import State, converge, missing
 
 
 @pytest.mark.whole
-@pytest.mark.parametrize("seed", [0, 1])
-def test_edits_of_all_kinds(tmp_path: Path, seed: int) -> None:
-    responses = asyncio.run(converge(tmp_path, seed, 6))
+@pytest.mark.parametrize(("seed", "on_demand"), [(0, False), (1, True)])
+def test_edits_of_all_kinds(tmp_path: Path, seed: int, on_demand: bool) -> None:
+    responses = asyncio.run(converge(tmp_path, seed, 6, on_demand=on_demand))
     assert all(responses[short] > 12 for short in ("cds", "eds", "lds", "rds")), responses
+    assert (responses["vhds"] > 0) == on_demand
 
 
 def _state(route: str, *clusters: str) -> State:

@@ -20,5 +20,5 @@ EDITS = 20
 def test_edits(tmp_path: Path) -> None:
     responses: Counter[str] = Counter()
     for seed in range(100, 100 + MESHES):
-        responses += asyncio.run(converge(tmp_path / str(seed), seed, EDITS))
-    assert {"cds", "eds", "lds", "rds", "ecds"} <= responses.keys(), responses
+        responses += asyncio.run(converge(tmp_path / str(seed), seed, EDITS, on_demand=seed % 2 == 1))
+    assert {"cds", "eds", "lds", "rds", "vhds", "ecds"} <= responses.keys(), responses

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from google.protobuf import any_pb2
 from google.protobuf.message import Message
@@ -24,6 +24,7 @@ from controlplane.graph.verify import fresh_copy
 from controlplane.lab.client import Client, Protocol, Received
 from controlplane.model.locality import Locality
 from controlplane.model.proxy import Proxy, parse_node
+from tests.support import genes
 from tests.support.drawn_mesh import Drawn
 from tests.support.files import MeshFiles
 from tests.support.plane import Served, serving_files
@@ -32,8 +33,10 @@ PROTOCOLS: tuple[Protocol, ...] = ("DELTA_GRPC", "GRPC")
 State: TypeAlias = dict[str, dict[str, bytes]]
 _USERS = (LISTENER, ROUTE)
 
+_PATCHED = {"ISTIO_VERSION": "1.29.1", "CLUSTER_ID": "west"}
 NODES = (
-    Node("10.1.0.2", "app-1", "shop", labels={"app": "app"}),
+    # Of a version and a cluster that EnvoyFilters of the golden cases ask for.
+    Node("10.1.0.2", "app-1", "shop", labels={"app": "app"}, metadata=_PATCHED),
     Node("10.1.0.2", "client-1", "default", labels={"app": "client"}, locality="eu/eu-a/rack1"),
     Node("10.244.0.1", "cart-1", "default", labels={"app": "cart"}, metadata={"INTERCEPTION_MODE": "NONE"}),
     Node("10.244.0.1", "client-2", "default", metadata={"DNS_CAPTURE": "true", "NETWORK": "n1"}),
@@ -50,6 +53,8 @@ class Watched:
         self.client.on_response = self._note
         self.moments: list[State] = []
         self.rest: State = {}
+        self.asks = False
+        """Whether the mesh gives it virtual hosts on demand, as it is now."""
 
     @property
     def proxy(self) -> Proxy:
@@ -106,16 +111,21 @@ def _led_to(message: Message) -> Iterator[str]:
                 yield from _led_to(part)
 
 
-async def converge(directory: Path, seed: int, edits: int) -> Counter[str]:
-    """Edit a drawn mesh and compare its clients after each edit; how many responses there were, by type."""
+async def converge(directory: Path, seed: int, edits: int, *, on_demand: bool = False) -> Counter[str]:
+    """Edit a drawn mesh and compare its clients after each edit; how many responses there were, by type.
+
+    With `on_demand` the incremental sidecars ask for single virtual hosts.
+    """
     mesh = Drawn(seed, objects_only=True)
     files = MeshFiles(directory / "config")
     _save(files, mesh)
-    async with serving_files(files, directory / "xds.sock") as served:
+    flags = ("--on-demand-virtual-hosts",) if on_demand else ()
+    async with serving_files(files, directory / "xds.sock", *flags) as served:
         watched: dict[str, Watched] = {}
         for node in NODES:
             for protocol in PROTOCOLS:
                 one = Watched(node, protocol)
+                one.client.on_demand = on_demand and protocol == "DELTA_GRPC" and node.kind == "sidecar"
                 watched[f"{node.id} {protocol}"] = one
                 await served.connect(one.client, f"{node.id} {protocol}")
         for number in range(edits + 1):
@@ -124,6 +134,7 @@ async def converge(directory: Path, seed: int, edits: int) -> Counter[str]:
                 _compare(mesh, watched)
             if number < edits:
                 await _away(served, watched, mesh)
+                await _ask(watched, mesh)
                 mesh.edit()
                 mesh.settle()
                 _save(files, mesh)
@@ -140,6 +151,15 @@ async def _away(served: Served, watched: Mapping[str, Watched], mesh: Drawn) -> 
         one.rest = {}
 
 
+async def _ask(watched: Mapping[str, Watched], mesh: Drawn) -> None:
+    """Who was told so asks for virtual hosts of his ports; not all of them exist."""
+    hosts = sorted({host.lower() for raw in mesh.held.values() for host in genes.hosts_of(raw)})
+    for one in watched.values():
+        ports = sorted(name for name in one.client.state[ROUTE] if name.isdigit())
+        if one.client.on_demand and one.asks and ports and hosts:
+            await one.client.ask(f"{mesh.pick.choice(ports)}/{mesh.pick.choice(hosts)}")
+
+
 def _save(files: MeshFiles, mesh: Drawn) -> None:
     objects = [mesh.held[one] for one in sorted(mesh.held)]
     if files.holds.get("mesh.yaml") != tuple(objects):
@@ -148,20 +168,18 @@ def _save(files: MeshFiles, mesh: Drawn) -> None:
 
 def _compare(mesh: Drawn, watched: Mapping[str, Watched]) -> None:
     graph = fresh_copy(mesh.graph)
-    wanted: dict[str, Any] = {}
     for name, one in watched.items():
-        proxy = one.proxy
-        if proxy.id not in wanted:
-            wanted[proxy.id] = snapshot(graph, proxy)
+        asks = sorted(one.client.wanted(VIRTUAL_HOST)) if one.client.on_demand else None
+        served = snapshot(graph, one.proxy, asks)
         has = one.client.views()
-        for url, found in wanted[proxy.id].items():
+        one.asks = VIRTUAL_HOST in served
+        for url, found in served.items():
             bodies = {resource.name: resource.body for resource in found.values()}
             if not BY_URL[url].wildcard:
                 # Of endpoints and routes it has what its clusters and listeners name.
                 bodies = {key: bodies.get(key, b"") for key in one.client.wanted(url)}
             wrong = [key for key in bodies.keys() | has[url].keys() if bodies.get(key) != has[url].get(key)]
             assert not wrong, f"{name}: {BY_URL[url].short} {sorted(wrong)[:5]} differ from a fresh graph's"
-        assert not has[VIRTUAL_HOST]
         lacked = one.come_to_rest()
         assert not lacked, f"{name}: {lacked[:5]}"
 

@@ -16,7 +16,7 @@ from controlplane.app.compose import App, build
 from controlplane.app.serve import live
 from controlplane.envoy.bootstrap import Node
 from controlplane.lab.client import Client, Protocol, Received, channel, short
-from controlplane.xds.feed import UNSETTLED
+from controlplane.xds.feed import NOTHING, UNSETTLED
 from controlplane.xds.session import Session
 from controlplane.xds.variant import REMOVALS, Removal
 from tests.support.files import MeshFiles
@@ -167,7 +167,7 @@ def _owed(session: Session, feeds: Mapping[str, Any]) -> str:
     for sub in session.subscriptions.values():
         short = sub.spec.short
         sub.ledger.refresh()
-        if sub.feed is not feeds[sub.spec.url] or sub.ledger.revision == UNSETTLED:
+        if sub.feed is not feeds.get(sub.spec.url, NOTHING) or sub.ledger.revision == UNSETTLED:
             return f"its {short} feed is on the way"
         if sub.pending:
             return f"{len(sub.pending)} {short} responses unanswered"

@@ -30,8 +30,8 @@ _BORN = "2026-01-01T00:00:00Z"
 _PROXIES = 3
 _GATEWAY = {"istio": "ingressgateway"}
 _NETWORKING = "networking.istio.io/v1"
-_PATCHED = 20
-"""Services in the mesh of EnvoyFilters."""
+_PATCHED = 100
+"""Services in the mesh of EnvoyFilters: one for each filter, so that none hides another's change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ def _filters(count: int) -> Iterator[Raw]:
 def _filter(n: int, seconds: int) -> Raw:
     patch = {
         "applyTo": "CLUSTER",
-        "match": {"context": "SIDECAR_OUTBOUND", "cluster": {"service": _host(n % _PATCHED)}},
+        "match": {"context": "SIDECAR_OUTBOUND", "cluster": {"service": _host(n)}},
         "patch": {"operation": "MERGE", "value": {"connect_timeout": f"{seconds}s"}},
     }
     api = "networking.istio.io/v1alpha3"

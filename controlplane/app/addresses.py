@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from controlplane.base.clock import Clock
 from controlplane.graph import Failure, Graph, Lease
 from controlplane.mesh.allocated import wanted_addresses
-from controlplane.model.allocation import assign
-from controlplane.model.kinds.allocated_address import ALLOCATED_ADDRESS, allocated_key, allocated_object
 from controlplane.settings import Settings
 from controlplane.sources.allocated import AllocatedAddresses
 
@@ -36,20 +34,6 @@ class WantedAddresses:
 
     def _tell(self) -> None:
         self._source.want(_read(self._wanted))
-
-
-def settle_addresses(graph: Graph) -> None:
-    """Give addresses in a graph that no source feeds, as a control plane without a memory would."""
-    wanted = graph.lease(wanted_addresses)
-    graph.settle()
-    given = assign(_read(wanted), {})
-    wanted.release()
-    writes = []
-    for (host, namespace), address in sorted(given.items()):
-        value = ALLOCATED_ADDRESS.parse(allocated_object(host, namespace, address)).value
-        writes.append((ALLOCATED_ADDRESS.table, allocated_key(host, namespace), value))
-    if writes:
-        graph.commit(writes)
 
 
 def _read(wanted: Lease) -> dict[tuple[str, str], tuple[str, ...]]:

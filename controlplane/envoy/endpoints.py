@@ -23,8 +23,8 @@ from controlplane.mesh.networks import reached_from
 from controlplane.mesh.projections import Scope
 from controlplane.mesh.rules import common_rule, rule_of
 from controlplane.mesh.scope import common_services, limited_ports, particular_services
-from controlplane.mesh.selected_endpoints import UNIX
 from controlplane.mesh.service import ServiceId
+from controlplane.model.checks import UNIX
 from controlplane.model.keys import Key
 
 SOCKET_MATCH = "envoy.transport_socket_match"

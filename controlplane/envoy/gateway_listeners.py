@@ -25,15 +25,14 @@ from controlplane.envoy.gateway_l4 import l4_chains
 from controlplane.envoy.gateway_routes import plain_route_name, secure_route_name
 from controlplane.envoy.gateway_tls import Shown, shown, transport_socket
 from controlplane.envoy.guard import guard
+from controlplane.envoy.listeners_binds import Bind
 from controlplane.envoy.listeners_parts import (
     chain,
     http_manager,
     limit_buffer,
+    place,
     proxy_protocol,
     tls_inspector,
-)
-from controlplane.envoy.listeners_parts import (
-    socket as address_of,
 )
 from controlplane.envoy.resource import Resource
 from controlplane.envoy.types import LISTENER
@@ -55,7 +54,6 @@ from controlplane.mesh.listening import WILDCARD
 from controlplane.mesh.projections import GatewayScope, Security
 from controlplane.mesh.request_authentication import JwtRules
 from controlplane.mesh.settings import gateway_topology, http_manners, path_normalization
-from controlplane.model.checks import UNIX
 from controlplane.model.kinds.gateway_topology import GatewayTopology
 
 _FILTER_CHAINS = 3
@@ -105,7 +103,7 @@ def _socket_listener(q: Q, gateway: GatewayScope, socket: Socket) -> tuple[tuple
     inspectors = [proxy_protocol()] if topology.proxy_protocol else []
     if found.family == "tls":
         inspectors.append(tls_inspector())
-    addresses = [_address(socket, wildcard) for wildcard in gateway.wildcards]
+    addresses = [place(Bind(socket.bind or wildcard, socket.port)) for wildcard in gateway.wildcards]
     return ((name, _join(q, name, addresses, chains, inspectors)),) if chains else ()
 
 
@@ -164,12 +162,6 @@ def _manager(q: Q, name: str, route: str, policies: EdgeGuard) -> Any:
         dynamic=q(resolves_hosts),
     )
     return http_manager(f"outbound_{name}", route, where, q(access_log))
-
-
-def _address(socket: Socket, wildcard: str) -> Any:
-    if socket.bind.startswith(UNIX):
-        return pb.address.Address(pipe=pb.address.Pipe(path=socket.bind.removeprefix(UNIX)))
-    return address_of(socket.bind or wildcard, socket.port)
 
 
 def _join(q: Q, name: str, addresses: list[Any], chains: list[_Chain], inspectors: list[Any]) -> Resource:

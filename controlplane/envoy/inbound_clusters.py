@@ -14,7 +14,6 @@ from controlplane.graph import Plan, Q, each, flat, keyed, query
 from controlplane.mesh.protocols import AUTO
 from controlplane.mesh.rules import destination_rule, policy_of
 from controlplane.mesh.scope import Binding, Inbound
-from controlplane.mesh.selected_endpoints import UNIX
 from controlplane.mesh.service import service
 from controlplane.mesh.settings import (
     cluster_defaults,
@@ -22,6 +21,7 @@ from controlplane.mesh.settings import (
     inbound_stat_name,
     inbound_to_localhost,
 )
+from controlplane.model.checks import UNIX
 from controlplane.model.duration import SECOND
 from controlplane.model.keys import Key
 from controlplane.model.kinds import sidecars

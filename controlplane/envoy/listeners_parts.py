@@ -12,8 +12,9 @@ from controlplane.envoy.filters.chain import Chain
 from controlplane.envoy.http_manners import behave
 from controlplane.envoy.listeners_binds import Bind
 from controlplane.envoy.routes_actions import cluster_of
-from controlplane.mesh.listening import UNIX, Stance
+from controlplane.mesh.listening import Stance
 from controlplane.mesh.routing_ir import Destination
+from controlplane.model.checks import UNIX
 from controlplane.model.duration import SECOND
 from controlplane.model.kinds.destination_rule import TrafficPolicy, TunnelSettings
 from controlplane.model.kinds.proxy_manners import Manners

@@ -200,14 +200,12 @@ def _namespaces(q: Q, within: str, selector: Labels) -> tuple[str, ...]:
 @query
 def _refusals(q: Q, key: Key, selector: Labels) -> tuple[Refusal, ...]:
     """The servers of a Gateway that lose to others on some of its workloads, and others' that lose to it."""
+    if not selector:
+        return ()
     found: dict[ServerId, Refusal] = {}
     within = _within(q, key)
-    edges = {q(_edge_of_pod, pod) for pod in q.select(pods, within, selector)} if selector else set()
-    edges |= (
-        {q(_edge_of_entry, one) for one in q.select(workload_entries, within, selector)}
-        if selector
-        else set()
-    )
+    edges = {q(_edge_of_pod, pod) for pod in q.select(pods, within, selector)}
+    edges |= {q(_edge_of_entry, one) for one in q.select(workload_entries, within, selector)}
     for edge in sorted(edges):
         for refusal in q(_refused_at, edge, key):
             found.setdefault(refusal.server, refusal)

@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 from controlplane.graph import Plan, Q, group, keyed, query
 from controlplane.mesh.hosts import covers, overlap
-from controlplane.mesh.listening import LOOPBACK, UNIX, WILDCARD
+from controlplane.mesh.listening import LOOPBACK, WILDCARD
 from controlplane.mesh.projections import Scope as Scope
 from controlplane.mesh.protocols import declared_protocol
 from controlplane.mesh.service import Service, ServiceId, service, service_ports, services_of_host
 from controlplane.mesh.settings import exported
 from controlplane.mesh.visibility import COMMON, Shelf, route_shelves
+from controlplane.model.checks import UNIX
 from controlplane.model.hosts import canonical, fqdn
 from controlplane.model.keys import Key
 from controlplane.model.kinds import sidecars, virtual_services

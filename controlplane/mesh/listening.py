@@ -16,7 +16,6 @@ from controlplane.model.proxy import Proxy
 WILDCARD = "0.0.0.0"
 LOOPBACK = "loopback"
 """Stands for 127.0.0.1 or ::1, whichever the proxy has."""
-UNIX = "unix://"
 OWN_PORTS = (15021, 15090)
 """What a proxy serves itself: readiness, statistics."""
 _WILDCARDS = {4: WILDCARD, 6: "::"}

@@ -8,6 +8,7 @@ from controlplane.graph import Q
 from controlplane.mesh.endpoint import Endpoint
 from controlplane.mesh.service import Port
 from controlplane.mesh.workload import pod_facts, pod_state
+from controlplane.model.checks import UNIX
 from controlplane.model.hosts import is_address
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import pods, service_entries, workload_entries
@@ -15,8 +16,6 @@ from controlplane.model.kinds.service_entry import ServiceEntry
 from controlplane.model.kinds.workload_entry import WorkloadEntry, WorkloadEntrySpec
 from controlplane.model.locality import parse_locality
 from controlplane.model.tls_mode import said_mutual
-
-UNIX = "unix://"
 
 
 def from_workloads(

@@ -23,7 +23,6 @@ from typing import Any
 import yaml
 from google.protobuf import json_format
 
-from controlplane.app.addresses import settle_addresses
 from controlplane.app.features import settle_features
 from controlplane.envoy import pb
 from controlplane.envoy.patches.judge import judged
@@ -44,6 +43,7 @@ from controlplane.model.proxy import parse_node
 from controlplane.sources.docker.container import Container, read
 from controlplane.sources.docker.objects import Place, describe, origin_of
 from controlplane.store.sight import Sight
+from tests.support.addresses import settle_addresses
 
 HERE = Path(__file__).parent
 CASES = sorted(path.parent.name for path in HERE.glob("*/in.yaml"))

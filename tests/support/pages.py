@@ -12,7 +12,6 @@ from typing import Any
 
 import yaml
 
-from controlplane.app.addresses import settle_addresses
 from controlplane.envoy.patches.judge import judged
 from controlplane.envoy.snapshot import snapshot
 from controlplane.envoy.types import SECRET
@@ -27,6 +26,7 @@ from controlplane.model.problem import Problem
 from controlplane.model.proxy import parse_node
 from controlplane.sim import Served, served
 from controlplane.store.sight import Sight
+from tests.support.addresses import settle_addresses
 from tests.support.snippets import blocks
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.app.addresses import settle_addresses
 from controlplane.mesh.allocated import wanted_addresses
 from controlplane.mesh.features import FEATURES, Features, feature_rows
 from controlplane.mesh.projections import Capture, ProxyView, Scope
 from controlplane.mesh.routing_names import dialled_addresses, own_addresses
 from controlplane.mesh.service import ServiceId, service
 from controlplane.model.allocation import NETWORK, assign, is_ours
+from tests.support.addresses import settle_addresses
 from tests.unit.envoy.traffic import Traffic
 from tests.unit.mesh.world import World
 

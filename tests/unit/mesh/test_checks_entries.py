@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.app.addresses import settle_addresses
 from controlplane.mesh.checks import checks
 from controlplane.mesh.service import ServiceId, service
 from controlplane.mesh.visibility import Shelf, entry_shelves
+from tests.support.addresses import settle_addresses
 from tests.unit.mesh.world import World
 
 CAPTURED = """

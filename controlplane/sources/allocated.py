@@ -8,10 +8,10 @@ address follows from the host's name, except where two names meet.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from controlplane.base.clock import Clock
 from controlplane.model.allocation import NETWORK, Claimant, assign, is_ours
@@ -22,6 +22,7 @@ from controlplane.model.kinds.allocated_address import (
     allocated_object,
 )
 from controlplane.sources.change import Change, Sink
+from controlplane.sources.remembered import Remembered
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class AllocatedAddresses:
     name = "addresses"
 
     def __init__(self, file: Path | None, *, clock: Clock, ids: Iterator[int]) -> None:
-        self._file = file
+        self._memory = Remembered(file, "the addresses of services")
         self._clock = clock
         self._ids = ids
         self._given: dict[Claimant, str] = {}
@@ -57,7 +58,7 @@ class AllocatedAddresses:
 
     async def run(self, sink: Sink) -> None:
         """Deliver what was remembered, then follow what is wanted until cancelled."""
-        await self._deliver(sink, self._remembered())
+        await self._deliver(sink, self._memory.read(_read) or {})
         sink.synced(self.name)
         while True:
             await self._moved.wait()
@@ -68,7 +69,7 @@ class AllocatedAddresses:
                     said = {"host": id[0], "network": str(NETWORK)}
                     _log.warning("no address is free for a service", extra=said)
             if found != self._given:
-                self._keep(found)
+                self._memory.write([[*id, found[id]] for id in sorted(found)])
                 await self._deliver(sink, found)
             if not self._moved.is_set():
                 self._done.set()
@@ -92,29 +93,8 @@ class AllocatedAddresses:
             group=ALLOCATED_GROUP,
         )
 
-    def _remembered(self) -> dict[Claimant, str]:
-        if self._file is None:
-            return {}
-        try:
-            listed = json.loads(self._file.read_bytes())
-            found = {(str(host), str(namespace)): str(address) for host, namespace, address in listed}
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, TypeError) as error:
-            said = {"file": str(self._file), "reason": str(error)}
-            _log.warning("the addresses of services cannot be read, and are given anew", extra=said)
-            return {}
-        # Nobody has two hosts at one address because somebody edited a file.
-        return {id: one for one, id in {one: id for id, one in found.items() if is_ours(one)}.items()}
 
-    def _keep(self, found: Mapping[Claimant, str]) -> None:
-        """Write the file; a disk that is full costs a line in the log, not the addresses."""
-        if self._file is None:
-            return
-        new = self._file.with_suffix(".new")
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            new.write_text(json.dumps([[*id, found[id]] for id in sorted(found)], indent=0))
-            new.replace(self._file)
-        except OSError as error:
-            _log.warning("the addresses of services could not be kept", extra={"reason": error.strerror})
+def _read(listed: Any) -> dict[Claimant, str]:
+    """What was given, of [host, namespace, address] each; nobody shares one because a file was edited."""
+    found = {str(address): (str(host), str(namespace)) for host, namespace, address in listed}
+    return {id: address for address, id in found.items() if is_ours(address)}

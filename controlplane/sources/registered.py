@@ -7,7 +7,6 @@ is.  For the latter what was delivered is kept in a file, if there is a place fo
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from controlplane.model.problem import Problem
 from controlplane.model.proxy import Proxy
 from controlplane.model.registration import entry_key, entry_of, group_of, refusal
 from controlplane.sources.change import Change, Sink
+from controlplane.sources.remembered import Remembered
 
 GRACE = 10.0
 """Seconds for which the entry of a machine outlives its last connection."""
@@ -56,7 +56,7 @@ class Registrations:
     name = "registered"
 
     def __init__(self, file: Path | None, *, clock: Clock, ids: Iterator[int]) -> None:
-        self._file = file
+        self._memory = Remembered(file, "the machines that had joined")
         self._clock = clock
         self._ids = ids
         self._groups: dict[Key, WorkloadGroup] = {}
@@ -98,7 +98,7 @@ class Registrations:
 
     async def run(self, sink: Sink) -> None:
         """Deliver what was kept, then follow who comes and goes until cancelled."""
-        self._awaited = self._kept()
+        self._awaited = self._memory.read(_read) or {}
         self._awaited_until = self._clock.monotonic() + GRACE
         await self._deliver(sink, dict(self._awaited))
         sink.synced(self.name)
@@ -151,39 +151,18 @@ class Registrations:
             self._change(key, entries[key]) for key in sorted(entries) if before.get(key) != entries[key]
         ]
         if changes:
-            self._keep(entries)
+            self._memory.write([entries[key] for key in sorted(entries)])
             await sink.apply(changes)
 
     def _change(self, key: Key, raw: Mapping[str, Any] | None) -> Change:
         now = self._clock.monotonic()
         return Change(WORKLOAD_ENTRY.name, key, raw, None, next(self._ids), now, WORKLOAD_ENTRY.group)
 
-    def _kept(self) -> dict[Key, Mapping[str, Any]]:
-        if self._file is None:
-            return {}
-        try:
-            listed = json.loads(self._file.read_bytes())
-            return {
-                Key(str(one["metadata"]["namespace"]), str(one["metadata"]["name"])): one for one in listed
-            }
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            said = {"file": str(self._file), "reason": str(error)}
-            _log.warning("the machines that had joined cannot be read: they join anew", extra=said)
-            return {}
 
-    def _keep(self, entries: dict[Key, Mapping[str, Any]]) -> None:
-        """Write the file; a disk that is full costs a line in the log, not the entries."""
-        if self._file is None:
-            return
-        new = self._file.with_suffix(".new")
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            new.write_text(json.dumps([entries[key] for key in sorted(entries)], indent=1))
-            new.replace(self._file)
-        except OSError as error:
-            _log.warning("the machines that joined could not be kept", extra={"reason": error.strerror})
+def _read(listed: Any) -> dict[Key, Mapping[str, Any]]:
+    """The entries that were kept, by key."""
+    named = ((one["metadata"], one) for one in listed)
+    return {Key(str(meta["namespace"]), str(meta["name"])): one for meta, one in named}
 
 
 def _refused(member: _Member, why: str) -> Problem:

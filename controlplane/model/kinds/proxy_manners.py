@@ -7,7 +7,7 @@ https://istio.io/latest/docs/ops/configuration/traffic-management/edge-proxy/
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from controlplane.model.duration import SECOND
 from controlplane.model.kinds.gateway_topology import CLIENT_CERTIFICATES
@@ -136,7 +136,7 @@ def _read_parts(r: Reader) -> tuple[tuple[str, bool], ...]:
 def read_connections(r: Reader) -> ConnectionSettings:
     """A ConnectionSettings, with what its profile says where it says nothing itself."""
     edge = r.enum("profile", ("SIDECAR", "EDGE"), "SIDECAR") == "EDGE"
-    said: dict[str, int | str | bool | None] = {
+    said: dict[str, Any] = {
         "listener_buffer": r.integer("listenerPerConnectionBufferLimitBytes", 1, _MOST),
         "cluster_buffer": r.integer("clusterPerConnectionBufferLimitBytes", 1, _MOST),
         "idle_timeout": r.duration("httpIdleTimeout", 0),
@@ -158,7 +158,7 @@ def read_connections(r: Reader) -> ConnectionSettings:
             why = "has no effect: Envoy has to know it before it starts"
             r.warn(name, why, "add the overload manager's resource monitor, or runtime, to the bootstrap")
     given = {name: value for name, value in said.items() if value is not None}
-    return replace(EDGE if edge else ConnectionSettings(), **given)  # type: ignore[arg-type]
+    return replace(EDGE if edge else ConnectionSettings(), **given)
 
 
 def _read_word(r: Reader, name: str, prefix: str, words: tuple[str, ...]) -> str | None:

@@ -55,6 +55,7 @@ from controlplane.mesh.projections import GatewayScope, Security
 from controlplane.mesh.request_authentication import JwtRules
 from controlplane.mesh.settings import gateway_topology, http_manners, path_normalization
 from controlplane.model.kinds.gateway_topology import GatewayTopology
+from controlplane.model.kinds.proxy_manners import Manners
 
 _FILTER_CHAINS = 3
 
@@ -66,6 +67,7 @@ class EdgeGuard(NamedTuple):
     providers: tuple[ExtAuthz, ...] = ()
     tcp: TcpGuard = TcpGuard()
     topology: GatewayTopology = GatewayTopology()
+    manners: Manners = Manners()
 
 
 @query
@@ -89,8 +91,10 @@ def gateway_listeners(q: Q, gateway: GatewayScope) -> Plan:
 @query
 def _socket_listener(q: Q, gateway: GatewayScope, socket: Socket) -> tuple[tuple[str, Resource], ...]:
     found = q(served, gateway.edge, socket)
-    topology = gateway.topology or q(gateway_topology)
-    policies = q(edge_guard, gateway.namespace, gateway.security)._replace(topology=topology)
+    own = gateway.surroundings
+    topology = own.topology or q(gateway_topology)
+    manners = q(http_manners) if own.connections is None else q(http_manners, own.connections)
+    policies = q(edge_guard, gateway.namespace, gateway.security)._replace(topology=topology, manners=manners)
     name = listener_name(socket, gateway.wildcards[0])
     if found.family == "http":
         route = plain_route_name(socket)
@@ -100,11 +104,16 @@ def _socket_listener(q: Q, gateway: GatewayScope, socket: Socket) -> tuple[tuple
     if found.automatic:
         scope = gateway.routes.scope
         chains += [_Chain(body) for body in q.values(sni_chains, found.automatic, scope, policies.tcp)]
-    inspectors = [proxy_protocol()] if topology.proxy_protocol else []
+    rest = pb.listener.Listener(
+        traffic_direction=pb.base.TrafficDirection.OUTBOUND, access_log=refusal_logs(q(access_log))
+    )
+    limit_buffer(rest, manners)
+    if topology.proxy_protocol:
+        rest.listener_filters.append(proxy_protocol())
     if found.family == "tls":
-        inspectors.append(tls_inspector())
+        rest.listener_filters.append(tls_inspector())
     addresses = [place(Bind(socket.bind or wildcard, socket.port)) for wildcard in gateway.wildcards]
-    return ((name, _join(q, name, addresses, chains, inspectors)),) if chains else ()
+    return ((name, _join(name, addresses, chains, rest)),) if chains else ()
 
 
 class _Chain(NamedTuple):
@@ -157,27 +166,21 @@ def _manager(q: Q, name: str, route: str, policies: EdgeGuard) -> Any:
     where = Chain("gateway", guarded=True, jwt=jwt, providers=providers, paths=paths)
     where = where._replace(
         topology=policies.topology,
-        manners=q(http_manners),
+        manners=policies.manners,
         http10=q(features).http10,
         dynamic=q(resolves_hosts),
     )
     return http_manager(f"outbound_{name}", route, where, q(access_log))
 
 
-def _join(q: Q, name: str, addresses: list[Any], chains: list[_Chain], inspectors: list[Any]) -> Resource:
-    """The listener: its name and address, the chains, and the fields that come after them."""
+def _join(name: str, addresses: list[Any], chains: list[_Chain], rest: Any) -> Resource:
+    """The listener: its name and address, the chains, and `rest`, the fields that come after them."""
     first, *others = addresses
     head = pb.listener.Listener(name=name, address=first)
-    tail = pb.listener.Listener(
-        traffic_direction=pb.base.TrafficDirection.OUTBOUND,
-        access_log=refusal_logs(q(access_log)),
-        listener_filters=inspectors,
-    )
-    limit_buffer(tail, q(http_manners))
     for one in others:
         # Of a socket with an address of its own every family has the same, and one is enough.
         if one != first:
-            tail.additional_addresses.add().address.CopyFrom(one)
+            rest.additional_addresses.add().address.CopyFrom(one)
     frames = (wire.length_delimited(_FILTER_CHAINS, one.body) for one in chains)
-    body = b"".join((pb.deterministic(head), *frames, pb.deterministic(tail)))
+    body = b"".join((pb.deterministic(head), *frames, pb.deterministic(rest)))
     return Resource(LISTENER, name, body, tuple(one.route for one in chains if one.route))

@@ -14,7 +14,7 @@ from controlplane.mesh.patches import UNPATCHED, Patches
 from controlplane.mesh.service import ServiceId
 from controlplane.model.identity import Holder
 from controlplane.model.keys import Key, Labels
-from controlplane.model.kinds.gateway_topology import GatewayTopology
+from controlplane.model.kinds.proxy_annotation import NOTHING_SAID, Surroundings
 from controlplane.model.kinds.tls import ServerTLSSettings
 
 
@@ -133,15 +133,15 @@ class Edge(NamedTuple):
 class GatewayScope(NamedTuple):
     """What the configuration of a proxy at the edge depends on, besides the clusters that it may reach.
 
-    `topology`: what stands in front of this gateway, None for what the mesh says of all.  `frugal`: it is
-    given the clusters of what its routes lead to, and no others.  `wildcards` are any address, once per
-    family of IP that it listens with.
+    `surroundings`: what is said of this gateway alone, of those who call it.  `frugal`: it is given the
+    clusters of what its routes lead to, and no others.  `wildcards` are any address, once per family of IP
+    that it listens with.
     """
 
     edge: Edge
     routes: RouteScope
     security: Security = Security()
-    topology: GatewayTopology | None = None
+    surroundings: Surroundings = NOTHING_SAID
     frugal: bool = False
     wildcards: tuple[str, ...] = USUAL.wildcards
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from controlplane.graph import Q, contains, query
 from controlplane.mesh.features import features
 from controlplane.mesh.gateways import edge_of
-from controlplane.mesh.gateways_topology import topology_of
+from controlplane.mesh.gateways_topology import surroundings_of
 from controlplane.mesh.inbound import bindings_of, workload_of
 from controlplane.mesh.listening import stance_of
 from controlplane.mesh.patches import patches_of
@@ -49,7 +49,7 @@ def proxy_view(q: Q, proxy: Proxy) -> ProxyView:
             routes=RouteScope(scope, matched),
             # How a sidecar's ports take connections says nothing about a gateway's.
             security=security._replace(peer=()),
-            topology=topology_of(q, workload, proxy.metadata),
+            surroundings=surroundings_of(q, workload, proxy.metadata),
             frugal=q(features).filter_gateway_cluster_config,
             wildcards=stance_of(q, proxy, binds=False).wildcards,
         )

@@ -16,7 +16,7 @@ from controlplane.model.kinds.default_policy import DefaultTrafficPolicy
 from controlplane.model.kinds.entry_visibility import EntryVisibility
 from controlplane.model.kinds.gateway_topology import GatewayTopology
 from controlplane.model.kinds.mesh_config import MeshConfig
-from controlplane.model.kinds.proxy_manners import Manners
+from controlplane.model.kinds.proxy_manners import ConnectionSettings, Manners, settled
 from controlplane.model.proxy import is_true
 from controlplane.model.selectors import is_discovered
 
@@ -24,6 +24,7 @@ MESH = Key("", "mesh")
 """The key of the one MeshConfig."""
 
 _DEFAULTS = MeshConfig()
+_NOTHING = ConnectionSettings()
 
 
 @query
@@ -100,7 +101,7 @@ def cluster_defaults(q: Q) -> ClusterDefaults:
             config.tls_defaults.ecdh_curves,
             config.verify_certificate_at_client,
         ),
-        buffer=config.default_config.connection_settings.cluster_buffer,
+        buffer=settled(config.default_config.connection_settings).cluster_buffer,
         case=config.default_config.proxy_headers.case,
     )
 
@@ -161,10 +162,10 @@ def gateway_topology(q: Q) -> GatewayTopology:
 
 
 @query
-def http_manners(q: Q) -> Manners:
-    """How proxies behave towards those who call them."""
+def http_manners(q: Q, own: ConnectionSettings = _NOTHING) -> Manners:
+    """How proxies behave towards those who call them; `own`: what one of them says for itself."""
     config = q(mesh_config).default_config
-    return Manners(config.proxy_headers, config.connection_settings)
+    return Manners(config.proxy_headers, settled(config.connection_settings, own))
 
 
 class RouteHeaders(NamedTuple):

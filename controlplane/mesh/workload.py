@@ -12,8 +12,8 @@ from controlplane.graph import Q, query
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import nodes, pods
 from controlplane.model.kinds.cluster import Node
-from controlplane.model.kinds.gateway_topology import GatewayTopology
 from controlplane.model.kinds.pod import Pod
+from controlplane.model.kinds.proxy_annotation import NOTHING_SAID, Surroundings
 from controlplane.model.kinds.service import NETWORK
 from controlplane.model.locality import Locality, parse_locality
 
@@ -74,10 +74,10 @@ def pod_facts(q: Q, key: Key) -> PodFacts | None:
 
 
 @query
-def pod_topology(q: Q, key: Key) -> GatewayTopology | None:
-    """What a Pod says of what stands in front of it, if it is a gateway."""
+def pod_surroundings(q: Q, key: Key) -> Surroundings:
+    """What a Pod says of those who call it, if it is a gateway."""
     pod: Pod | None = q.get(pods, key)
-    return None if pod is None else pod.topology
+    return NOTHING_SAID if pod is None else pod.surroundings
 
 
 @query

@@ -8,9 +8,8 @@ from controlplane.graph import Table
 from controlplane.model.describe import shorten
 from controlplane.model.hosts import is_address
 from controlplane.model.keys import Key
-from controlplane.model.kinds.gateway_topology import GatewayTopology
 from controlplane.model.kinds.kind import Kind, by_namespace, namespace_of
-from controlplane.model.kinds.proxy_annotation import read_annotated_topology
+from controlplane.model.kinds.proxy_annotation import NOTHING_SAID, Surroundings, read_annotation
 from controlplane.model.meta import Meta
 from controlplane.model.reader import Reader
 
@@ -36,7 +35,7 @@ class Container:
 class Pod:
     """A pod; `pod_ips` holds every address, the first is status.podIP; `ready` is its Ready condition.
 
-    `topology`: what it says stands in front of it, if it is a gateway.
+    `surroundings`: what it says of those who call it, if it is a gateway.
     """
 
     meta: Meta
@@ -50,7 +49,7 @@ class Pod:
     phase: str = ""
     ready: bool = False
     terminating: bool = False
-    topology: GatewayTopology | None = None
+    surroundings: Surroundings = NOTHING_SAID
 
 
 def _ips(_key: Key, value: Pod) -> tuple[str, ...]:
@@ -81,7 +80,7 @@ def _read(r: Reader, meta: Meta) -> Pod:
         phase=status.text("phase"),
         ready=("Ready", "True") in conditions,
         terminating=r.inner("metadata").has("deletionTimestamp"),
-        topology=read_annotated_topology(r, meta),
+        surroundings=read_annotation(r, meta),
     )
 
 

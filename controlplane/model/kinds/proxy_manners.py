@@ -6,8 +6,8 @@ https://istio.io/latest/docs/ops/configuration/traffic-management/edge-proxy/
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
 from controlplane.model.duration import SECOND
 from controlplane.model.kinds.gateway_topology import CLIENT_CERTIFICATES
@@ -48,7 +48,7 @@ class ConnectionSettings:
     """How proxies treat connections; None = Envoy's way, or what is said elsewhere.
 
     Durations in nanoseconds, sizes in bytes.  `underscores` is ALLOW, REJECT_REQUEST or DROP_HEADER;
-    `escaped_slashes` one of Envoy's PathWithEscapedSlashesAction.
+    `escaped_slashes` one of Envoy's PathWithEscapedSlashesAction.  `profile` is SIDECAR or EDGE.
     """
 
     listener_buffer: int | None = None
@@ -66,6 +66,7 @@ class ConnectionSettings:
     underscores: str | None = None
     merge_slashes: bool | None = None
     escaped_slashes: str | None = None
+    profile: str | None = None
 
 
 EDGE = ConnectionSettings(
@@ -134,31 +135,40 @@ def _read_parts(r: Reader) -> tuple[tuple[str, bool], ...]:
 
 
 def read_connections(r: Reader) -> ConnectionSettings:
-    """A ConnectionSettings, with what its profile says where it says nothing itself."""
-    edge = r.enum("profile", ("SIDECAR", "EDGE"), "SIDECAR") == "EDGE"
-    said: dict[str, Any] = {
-        "listener_buffer": r.integer("listenerPerConnectionBufferLimitBytes", 1, _MOST),
-        "cluster_buffer": r.integer("clusterPerConnectionBufferLimitBytes", 1, _MOST),
-        "idle_timeout": r.duration("httpIdleTimeout", 0),
-        "max_connection_duration": r.duration("httpMaxConnectionDuration", 0),
-        "drain_timeout": r.duration("httpDrainTimeout", 0),
-        "request_timeout": r.duration("httpRequestTimeout", 0),
-        "request_headers_timeout": r.duration("httpRequestHeadersTimeout", 0),
-        "stream_idle_timeout": r.duration("httpStreamIdleTimeout", 0),
-        "max_stream_duration": r.duration("httpMaxStreamDuration", 0),
-        "max_concurrent_streams": r.integer("httpMaxConcurrentStreams", 1, _MOST),
-        "stream_window": r.integer("http2InitialStreamWindowSize", _SMALLEST_WINDOW, _MOST),
-        "connection_window": r.integer("http2InitialConnectionWindowSize", _SMALLEST_WINDOW, _MOST),
-        "underscores": _read_word(r, "httpHeadersWithUnderscoresAction", _UNDERSCORES, _ACTIONS),
-        "merge_slashes": r.optional_boolean("httpMergeSlashes"),
-        "escaped_slashes": _read_word(r, "httpPathWithEscapedSlashesAction", "", _ESCAPED),
-    }
+    """A ConnectionSettings, as it is said."""
+    found = ConnectionSettings(
+        listener_buffer=r.integer("listenerPerConnectionBufferLimitBytes", 1, _MOST),
+        cluster_buffer=r.integer("clusterPerConnectionBufferLimitBytes", 1, _MOST),
+        idle_timeout=r.duration("httpIdleTimeout", 0),
+        max_connection_duration=r.duration("httpMaxConnectionDuration", 0),
+        drain_timeout=r.duration("httpDrainTimeout", 0),
+        request_timeout=r.duration("httpRequestTimeout", 0),
+        request_headers_timeout=r.duration("httpRequestHeadersTimeout", 0),
+        stream_idle_timeout=r.duration("httpStreamIdleTimeout", 0),
+        max_stream_duration=r.duration("httpMaxStreamDuration", 0),
+        max_concurrent_streams=r.integer("httpMaxConcurrentStreams", 1, _MOST),
+        stream_window=r.integer("http2InitialStreamWindowSize", _SMALLEST_WINDOW, _MOST),
+        connection_window=r.integer("http2InitialConnectionWindowSize", _SMALLEST_WINDOW, _MOST),
+        underscores=_read_word(r, "httpHeadersWithUnderscoresAction", _UNDERSCORES, _ACTIONS),
+        merge_slashes=r.optional_boolean("httpMergeSlashes"),
+        escaped_slashes=_read_word(r, "httpPathWithEscapedSlashesAction", "", _ESCAPED),
+        profile=r.choice("profile", ("SIDECAR", "EDGE")),
+    )
     for name in ("listenerConnectionLimit", "globalDownstreamConnectionLimit"):
         if r.value(name) is not None:
             why = "has no effect: Envoy has to know it before it starts"
             r.warn(name, why, "add the overload manager's resource monitor, or runtime, to the bootstrap")
-    given = {name: value for name, value in said.items() if value is not None}
-    return replace(EDGE if edge else ConnectionSettings(), **given)
+    return found
+
+
+def settled(*said: ConnectionSettings) -> ConnectionSettings:
+    """What holds where several speak, the later ones before the earlier, and all before the profile."""
+    profile = next((one.profile for one in reversed(said) if one.profile is not None), None)
+    found = EDGE if profile == "EDGE" else ConnectionSettings()
+    for one in said:
+        values = ((part.name, getattr(one, part.name)) for part in fields(one))
+        found = replace(found, **{name: value for name, value in values if value is not None})
+    return replace(found, profile=None)
 
 
 def _read_word(r: Reader, name: str, prefix: str, words: tuple[str, ...]) -> str | None:

@@ -57,6 +57,24 @@ def test_the_proxy_itself_before_its_pod_before_the_mesh() -> None:
     assert hops(world) == 1
 
 
+def test_how_one_gateway_treats_connections() -> None:
+    world = Edge(
+        WEB + "kind: MeshConfig\ndefaultConfig: {connectionSettings: {httpRequestTimeout: 7s}}\n---\n"
+    )
+
+    def limits(**metadata: Any) -> tuple[int, int, int]:
+        (listener,) = world.listeners(**metadata).values()
+        manager = manager_of(listener.filter_chains[0].filters[0])
+        streams = manager.http2_protocol_options.max_concurrent_streams.value
+        return manager.request_timeout.seconds, streams, listener.per_connection_buffer_limit_bytes.value
+
+    assert limits() == (7, 0, 0)
+    world.apply(gateway_pod("connectionSettings:\n  profile: EDGE"))
+    assert limits() == (7, 100, 32768)
+    assert limits(PROXY_CONFIG={"connectionSettings": {"httpMaxConcurrentStreams": 5}}) == (7, 5, 0)
+    assert limits(PROXY_CONFIG={"connectionSettings": {"profile": "x"}}) == (7, 100, 32768)
+
+
 def test_the_header_of_the_proxy_protocol_comes_before_everything_else() -> None:
     servers = f"[{http(ALL)}, {https(ALL, SHOP)}]"
     world = Identified(gateway("web", servers) + pair().secret("shop"))

@@ -19,7 +19,7 @@ from controlplane.model.kinds.mesh_config import (
     MeshConfig,
     ProxyConfig,
 )
-from controlplane.model.kinds.proxy_manners import EDGE, ProxyHeaders
+from controlplane.model.kinds.proxy_manners import EDGE, ConnectionSettings, ProxyHeaders, settled
 from controlplane.model.kinds.sidecar import OutboundTrafficPolicy
 
 Values = Callable[..., Any]
@@ -212,19 +212,21 @@ def test_a_format_that_is_no_json_is_the_default(warned: Fields, text: str) -> N
     assert "is no JSON object" in warned("MeshConfig", document)["accessLogFormat"]
 
 
-def test_a_profile_is_what_is_not_said(value: Values) -> None:
-    said = {
-        "profile": "EDGE",
-        "httpMaxConcurrentStreams": 200,
-        "httpMergeSlashes": False,
-        "httpIdleTimeout": "0s",
-    }
-    got = value(
-        "MeshConfig", {"defaultConfig": {"connectionSettings": said}}
-    ).default_config.connection_settings
-    assert got == replace(EDGE, max_concurrent_streams=200, merge_slashes=False, idle_timeout=0)
-    plain = value("MeshConfig", {"defaultConfig": {"connectionSettings": {"profile": "SIDECAR"}}})
-    assert plain == MeshConfig()
+def connections(value: Values, **said: object) -> ConnectionSettings:
+    found: MeshConfig = value("MeshConfig", {"defaultConfig": {"connectionSettings": said}})
+    return found.default_config.connection_settings
+
+
+def test_a_profile_is_what_nobody_says(value: Values) -> None:
+    mesh = connections(value, profile="EDGE", httpMaxConcurrentStreams=200, httpMergeSlashes=False)
+    own = connections(value, httpMaxConcurrentStreams=300, httpIdleTimeout="0s")
+    assert settled(mesh) == replace(EDGE, max_concurrent_streams=200, merge_slashes=False)
+    assert settled(mesh, own) == replace(
+        EDGE, max_concurrent_streams=300, merge_slashes=False, idle_timeout=0
+    )
+    inside = connections(value, profile="SIDECAR")
+    assert settled(mesh, inside) == ConnectionSettings(max_concurrent_streams=200, merge_slashes=False)
+    assert settled(inside) == ConnectionSettings() == settled()
 
 
 def test_headers_of_proxies(value: Values) -> None:

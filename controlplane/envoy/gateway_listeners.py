@@ -13,7 +13,7 @@ one by one and joined: an edit of one server among hundreds makes one chain.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from controlplane.base import wire
@@ -98,12 +98,12 @@ def _socket_listener(q: Q, gateway: GatewayScope, socket: Socket) -> tuple[tuple
     name = listener_name(socket, gateway.wildcards[0])
     if found.family == "http":
         route = plain_route_name(socket)
-        chains = [_Chain(q(_plain_chain, name, route, policies), route)]
+        chains = [_framed([q(_plain_chain, name, route, policies)], route)]
     else:
-        chains = [one for id in found.servers for one in _chains(q, gateway, name, id, policies)]
+        chains = [q(_chains, gateway, name, id, policies) for id in found.servers]
     if found.automatic:
         scope = gateway.routes.scope
-        chains += [_Chain(body) for body in q.values(sni_chains, found.automatic, scope, policies.tcp)]
+        chains.append(_framed(q.values(sni_chains, found.automatic, scope, policies.tcp)))
     rest = pb.listener.Listener(
         traffic_direction=pb.base.TrafficDirection.OUTBOUND, access_log=refusal_logs(q(access_log))
     )
@@ -113,27 +113,37 @@ def _socket_listener(q: Q, gateway: GatewayScope, socket: Socket) -> tuple[tuple
     if found.family == "tls":
         rest.listener_filters.append(tls_inspector())
     addresses = [place(Bind(socket.bind or wildcard, socket.port)) for wildcard in gateway.wildcards]
-    return ((name, _join(name, addresses, chains, rest)),) if chains else ()
+    return (
+        ((name, _join(name, addresses, chains, rest)),) if any(one.frames for one in chains) else ()
+    )
 
 
-class _Chain(NamedTuple):
-    """A FilterChain, serialized, and the route configuration that it fetches ("" = none)."""
+class _Chains(NamedTuple):
+    """FilterChains as they stand in a listener, and the route configuration that they fetch ("" = none).
 
-    body: bytes
-    route: str = ""
+    A listener of a thousand servers is sent whole when one of them changes: then it only joins these.
+    """
+
+    frames: bytes
+    route: str
 
 
-def _chains(q: Q, gateway: GatewayScope, name: str, id: ServerId, policies: EdgeGuard) -> Iterator[_Chain]:
+def _framed(bodies: Iterable[bytes], route: str = "") -> _Chains:
+    return _Chains(b"".join(wire.length_delimited(_FILTER_CHAINS, body) for body in bodies), route)
+
+
+@query
+def _chains(q: Q, gateway: GatewayScope, name: str, id: ServerId, policies: EdgeGuard) -> _Chains:
     """The chains of one server; none for one that has nothing to show, or nowhere to send anything."""
     manner = q(_manner, id)
     ends = manner in ("https", "tls")
     secrets = shown(q, gateway, id) if ends else None
-    if ends and secrets is None:
-        return
     if manner == "https" and secrets is not None:
-        yield from q(_secure_chain, name, id, policies, secrets)
-    elif manner in ("tls", "passed", "tcp"):
-        yield from (_Chain(body) for body in q(l4_chains, gateway.routes, id, policies.tcp, secrets))
+        return q(_secure_chain, name, id, policies, secrets)
+    if manner in ("tls", "passed", "tcp") and (secrets is not None or not ends):
+        bodies = q(l4_chains, gateway.routes, id, policies.tcp, secrets)
+        return _framed(bodies)
+    return _framed(())
 
 
 @query
@@ -148,17 +158,17 @@ def _plain_chain(q: Q, name: str, route: str, policies: EdgeGuard) -> bytes:
 
 
 @query
-def _secure_chain(q: Q, name: str, id: ServerId, policies: EdgeGuard, secrets: Shown) -> tuple[_Chain, ...]:
+def _secure_chain(q: Q, name: str, id: ServerId, policies: EdgeGuard, secrets: Shown) -> _Chains:
     """The chain of a server that ends TLS around HTTP."""
     server = server_of(q, id)
     if server is None or server.tls is None:
-        return ()
+        return _framed(())
     route = secure_route_name(id, server)
     names = server_names(server)
     match = pb.listener_components.FilterChainMatch(server_names=() if names == ("*",) else names)
     message = chain(route, [_manager(q, name, route, policies)], match)
     message.transport_socket.CopyFrom(transport_socket(q, server, secrets))
-    return (_Chain(pb.deterministic(message), route),)
+    return _framed([pb.deterministic(message)], route)
 
 
 def _manager(q: Q, name: str, route: str, policies: EdgeGuard) -> Any:
@@ -173,7 +183,7 @@ def _manager(q: Q, name: str, route: str, policies: EdgeGuard) -> Any:
     return http_manager(f"outbound_{name}", route, where, q(access_log))
 
 
-def _join(name: str, addresses: list[Any], chains: list[_Chain], rest: Any) -> Resource:
+def _join(name: str, addresses: list[Any], chains: list[_Chains], rest: Any) -> Resource:
     """The listener: its name and address, the chains, and `rest`, the fields that come after them."""
     first, *others = addresses
     head = pb.listener.Listener(name=name, address=first)
@@ -181,6 +191,5 @@ def _join(name: str, addresses: list[Any], chains: list[_Chain], rest: Any) -> R
         # Of a socket with an address of its own every family has the same, and one is enough.
         if one != first:
             rest.additional_addresses.add().address.CopyFrom(one)
-    frames = (wire.length_delimited(_FILTER_CHAINS, one.body) for one in chains)
-    body = b"".join((pb.deterministic(head), *frames, pb.deterministic(rest)))
+    body = b"".join((pb.deterministic(head), *(one.frames for one in chains), pb.deterministic(rest)))
     return Resource(LISTENER, name, body, tuple(one.route for one in chains if one.route))

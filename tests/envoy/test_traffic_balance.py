@@ -155,7 +155,7 @@ def chosen(town: Town, *users: str) -> dict[str, str]:
     return {user: name for user, (name,) in found.items()}
 
 
-@pytest.mark.parametrize("ring", ["", ", ringHash: {minimumRingSize: 512}", ", maglev: {}"])
+@pytest.mark.parametrize("ring", ["", ", ringHash: {minimumRingSize: 512}", ", maglev: {tableSize: 65537}"])
 def test_a_header_decides_by_its_hash(town: Town, ring: str) -> None:
     town.policy(HOST, f"{{loadBalancer: {{consistentHash: {{httpHeaderName: x-user{ring}}}}}}}")
     before = chosen(town, *USERS)

@@ -7,9 +7,12 @@ from typing import Any
 from controlplane.envoy import pb
 from controlplane.envoy.http_manners import keep_capitals
 from controlplane.mesh.protocols import AUTO, HTTP2_LIKE, HTTP_LIKE
-from controlplane.model.kinds.connection_pool import ConnectionPoolSettings, HTTPSettings
+from controlplane.model.duration import SECOND
+from controlplane.model.kinds.connection_pool import ConnectionPoolSettings, HTTPSettings, KeepaliveSettings
 from controlplane.model.kinds.destination_rule import TrafficPolicy
 
+_PING_TIMEOUT = 20 * SECOND
+"""How long an answer may take where only the interval of pings is said."""
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -81,10 +84,13 @@ def _http2(message: Any, http: HTTPSettings) -> None:
     if http.max_concurrent_streams:
         message.max_concurrent_streams.value = http.max_concurrent_streams
     keepalive = http.http2_keep_alive
-    if keepalive is not None and keepalive.interval is not None:
+    if keepalive is None or keepalive == KeepaliveSettings():
+        return
+    if keepalive.interval is not None:
         message.connection_keepalive.interval.CopyFrom(pb.duration(keepalive.interval))
-    if keepalive is not None and keepalive.timeout is not None:
-        message.connection_keepalive.timeout.CopyFrom(pb.duration(keepalive.timeout))
+    # Envoy refuses the cluster where this is missing.
+    timeout = _PING_TIMEOUT if keepalive.timeout is None else keepalive.timeout
+    message.connection_keepalive.timeout.CopyFrom(pb.duration(timeout))
 
 
 def _common(message: Any, pool: ConnectionPoolSettings | None) -> bool:

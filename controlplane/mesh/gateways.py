@@ -12,7 +12,6 @@ from typing import Literal, NamedTuple
 
 from controlplane.graph import Plan, Q, Source, contains, group, keyed, query
 from controlplane.mesh.features import features
-from controlplane.mesh.hosts import is_partial
 from controlplane.mesh.inbound import Workload, translated_ports
 from controlplane.mesh.projections import Edge
 from controlplane.model.checks import UNIX
@@ -133,12 +132,9 @@ def authorities_of(server: Server) -> str | None:
 
 
 def server_names(server: Server) -> tuple[str, ...]:
-    """The names by which clients choose an encrypted server, sorted; ("*",) for one that takes any.
-
-    Proxies know wildcards of whole labels only.
-    """
+    """The names by which clients choose an encrypted server, sorted; ("*",) for one that takes any."""
     hosts = {host.host for host in server.hosts}
-    return ("*",) if "*" in hosts else tuple(sorted(host for host in hosts if not is_partial(host)))
+    return ("*",) if "*" in hosts else tuple(sorted(hosts))
 
 
 @keyed
@@ -224,8 +220,6 @@ def _conflict(
 ) -> Refusal | None:
     """Why a server cannot be served beside the earlier ones; None where it can."""
     first = kept[0] if kept else None
-    if claim.family == "tls" and not claim.names:
-        return Refusal(id, "none of its hosts can be told from others by name")
     if first is not None and claim.family != family:
         return Refusal(id, f"{_named(first)} speaks {_SPEAKS[family]} on this port", first)
     if first is not None and claim.family == "tcp":

@@ -20,6 +20,7 @@ UNIX = "unix://"
 """What begins so is a Unix socket; an @ stands for the abstract namespace of Linux."""
 T = TypeVar("T", bound=Hashable)
 _LONGEST_SOCKET = 107
+_LINE_BREAK = re.compile(r"[\0\r\n]")
 _DNS_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL_NAME = re.compile(r"[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?")
 _LABEL_PREFIX = re.compile(r"[a-z0-9](?:[-.a-z0-9]{0,251}[a-z0-9])?")
@@ -150,6 +151,13 @@ def check_socket(r: Reader, name: str, text: str) -> None:
         r.error(
             name, f"is longer than {_LONGEST_SOCKET} bytes", "use a shorter path: no system opens this one"
         )
+
+
+def check_lines(r: Reader, **texts: str | None) -> None:
+    """Texts that go into one line of a message, by field: Envoy refuses a line break or a NUL in them."""
+    for name, text in texts.items():
+        if text is not None and _LINE_BREAK.search(text):
+            r.error(name, "holds a line break or a NUL", "write one line of text")
 
 
 def check_format(r: Reader, name: str, text: str) -> None:

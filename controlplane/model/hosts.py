@@ -40,6 +40,17 @@ def is_prefix(text: str) -> bool:
     return int(length) <= (128 if ":" in address else 32)
 
 
+def canonical_range(text: str) -> str:
+    """The one spelling of an address or a prefix: Envoy refuses a listener where one occurs in two.
+
+    A prefix loses the bits behind it; one of a single address is that address.
+    """
+    if not (is_address(text) or is_prefix(text)):
+        return text
+    found = ipaddress.ip_network(text, strict=False)
+    return str(found) if found.prefixlen < found.max_prefixlen else str(found.network_address)
+
+
 def host_fault(host: str, *, wildcard: bool = True) -> str | None:
     """Why this cannot be a DNS name (or a name whose first label is a wildcard), None where it can."""
     if len(host) > _LONGEST:

@@ -13,6 +13,7 @@ from controlplane.model.substitution import substitution_fault
 
 AUTHORITY = (":authority", "host")
 # As in Istio: a tab may stand in a header's value, what else is below a space may not.
+_LONGEST_VALUE = 16384
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -79,6 +80,8 @@ def _read_header_operations(r: Reader, settable: tuple[str, ...]) -> HeaderOpera
             if header.lower() not in settable:
                 _check_header(r, field, header)
             fault = "holds a control character" if _CONTROL.search(value) else substitution_fault(value)
+            if len(value.encode()) > _LONGEST_VALUE:
+                fault = f"is longer than {_LONGEST_VALUE} bytes"
             if fault:
                 remedy = "write one line of text, in which %% is a percent sign"
                 r.error(f"{field}[{printable(header)}]", fault, remedy)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from controlplane.model.checks import (
     check_host,
+    check_lines,
     check_namespace,
     check_regex,
     check_short_name,
@@ -229,6 +230,7 @@ def _read_redirect(r: Reader) -> HTTPRedirect:
         scheme=r.choice("scheme", ("http", "https")),
         redirect_code=r.count("redirectCode"),
     )
+    check_lines(r, uri=redirect.uri, prefixRewrite=redirect.prefix_rewrite, authority=redirect.authority)
     if redirect.redirect_code not in (None, *REDIRECT_CODES):
         codes = ", ".join(map(str, REDIRECT_CODES))
         r.error("redirectCode", f"{redirect.redirect_code} is no redirect", f"use one of {codes}")
@@ -270,6 +272,7 @@ def _read_rewrite(r: Reader) -> HTTPRewrite:
         authority=r.string("authority"),
         uri_regex_rewrite=r.message("uriRegexRewrite", _read_regex_rewrite),
     )
+    check_lines(r, uri=rewrite.uri, authority=rewrite.authority)
     if rewrite.uri is not None and rewrite.uri_regex_rewrite is not None:
         r.error("uriRegexRewrite", "excludes uri", "keep one of them")
     if rewrite == HTTPRewrite():
@@ -280,7 +283,9 @@ def _read_rewrite(r: Reader) -> HTTPRewrite:
 def _read_regex_rewrite(r: Reader) -> RegexRewrite:
     pattern = r.required("match", "say what to replace")
     check_regex(r, "match", pattern)
-    return RegexRewrite(match=pattern, rewrite=r.required("rewrite", "say what stands in its place"))
+    substitution = r.required("rewrite", "say what stands in its place")
+    check_lines(r, rewrite=substitution)
+    return RegexRewrite(match=pattern, rewrite=substitution)
 
 
 def _read_delegate(r: Reader) -> Delegate:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isqrt
 
+from controlplane.model.checks import check_lines
 from controlplane.model.keys import Labels
 from controlplane.model.kinds.locality_setting import (
     LocalityLoadBalancerSetting,
@@ -148,6 +149,11 @@ def _read_consistent_hash(r: Reader) -> ConsistentHashLB:
         ring_hash=ring,
         maglev=r.message("maglev", _read_maglev),
     )
+    check_lines(
+        r,
+        httpHeaderName=settings.http_header_name,
+        httpQueryParameterName=settings.http_query_parameter_name,
+    )
     given = [name for name in _HASH_KEYS if r.has(name)]
     if not given:
         r.error("", "names nothing to hash", "say one of " + ", ".join(_HASH_KEYS))
@@ -164,12 +170,20 @@ def _read_consistent_hash(r: Reader) -> ConsistentHashLB:
 
 
 def _read_cookie(r: Reader) -> HTTPCookie:
-    return HTTPCookie(
+    cookie = HTTPCookie(
         name=r.required("name", "name the cookie"),
         path=r.string("path"),
         ttl=r.duration("ttl", 0),
-        attributes=r.messages("attributes", lambda a: (a.required("name", "name it"), a.text("value"))),
+        attributes=r.messages("attributes", _read_attribute),
     )
+    check_lines(r, name=cookie.name, path=cookie.path)
+    return cookie
+
+
+def _read_attribute(r: Reader) -> tuple[str, str]:
+    name, value = r.required("name", "name it"), r.text("value")
+    check_lines(r, name=name, value=value)
+    return name, value
 
 
 def _read_maglev(r: Reader) -> MagLev:

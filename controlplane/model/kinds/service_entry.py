@@ -17,7 +17,7 @@ from controlplane.model.checks import (
     check_subnets,
 )
 from controlplane.model.describe import printable, shorten
-from controlplane.model.hosts import canonical, is_address
+from controlplane.model.hosts import canonical, canonical_range, is_address
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds.kind import Kind, by_namespace, namespace_of
 from controlplane.model.kinds.service import noted_on_node
@@ -91,7 +91,7 @@ def _read_service_entry(r: Reader, meta: Meta) -> ServiceEntry:
     value = ServiceEntry(
         meta=meta,
         hosts=tuple(canonical(host) for host in r.strings("hosts")),
-        addresses=r.strings("addresses"),
+        addresses=_read_addresses(r),
         ports=_read_ports(r),
         location=r.enum("location", ("MESH_EXTERNAL", "MESH_INTERNAL"), "MESH_EXTERNAL"),
         resolution=r.enum("resolution", RESOLUTIONS, "NONE"),
@@ -118,6 +118,13 @@ def _read_service_entry(r: Reader, meta: Meta) -> ServiceEntry:
     _check_addresses(r, value)
     _check_endpoints(r, value)
     return value
+
+
+def _read_addresses(r: Reader) -> tuple[str, ...]:
+    """Each address once, in one spelling."""
+    addresses = r.strings("addresses")
+    check_subnets(r, "addresses", addresses)
+    return tuple(dict.fromkeys(map(canonical_range, addresses)))
 
 
 def _read_status(raw: object, value: ServiceEntry) -> ServiceEntry:
@@ -166,7 +173,6 @@ def _read_port(r: Reader) -> ServiceEntryPort:
 
 
 def _check_addresses(r: Reader, value: ServiceEntry) -> None:
-    check_subnets(r, "addresses", value.addresses)
     for index, address in enumerate(value.addresses):
         if "/" in address and value.resolution not in ("NONE", "STATIC"):
             r.error(

@@ -82,6 +82,7 @@ class ServerTLSSettings:
         return tuple((chain, key) for chain, key in pairs if chain and key)
 
 
+_LONGEST_SNI = 255
 _FILES = ("clientCertificate", "privateKey", "caCertificates", "caCrl")
 
 
@@ -98,6 +99,8 @@ def read_client_tls(r: Reader) -> ClientTLSSettings:
         insecure_skip_verify=r.optional_boolean("insecureSkipVerify"),
         ca_crl=r.string("caCrl"),
     )
+    if len((settings.sni or "").encode()) > _LONGEST_SNI:
+        r.error("sni", f"is longer than {_LONGEST_SNI} bytes", "name the host that clients mean")
     for name in _FILES:
         if r.has(name) and settings.mode == "ISTIO_MUTUAL":
             r.warn(name, "has no effect with ISTIO_MUTUAL", "remove it, or use MUTUAL")

@@ -371,6 +371,13 @@ def test_protocols(port: str, policy: str, expected: str) -> None:
     assert upstream(one(policy, port)) == expected
 
 
+def test_pings_have_a_timeout_said_or_not() -> None:
+    found = options(one("{connectionPool: {http: {http2KeepAlive: {interval: 30s}}}}", "grpc=80"))
+    assert found is not None
+    pings = found.explicit_http_config.http2_protocol_options.connection_keepalive
+    assert (pings.interval.seconds, pings.timeout.seconds) == (30, 20)
+
+
 def test_http2_limits() -> None:
     text = "{connectionPool: {http: {maxConcurrentStreams: 7, http2KeepAlive: {interval: 30s, timeout: 5s}}}}"
     found = options(one(text, "grpc=80"))

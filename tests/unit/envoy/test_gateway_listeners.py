@@ -297,15 +297,6 @@ def test_a_name_belongs_to_the_first() -> None:
     assert world.chains().keys() == {"https.443.https.z.edge", "https.443.https.a.edge"}
 
 
-def test_names_of_half_a_label_cannot_be_told_by_name() -> None:
-    partly = gateway("web", f"[{https(chr(91) + repr('*-v2.a.com') + ', b.com]', SHOP)}]")
-    world = Identified(partly + pair().secret("shop"))
-    assert list(world.chains()["https.443.https.web.edge"].filter_chain_match.server_names) == ["b.com"]
-    world.apply(partly.replace(", b.com", ""))
-    assert world.chains() == {}
-    assert refused(world, 443) == {"web": "none of its hosts can be told from others by name"}
-
-
 @pytest.mark.parametrize(
     ("server", "effect"),
     [

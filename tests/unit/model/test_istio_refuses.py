@@ -62,3 +62,25 @@ def test_an_entry_has_256_hosts_at_most(refused: Callable[..., dict[str, str]]) 
 def test_the_name_of_a_gateway_is_one_label(refused: Callable[..., dict[str, str]]) -> None:
     server = {"port": {"number": 80, "protocol": "HTTP", "name": "http"}, "hosts": ["*"]}
     assert "metadata.name" in refused("Gateway", {"servers": [server]}, name="web.front")
+
+
+@pytest.mark.parametrize(
+    ("rule", "path"),
+    [
+        ({"redirect": {"uri": "/a\nb"}}, "redirect.uri"),
+        ({"redirect": {"prefixRewrite": "/a\rb"}}, "redirect.prefixRewrite"),
+        ({"redirect": {"authority": "a\0b"}}, "redirect.authority"),
+        ({"route": ROUTE, "rewrite": {"uri": "/a\nb"}}, "rewrite.uri"),
+        ({"route": ROUTE, "rewrite": {"authority": "a\nb"}}, "rewrite.authority"),
+        (
+            {"route": ROUTE, "rewrite": {"uriRegexRewrite": {"match": "a", "rewrite": "a\nb"}}},
+            "rewrite.uriRegexRewrite.rewrite",
+        ),
+        ({"route": ROUTE, "headers": {"response": {"set": {"x": "h" * 16385}}}}, "headers.response.set[x]"),
+    ],
+)
+def test_what_envoy_would_refuse(
+    refused: Callable[..., dict[str, str]], rule: dict[str, Any], path: str
+) -> None:
+    """Istio takes it, and its proxies refuse the routes of a whole port for it."""
+    assert f"spec.http[0].{path}" in refused("VirtualService", {"hosts": ["a"], "http": [rule]})

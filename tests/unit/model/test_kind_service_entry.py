@@ -192,3 +192,17 @@ def test_workload_entries_that_are_refused(
     refused: Fields, spec: dict[str, Any], field: str, message: str
 ) -> None:
     assert message in refused("WorkloadEntry", spec)[field]
+
+
+def test_addresses_have_one_spelling(value: Values) -> None:
+    written = [
+        "10.0.0.1/8",
+        "10.0.0.0/8",
+        "10.9.9.9/32",
+        "10.9.9.9",
+        "2001:DB8:0::/32",
+        "2001:db8::/32",
+        "0.0.0.0/0",
+    ]
+    got = value("ServiceEntry", entry(addresses=written))
+    assert got.addresses == ("10.0.0.0/8", "10.9.9.9", "2001:db8::/32", "0.0.0.0/0")

@@ -192,7 +192,8 @@ def test_changes_of_one_apply_are_handed_over_together() -> None:
 
 def test_a_kind_is_found_without_its_group() -> None:
     world = World()
-    raw = {"apiVersion": "networking.istio.io/v1", "kind": "Sidecar", "metadata": {"name": "a"}, "spec": {}}
+    spec = {"outboundTrafficPolicy": {"mode": "ALLOW_ANY"}}
+    raw = {"apiVersion": "networking.istio.io/v1", "kind": "Sidecar", "metadata": {"name": "a"}, "spec": spec}
     world.apply(Change("Sidecar", Key("default", "a"), raw, None, 1, 0.0))
     assert world.apply(Change("Sidecar", Key("default", "a"), None, None, 2, 0.0)) == 1
 

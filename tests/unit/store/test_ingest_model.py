@@ -27,7 +27,7 @@ GROUPS = {"Service": "", "Sidecar": "networking.istio.io"}
 def raw_object(kind: str, name: str, number: int) -> dict[str, Any]:
     """A small valid object; equal numbers give equal values."""
     spec: dict[str, Any] = (
-        {"ports": [{"port": number}]} if kind == "Service" else {"egress": [{"hosts": [f"./h{number}"]}]}
+        {"ports": [{"port": number}]} if kind == "Service" else {"egress": [{"hosts": [f"./h{number}.com"]}]}
     )
     version = "v1" if kind == "Service" else "networking.istio.io/v1"
     return {"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec}

@@ -143,6 +143,13 @@ def test_a_gateway_ends_tls_and_sends_on_by_path() -> None:
         return simulate(proxy, call).end
 
     assert hosts(asked("/cart")) == {"10.244.0.1:80": 1}
+    (own,) = (one["metadata"] for one in documents_of("docs/gateways.md") if set(one) == {"metadata"})
+    gate["metadata"]["annotations"] = own["annotations"]
+    behind = Described([*objects, *cart, gate], held=["prod/shop-tls"])
+    assert behind.problems == []
+    careful = behind.served_to("prod/gateway", CLIENT, "router").listeners["0.0.0.0_443"]
+    assert "proxy_protocol" in MessageToJson(careful) and '"requestHeadersTimeout"' in MessageToJson(careful)
+    assert '"requestHeadersTimeout"' not in MessageToJson(proxy.listeners["0.0.0.0_443"])
     assert asked("/else").status == 404
     assert asked("/cart", "others.example.com").kind == "closed"
 

@@ -154,9 +154,8 @@ class Client:
         received = Received(url, at, len(data), tuple(found), removed, message.nonce)
         if self.keep_bytes:
             self.log.append(received)
-        error = None
-        if self.verdict is not None:
-            error = self.verdict(url, {name: body for name, (_, body) in found.items()})
+        bodies = {name: body for name, (_, body) in found.items()}
+        error = None if self.verdict is None else self.verdict(url, bodies)
         follow: list[bytes] = []
         if error is None:
             self._apply(url, found, removed, complete=not delta and url in _FOLLOWS)

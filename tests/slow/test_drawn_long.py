@@ -19,6 +19,7 @@ EDITS = 20
 
 def test_edits(tmp_path: Path) -> None:
     responses: Counter[str] = Counter()
-    for seed in range(100, 100 + MESHES):
+    # The first has a filter by ECDS.
+    for seed in (35, *range(100, 99 + MESHES)):
         responses += asyncio.run(converge(tmp_path / str(seed), seed, EDITS, on_demand=seed % 2 == 1))
     assert {"cds", "eds", "lds", "rds", "vhds", "ecds"} <= responses.keys(), responses

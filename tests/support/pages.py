@@ -24,7 +24,7 @@ from controlplane.model.kinds.secret import Secret
 from controlplane.model.meta import Meta
 from controlplane.model.problem import Problem
 from controlplane.model.proxy import parse_node
-from controlplane.sim import Served, served
+from controlplane.sim import Call, End, Http, Outcome, Served, served, simulate
 from controlplane.store.sight import Sight
 from tests.support.addresses import settle_addresses
 from tests.support.snippets import blocks
@@ -78,6 +78,8 @@ def service(name: str, namespace: str, ip: str, *ports: dict[str, Any], **select
 
 
 HTTP = {"name": "http", "port": 80}
+CLIENT = "10.244.0.9"
+"""The address of who calls."""
 
 
 class Described:
@@ -127,3 +129,14 @@ class Described:
             if url != SECRET
         }
         return served(bodies, [ip])
+
+
+def hosts(end: End) -> dict[str, float]:
+    """Of the endpoints of an end those that are called, and how often."""
+    return {host.address: host.share for host in end.hosts if host.share}
+
+
+def request(proxy: Served, address: str, port: int, host: str, path: str = "/", **headers: str) -> Outcome:
+    """A request of the proxy's workload; names of headers have "_" for "-"."""
+    said = {name.replace("_", "-"): (value,) for name, value in headers.items()}
+    return simulate(proxy, Call(address, port, Http(path, host, headers=said)))

@@ -154,8 +154,8 @@ class Client:
         received = Received(url, at, len(data), tuple(found), removed, message.nonce)
         if self.keep_bytes:
             self.log.append(received)
-        bodies = {name: body for name, (_, body) in found.items()}
-        error = None if self.verdict is None else self.verdict(url, bodies)
+        judge = self.verdict
+        error = None if judge is None else judge(url, {name: body for name, (_, body) in found.items()})
         follow: list[bytes] = []
         if error is None:
             self._apply(url, found, removed, complete=not delta and url in _FOLLOWS)

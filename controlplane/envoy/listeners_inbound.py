@@ -80,6 +80,8 @@ def virtual_inbound(q: Q, ports: tuple[Port, ...], guarded: Guard, stance: Stanc
     """The listener of all workloads with this guard and these ports."""
     log = q(access_log)
     _, port = q(listener_ports)
+    # Somebody may take the listener's own port for one of the workload's.
+    ports = tuple(one for one in ports if one.target != port)
     message = pb.listener.Listener(
         name=names.VIRTUAL_INBOUND,
         address=socket(stance.wildcards[0], port),
@@ -94,7 +96,7 @@ def virtual_inbound(q: Q, ports: tuple[Port, ...], guarded: Guard, stance: Stanc
     limit_buffer(message, inside.manners)
     named = {one.target: one for one in ports}
     # Ports that only a policy names are served as those that nobody names, in their own mode.
-    targets = sorted({*named, *dict(modes.ports)})
+    targets = sorted({*named, *dict(modes.ports)} - {port})
     message.listener_filters.append(original_dst())
     if stance.transparent:
         message.listener_filters.append(original_src())

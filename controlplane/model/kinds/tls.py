@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from controlplane.model.describe import shorten
 from controlplane.model.reader import Reader
 
 ORIGINATED = ("SIMPLE", "MUTUAL")
@@ -83,6 +85,8 @@ class ServerTLSSettings:
 
 
 _LONGEST_SNI = 255
+_SPKI = re.compile(r"[A-Za-z0-9+/]{43}=")
+_HASH = re.compile(r"[0-9A-Fa-f]{64}|[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){31}")
 _FILES = ("clientCertificate", "privateKey", "caCertificates", "caCrl")
 
 
@@ -140,6 +144,8 @@ def read_server_tls(r: Reader) -> ServerTLSSettings:
         ecdh_curves=r.strings("ecdhCurves"),
         insecure_skip_verify=r.optional_boolean("insecureSkipVerify"),
     )
+    _check_prints(r, "verifyCertificateSpki", settings.verify_certificate_spki, _SPKI)
+    _check_prints(r, "verifyCertificateHash", settings.verify_certificate_hash, _HASH)
     given = [name for name in ("credentialName", "credentialNames", "tlsCertificates") if r.has(name)]
     if len(given) > 1:
         r.error(given[1], f"excludes {given[0]}", "keep one of them")
@@ -147,6 +153,14 @@ def read_server_tls(r: Reader) -> ServerTLSSettings:
         for name in ("serverCertificate", "privateKey"):
             r.demand(name, f"{settings.mode} needs a certificate and its key")
     return settings
+
+
+def _check_prints(r: Reader, name: str, prints: tuple[str, ...], form: re.Pattern[str]) -> None:
+    """Fingerprints of SHA-256: Envoy refuses a listener with one that cannot be."""
+    for index, one in enumerate(prints):
+        if not form.fullmatch(one):
+            what = f"{shorten(one)} is no SHA-256 of a certificate"
+            r.error(f"{name}[{index}]", what, "write 64 hexadecimal digits, of a key 44 characters of base64")
 
 
 _SHOWN = {

@@ -47,6 +47,14 @@ def test_an_http_port_has_routes_by_rds() -> None:
     assert found.set_current_client_cert_details.uri
 
 
+def test_the_own_port_of_the_listener_is_nobodys() -> None:
+    """Two chains for one port would make Envoy refuse the listener, and with it all calls to the workload."""
+    own = listener((15006, "TCP"), (9080, "HTTP"))
+    matched = [c.filter_chain_match.destination_port.value for c in own.filter_chains]
+    assert (matched.count(15006), matched.count(9080)) == (1, 1)
+    assert to(chains(own)["virtualInbound-blackhole"]) == "BlackHoleCluster"
+
+
 def test_a_tcp_port_leads_to_its_cluster() -> None:
     chain = chains(listener((3306, "MYSQL")))["0.0.0.0_3306"]
     assert to(chain) == "inbound|3306||"

@@ -105,6 +105,14 @@ def test_an_address_is_a_host(value: Values) -> None:
         (server(port={**PORT, "protocol": "TCP"}), "spec.servers[0].tls"),
         (server(tls={"mode": "SIMPLE"}), "spec.servers[0].tls.serverCertificate"),
         (
+            server(tls={**SIMPLE, "verifyCertificateHash": ["00"]}),
+            "spec.servers[0].tls.verifyCertificateHash[0]",
+        ),
+        (
+            server(tls={**SIMPLE, "verifyCertificateSpki": ["x"]}),
+            "spec.servers[0].tls.verifyCertificateSpki[0]",
+        ),
+        (
             server(tls={"mode": "MUTUAL", "serverCertificate": "/c", "privateKey": "/k"}),
             "spec.servers[0].tls.caCertificates",
         ),
@@ -154,7 +162,7 @@ def test_how_a_gateway_is_named(text: str, meant: Key | None) -> None:
     assert gateway_key(text, "shop") == meant
 
 
-CHECKS = {"subjectAltNames": ["spiffe://a/b"], "caCrl": "/crl", "verifyCertificateHash": ["00"]}
+CHECKS = {"subjectAltNames": ["spiffe://a/b"], "caCrl": "/crl", "verifyCertificateHash": ["00" * 32]}
 
 
 @pytest.mark.parametrize(

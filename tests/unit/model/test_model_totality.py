@@ -73,7 +73,8 @@ servers:
 - {port: {number: 443, protocol: HTTPS, name: s, targetPort: 1}, hosts: ["./a.com", "*"],
    bind: 10.0.0.1, name: n, defaultEndpoint: e,
    tls: {mode: MUTUAL, credentialName: c, minProtocolVersion: TLSV1_2, cipherSuites: [x],
-   ecdhCurves: [y], subjectAltNames: [z], verifyCertificateHash: [h], insecureSkipVerify: true}}
+   ecdhCurves: [y], subjectAltNames: [z],
+   verifyCertificateHash: ['aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'], insecureSkipVerify: true}}
 - {port: {number: 80, protocol: HTTP, name: p}, hosts: ["*"], tls: {httpsRedirect: true}}
 """,
     "ProxyConfig": """

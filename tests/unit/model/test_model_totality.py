@@ -74,7 +74,8 @@ servers:
    bind: 10.0.0.1, name: n, defaultEndpoint: e,
    tls: {mode: MUTUAL, credentialName: c, minProtocolVersion: TLSV1_2, cipherSuites: [x],
    ecdhCurves: [y], subjectAltNames: [z],
-   verifyCertificateHash: ['aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'], insecureSkipVerify: true}}
+   verifyCertificateHash: ['aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'],
+   insecureSkipVerify: true}}
 - {port: {number: 80, protocol: HTTP, name: p}, hosts: ["*"], tls: {httpsRedirect: true}}
 """,
     "ProxyConfig": """

@@ -12,7 +12,8 @@ import pytest
 
 from controlplane.lab.fetch import fetch
 from tests.support.envoys import MARKS, scenes
-from tests.support.town import Reply, Town, pod, web
+from tests.support.residents import pod, web
+from tests.support.town import Reply, Town
 
 pytestmark = MARKS
 

@@ -113,9 +113,7 @@ def _socket_listener(q: Q, gateway: GatewayScope, socket: Socket) -> tuple[tuple
     if found.family == "tls":
         rest.listener_filters.append(tls_inspector())
     addresses = [place(Bind(socket.bind or wildcard, socket.port)) for wildcard in gateway.wildcards]
-    return (
-        ((name, _join(name, addresses, chains, rest)),) if any(one.frames for one in chains) else ()
-    )
+    return ((name, _join(name, addresses, chains, rest)),) if any(one.frames for one in chains) else ()
 
 
 class _Chains(NamedTuple):

@@ -104,10 +104,12 @@ class Living:
             assert not wrong, f"{one.proxy.id}: {wrong[:3]}"
 
     def digest(self) -> str:
-        """A hash of all that is served, in a canonical order."""
-        found = hashlib.sha256()
-        for lease in self.leases():
-            found.update(repr(sorted(state_of(lease).items(), key=repr)).encode())
+        """A hash of all that is served and of all that is told to users."""
+        found = hashlib.sha256(repr(sorted(state_of(self._roots[checks]).items())).encode())
+        for one in self.proxies:
+            for url, resources in sorted(one.resources().items()):
+                for name in sorted(resources):
+                    found.update(f"{url} {name} {resources[name].refs}".encode() + resources[name].body)
         return found.hexdigest()
 
     def clear(self) -> None:

@@ -70,7 +70,8 @@ class Draws:
     # -- objects ------------------------------------------------------------------------------
 
     def _virtual_service(self, name: str, host: str, gateways: Sequence[str] = ()) -> Json:
-        spec: Json = {"hosts": [host], "http": [self._route() for _ in range(self.pick((1, 2, 3, 4)))]}
+        rules = [self._route(bool(gateways)) for _ in range(self.pick((1, 2, 3, 4)))]
+        spec: Json = {"hosts": [host], "http": rules}
         if gateways:
             spec["gateways"] = list(gateways)
         elif host == PARTS and self.chance(0.6):
@@ -81,10 +82,10 @@ class Draws:
             ]
         return made("VirtualService", name, spec)
 
-    def _route(self) -> Json:
+    def _route(self, claims: bool) -> Json:
         route: Json = {"name": f"r{self.random.randrange(1000)}"}
         if self.chance(0.8):
-            route["match"] = [self._match() for _ in range(self.pick((1, 1, 2)))]
+            route["match"] = [self._match(claims) for _ in range(self.pick((1, 1, 2)))]
         how = self.random.random()
         if how < 0.12:
             route["redirect"] = self._redirect()
@@ -106,10 +107,12 @@ class Draws:
             route["corsPolicy"] = {"allowOrigins": origins, "allowMethods": ["GET"]}
         return route
 
-    def _match(self) -> Json:
+    def _match(self, claims: bool) -> Json:
         match: Json = {}
         if self.chance(0.1):
-            match["headers"] = {"@request.auth.claims.sub": {"exact": self.pick(("alice", "bob"))}}
+            # Only gateways know claims.
+            name = "@request.auth.claims.sub" if claims else "x-user"
+            match["headers"] = {name: {"exact": self.pick(("alice", "bob"))}}
             return match
         if self.chance(0.7):
             match["uri"] = self.pick(_URIS)

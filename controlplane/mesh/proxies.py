@@ -61,8 +61,10 @@ def proxy_view(q: Q, proxy: Proxy) -> ProxyView:
     bindings = bindings_of(q, workload, sidecar, captured=capture.mode != "NONE")
     settings = key if sidecar is not None and _limits_inbound(sidecar) else None
     security = security_of(q, proxy.namespace, workload.labels, identified=identified)
-    modes = q(peer_modes, security.peer)
-    bindings = tuple(_unless_mutual(binding, modes, identified=identified) for binding in bindings)
+    # Asked by those alone whom it concerns: for the others a change of the mesh's mode is nothing new here.
+    if any(binding.tls for binding in bindings):
+        modes = q(peer_modes, security.peer)
+        bindings = tuple(_unless_mutual(binding, modes, identified=identified) for binding in bindings)
     inbound = Inbound(proxy.namespace, bindings, settings, security)
     scope = Scope(proxy.namespace, key, rules)
     stance = stance_of(q, proxy, binds=sidecar is not None or capture.mode == "NONE")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from controlplane.graph import Q, contains, query
 from controlplane.mesh.authorization_providers import authorizer, authorizers
 from controlplane.mesh.authorization_rules import http_fields, token_fields
-from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.mesh.checks_finding import Finding, as_problem
 from controlplane.mesh.checks_ports import renamed, targets_of
 from controlplane.mesh.checks_selectors import unselected
 from controlplane.mesh.hosts import kubernetes_host
@@ -30,7 +30,7 @@ def authorization_policy_problems(q: Q, key: Key) -> tuple[Problem, ...]:
         return ()
     chosen = unselected(q, key.namespace, policy.selector)
     findings = [*chosen, *_provider(q, policy), *_ports(q, policy), *_renamed(q, policy)]
-    return tuple(warning("AuthorizationPolicy", key, finding) for finding in findings)
+    return tuple(as_problem("AuthorizationPolicy", key, finding) for finding in findings)
 
 
 def _provider(q: Q, policy: AuthorizationPolicy) -> Iterator[Finding]:

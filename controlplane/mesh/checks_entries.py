@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.graph import Q, query
-from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.mesh.checks_finding import Finding, as_problem
 from controlplane.mesh.checks_services import clashes
 from controlplane.mesh.protocols import HTTP_LIKE, declared_protocol
 from controlplane.mesh.service import ServiceId, service
@@ -30,7 +30,7 @@ def service_entry_problems(q: Q, key: Key) -> tuple[Problem, ...]:
         # A Service may have the same name, and the host.
         if found is not None and found.source == Ref("ServiceEntry", *key):
             findings += clashes(q, found, [port.number for port in entry.ports])
-    return tuple(warning("ServiceEntry", key, finding) for finding in findings)
+    return tuple(as_problem("ServiceEntry", key, finding) for finding in findings)
 
 
 def _near(entry: ServiceEntry) -> Iterator[Finding]:

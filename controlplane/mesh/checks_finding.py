@@ -17,8 +17,8 @@ class Finding(NamedTuple):
     level: Level = "warning"
 
 
-def warning(kind: str, key: Key, finding: Finding) -> Problem:
-    """The finding as a Problem of an object."""
+def as_problem(kind: str, key: Key, finding: Finding) -> Problem:
+    """The finding as a Problem of an object, of the finding's level."""
     return Problem(
         level=finding.level,
         kind=kind,

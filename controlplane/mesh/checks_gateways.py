@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.graph import Plan, Q, Query, group, keyed, query
-from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.mesh.checks_finding import Finding, as_problem
 from controlplane.mesh.features import features
 from controlplane.mesh.gateways import (
     RESERVED,
@@ -54,7 +54,7 @@ def gateway_problems(q: Q, key: Key) -> tuple[Problem, ...]:
         for namespace in namespaces:
             findings += _credentials(q, at, server, namespace)
     findings += (_clash(key, refusal) for refusal in q(_refusals, key, found.selector))
-    return tuple(warning("Gateway", key, finding) for finding in findings)
+    return tuple(as_problem("Gateway", key, finding) for finding in findings)
 
 
 def _within(q: Q, key: Key) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.graph import Q, query
-from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.mesh.checks_finding import Finding, as_problem
 from controlplane.mesh.checks_subsets import ZONES_ALIKE
 from controlplane.model.keys import Key
 from controlplane.model.kinds import mesh_configs, namespaces
@@ -22,7 +22,7 @@ def mesh_config_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     if config is None:
         return ()
     findings = [*_out_of_sight(q, config), *_clusters(config)]
-    return tuple(warning("MeshConfig", key, finding) for finding in findings)
+    return tuple(as_problem("MeshConfig", key, finding) for finding in findings)
 
 
 def _clusters(config: MeshConfig) -> Iterator[Finding]:

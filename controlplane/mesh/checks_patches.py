@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.graph import Q, query
-from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.mesh.checks_finding import Finding, as_problem
 from controlplane.mesh.checks_selectors import nobody_has, reach
 from controlplane.mesh.patches import GATEWAY, OUTBOUND
 from controlplane.mesh.service import service_ports, services_of_host
@@ -47,7 +47,7 @@ def envoy_filter_problems(q: Q, key: Key) -> tuple[Problem, ...]:
         findings += (
             one._replace(field=f"spec.configPatches[{index}].{one.field}") for one in _patch(q, patch)
         )
-    return tuple(warning("EnvoyFilter", key, finding) for finding in findings)
+    return tuple(as_problem("EnvoyFilter", key, finding) for finding in findings)
 
 
 def _patch(q: Q, patch: ConfigPatch) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.graph import Q, query
-from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.mesh.checks_finding import Finding, as_problem
 from controlplane.mesh.checks_ports import renamed
 from controlplane.mesh.checks_selectors import unselected
 from controlplane.mesh.endpoints import mutual_endpoints
@@ -28,7 +28,7 @@ def peer_authentication_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     if policy is None:
         return ()
     findings = [*_unheard(q, key, policy), *_ports(q, key, policy)]
-    return tuple(warning("PeerAuthentication", key, finding) for finding in findings)
+    return tuple(as_problem("PeerAuthentication", key, finding) for finding in findings)
 
 
 def _unheard(q: Q, key: Key, policy: PeerAuthentication) -> Iterator[Finding]:

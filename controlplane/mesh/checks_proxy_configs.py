@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.graph import Q, query
-from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.mesh.checks_finding import Finding, as_problem
 from controlplane.model.keys import Key
 from controlplane.model.kinds import proxy_configs
 from controlplane.model.kinds.proxy_config import ProxyConfig
@@ -18,7 +18,7 @@ def proxy_config_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     found: ProxyConfig | None = q.get(proxy_configs, key)
     if found is None:
         return ()
-    return tuple(warning("ProxyConfig", key, finding) for finding in _rivals(q, key, found))
+    return tuple(as_problem("ProxyConfig", key, finding) for finding in _rivals(q, key, found))
 
 
 def _rivals(q: Q, key: Key, found: ProxyConfig) -> Iterator[Finding]:

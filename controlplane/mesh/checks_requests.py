@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.graph import Q, query
-from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.mesh.checks_finding import Finding, as_problem
 from controlplane.mesh.checks_selectors import unselected
 from controlplane.model.describe import shorten
 from controlplane.model.keys import Key
@@ -22,7 +22,7 @@ def request_authentication_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     if policy is None:
         return ()
     findings = [*unselected(q, key.namespace, policy.selector), *_unfetched(q, policy)]
-    return tuple(warning("RequestAuthentication", key, finding) for finding in findings)
+    return tuple(as_problem("RequestAuthentication", key, finding) for finding in findings)
 
 
 def _unfetched(q: Q, policy: RequestAuthentication) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.graph import Q, query
-from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.mesh.checks_finding import Finding, as_problem
 from controlplane.mesh.checks_gateways import bindings
 from controlplane.mesh.checks_routes_delegates import of_delegate, of_root
 from controlplane.mesh.checks_routes_reach import rivals, shared_names, unreached
@@ -40,7 +40,7 @@ def virtual_service_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     findings += unreached(route)
     findings += shared_names(q, route)
     findings += bindings(q, route)
-    return tuple(warning("VirtualService", key, finding) for finding in findings)
+    return tuple(as_problem("VirtualService", key, finding) for finding in findings)
 
 
 def _destinations(route: VirtualService) -> Iterator[tuple[str, Destination]]:

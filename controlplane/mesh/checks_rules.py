@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.graph import Q, query
-from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.mesh.checks_finding import Finding, as_problem
 from controlplane.mesh.checks_peers import tls_findings
 from controlplane.mesh.checks_subsets import empty_subsets, idle_preferences, missing_credentials
 from controlplane.mesh.imports import nearest_service
@@ -31,7 +31,7 @@ def destination_rule_problems(q: Q, key: Key) -> tuple[Problem, ...]:
         *idle_preferences(q, rule),
         *missing_credentials(q, rule),
     ]
-    return tuple(warning("DestinationRule", key, finding) for finding in findings)
+    return tuple(as_problem("DestinationRule", key, finding) for finding in findings)
 
 
 def _host(q: Q, rule: DestinationRule) -> Iterator[Finding]:

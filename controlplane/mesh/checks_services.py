@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from controlplane.graph import Plan, Q, group, keyed, query
-from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.mesh.checks_finding import Finding, as_problem
 from controlplane.mesh.checks_networks import door_findings
 from controlplane.mesh.checks_service_ports import port_findings
 from controlplane.mesh.hosts import kubernetes_host
@@ -82,7 +82,7 @@ def service_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     declared: KubernetesService = q.get(services, key)
     findings = [*clashes(q, found, [port.port for port in declared.ports]), *door_findings(declared)]
     findings += port_findings(q, declared, found)
-    return tuple(warning("Service", key, finding) for finding in findings)
+    return tuple(as_problem("Service", key, finding) for finding in findings)
 
 
 def clashes(q: Q, found: Service, declared: list[int]) -> Iterator[Finding]:

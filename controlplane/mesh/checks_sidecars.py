@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.graph import Q, query
-from controlplane.mesh.checks_finding import Finding, warning
+from controlplane.mesh.checks_finding import Finding, as_problem
 from controlplane.mesh.checks_selectors import nobody_has
 from controlplane.mesh.features import features
 from controlplane.mesh.imports import nearest_service
@@ -31,7 +31,7 @@ def sidecar_problems(q: Q, key: Key) -> tuple[Problem, ...]:
         return ()
     findings = [*_rivals(q, found), *_nobody(q, found), *_imports(q, found)]
     findings += [*_ports(q, found), *_proxy(q, found), *_secured(q, found)]
-    return tuple(warning("Sidecar", key, finding) for finding in findings)
+    return tuple(as_problem("Sidecar", key, finding) for finding in findings)
 
 
 def _rivals(q: Q, found: Sidecar) -> Iterator[Finding]:

@@ -261,3 +261,21 @@ def test_the_mesh_may_call_another_namespace_its_root() -> None:
 )
 def test_how_long_connections_may_be_idle(said: str, timeout: int | None) -> None:
     assert World(POD).view(ID, {"IDLE_TIMEOUT": said}).stance.idle_timeout == timeout
+
+
+def test_how_the_mesh_takes_connections_is_asked_by_those_alone_whose_ports_end_tls() -> None:
+    def mode(name: str) -> str:
+        return f"""
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {{name: default, namespace: istio-system}}
+spec: {{mtls: {{mode: {name}}}}}
+---
+"""
+
+    world = World(POD + service("reviews", "http=9080") + mode("STRICT"))
+    before = world.view(ID)
+    with world.counting() as runs:
+        world.apply(mode("PERMISSIVE"))
+        assert world.view(ID) == before
+    assert runs["proxies.proxy_view"] == 0

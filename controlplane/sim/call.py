@@ -35,14 +35,32 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Http:
-    """A request; `path` with its query, names of `headers` in lower case and each with its values."""
+    """A request; `path` with its query, each of `headers` with its value or a tuple of its values.
+
+    TypeError for headers of another shape.
+    """
 
     path: str = "/"
     authority: str = ""
     method: str = "GET"
-    headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    headers: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     http2: bool = False
     token: Token | None = None
+
+    def __post_init__(self) -> None:
+        shaped = isinstance(self.headers, Mapping) and all(
+            isinstance(values, (str, tuple)) for values in self.headers.values()
+        )
+        if not shaped:
+            raise TypeError('headers map names to values, like {"end-user": "jason", "accept": ("a", "b")}')
+
+
+def fields_of(http: Http) -> dict[str, tuple[str, ...]]:
+    """The values of each header, by its name in lower case."""
+    return {
+        name.lower(): (values,) if isinstance(values, str) else values
+        for name, values in http.headers.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)

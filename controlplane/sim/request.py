@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from controlplane.sim.call import Http
+from controlplane.sim.call import Http, fields_of
 from controlplane.sim.chains import Connection
 
 
@@ -33,9 +33,7 @@ class Request:
         self.identity = ""
         self.remote = connection.source
         self.metadata: dict[str, Any] = {}
-        self.headers: dict[str, tuple[str, ...]] = {
-            name.lower(): tuple(values) for name, values in http.headers.items()
-        }
+        self.headers: dict[str, tuple[str, ...]] = fields_of(http)
         self.headers[":method"] = (http.method,)
         self.headers[":authority"] = (http.authority,)
         self.headers[":path"] = (http.path,)

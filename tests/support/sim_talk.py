@@ -14,6 +14,7 @@ from h2.connection import H2Connection
 from h2.events import DataReceived, ResponseReceived, StreamEnded, StreamReset
 
 from controlplane.sim import Call, Http
+from controlplane.sim.call import fields_of
 from tests.support.sim_world import FORGER, ISSUER, STRANGER
 
 _QUIET = 0.15  # seconds
@@ -50,7 +51,7 @@ def _say(spoken: Any, call: Call) -> Seen:
         return _listens(spoken)
     if call.http is None:
         return _lines(spoken)
-    headers = [(name, value) for name, values in call.http.headers.items() for value in values]
+    headers = [(name, value) for name, values in fields_of(call.http).items() for value in values]
     if call.http.token is not None:
         known = {one.name: one for one in (ISSUER, STRANGER)}
         signer = known[call.http.token.claims["iss"]] if call.http.token.valid else FORGER

@@ -231,7 +231,7 @@ def test_the_simulator_is_asked_as_its_page_says(
     ]
     (tmp_path / "config_dump.json").write_text(json.dumps({"configs": dump}))
     monkeypatch.chdir(tmp_path)
-    (source,) = blocks("docs/simulator.md", "python")
+    source = "".join(blocks("docs/simulator.md", "python"))
     exec(compile(source, "docs/simulator.md", "exec", dont_inherit=True), {})
     first, *steps = capsys.readouterr().out.splitlines()
     assert first == "100% outbound|9080||reviews.default.svc.cluster.local ['10.244.0.1:9080']"

@@ -134,10 +134,10 @@ def test_the_documented_example(
 ) -> None:
     (tmp_path / "config_dump.json").write_text(json.dumps(canary_dump()))
     monkeypatch.chdir(tmp_path)
-    (example,) = re.findall(
+    example, further = re.findall(
         r"^```python\n(.*?)^```", (DOCS / "simulator.md").read_text(), re.DOTALL | re.MULTILINE
     )
-    exec(example, {})
+    exec(example + further, {})
     told = capsys.readouterr().out.splitlines()
     assert told[:2] == [
         "90% outbound|9080|v1|reviews.default.svc.cluster.local ['10.1.0.10:9080']",

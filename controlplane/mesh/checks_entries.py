@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from controlplane.graph import Q, query
 from controlplane.mesh.checks_finding import Finding, as_problem
+from controlplane.mesh.checks_names import left_out
+from controlplane.mesh.checks_networks import left_behind
 from controlplane.mesh.checks_services import clashes
 from controlplane.mesh.protocols import HTTP_LIKE, declared_protocol
 from controlplane.mesh.service import ServiceId, service
@@ -25,11 +27,17 @@ def service_entry_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     if entry is None:
         return ()
     findings = [*_hosts(q, entry), *_nameless(entry), *_silent(entry), *_unreachable(q, entry), *_near(entry)]
+    if entry.workload_selector is not None and entry.resolution not in ("DNS", "DNS_ROUND_ROBIN"):
+        remedy = "give it an IP address, or use resolution DNS"
+        at = "spec.workloadSelector.labels"
+        findings += left_out(q, at, key.namespace, entry.workload_selector, remedy)
     if entry.hosts:
         found = q(service, ServiceId(entry.hosts[0], key.namespace))
         # A Service may have the same name, and the host.
         if found is not None and found.source == Ref("ServiceEntry", *key):
             findings += clashes(q, found, [port.number for port in entry.ports])
+            chosen = "spec.endpoints" if entry.workload_selector is None else "spec.workloadSelector.labels"
+            findings += left_behind(q, chosen, found.id)
     return tuple(as_problem("ServiceEntry", key, finding) for finding in findings)
 
 

@@ -1,11 +1,13 @@
-"""Checks of Services that say they are the door of a network: can anybody dial them?"""
+"""Checks of networks: can anybody dial their doors, and reach through them what stands behind?"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controlplane.graph import Q
 from controlplane.mesh.checks_finding import Finding
-from controlplane.mesh.networks import GATEWAY_PORT, door_network, door_port
+from controlplane.mesh.networks import GATEWAY_PORT, door_network, door_port, unreachable_behind_doors
+from controlplane.mesh.service import ServiceId
 from controlplane.model.describe import shorten
 from controlplane.model.hosts import is_address
 from controlplane.model.kinds.service import NETWORK, Service
@@ -32,4 +34,15 @@ def door_findings(found: Service) -> Iterator[Finding]:
         why = f"no address is known: endpoints of network {network} are dialled directly"
         yield Finding(
             f"metadata.labels[{NETWORK}]", why, "list addresses in spec.externalIPs, or remove the label"
+        )
+
+
+def left_behind(q: Q, field: str, id: ServiceId) -> Iterator[Finding]:
+    """Endpoints of a service that nobody of another network reaches; `field` is where they are chosen."""
+    for network in q(unreachable_behind_doors, id):
+        yield Finding(
+            field,
+            f"endpoints in network {network} take no mutual TLS, and its door passes on nothing else: "
+            "from other networks they are left out",
+            "give them a sidecar, and WorkloadEntries a serviceAccount",
         )

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from controlplane.graph import Q, query
 from controlplane.mesh.checks_finding import Finding, as_problem
 from controlplane.mesh.checks_peers import tls_findings
+from controlplane.mesh.checks_refused import or_refused_for
 from controlplane.mesh.checks_subsets import empty_subsets, idle_preferences, missing_credentials
+from controlplane.mesh.hosts import kubernetes_host
 from controlplane.mesh.imports import nearest_service
 from controlplane.mesh.rules import merged_rule, rule_keys
 from controlplane.mesh.service import ServiceId, service, services_of_host
@@ -139,11 +141,14 @@ def unknown_host(q: Q, field: str, host: str, namespace: str) -> Finding:
             f"service {host} of namespace {owner} is not exported to namespace {namespace}",
             f"add {namespace} to the service's exportTo",
         )
-    return Finding(
-        field,
-        f"there is no service {host}",
-        "create it, or correct the host (a short name means a service of the object's own namespace)",
-    )
+    name, _, where = host.partition(".")
+    full = kubernetes_host(Key(where, name))
+    if where and "." not in where and q(services_of_host, full):
+        remedy = f"write {full}: only a name without a dot is completed"
+    else:
+        remedy = "create it, or correct the host (a short name means a service of the object's own namespace)"
+    missing = Finding(field, f"there is no service {host}", remedy)
+    return or_refused_for(q, missing, host, "Service", "ServiceEntry")
 
 
 def unknown_port(field: str, port: int, host: str, known: set[int]) -> Finding:

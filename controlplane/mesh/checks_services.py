@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from controlplane.graph import Plan, Q, group, keyed, query
 from controlplane.mesh.checks_finding import Finding, as_problem
-from controlplane.mesh.checks_networks import door_findings
+from controlplane.mesh.checks_names import left_out
+from controlplane.mesh.checks_networks import door_findings, left_behind
 from controlplane.mesh.checks_service_ports import port_findings
 from controlplane.mesh.hosts import kubernetes_host
 from controlplane.mesh.imports import visible_to
@@ -82,6 +83,10 @@ def service_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     declared: KubernetesService = q.get(services, key)
     findings = [*clashes(q, found, [port.port for port in declared.ports]), *door_findings(declared)]
     findings += port_findings(q, declared, found)
+    findings += left_behind(q, "spec.selector", found.id)
+    if declared.selector:
+        remedy = "give it an IP address, or select it by a ServiceEntry with resolution DNS"
+        findings += left_out(q, "spec.selector", key.namespace, declared.selector, remedy)
     return tuple(as_problem("Service", key, finding) for finding in findings)
 
 

@@ -14,6 +14,7 @@ from controlplane.mesh.protocols import AUTO, HTTP_LIKE, declared_protocol
 from controlplane.mesh.security import security_of
 from controlplane.mesh.service import service_ports, services_of_host
 from controlplane.mesh.settings import root_namespace
+from controlplane.mesh.visibility import Shelf, entry_shelves, kubernetes_shelves
 from controlplane.model.hosts import fqdn
 from controlplane.model.keys import Key
 from controlplane.model.kinds import sidecars
@@ -81,7 +82,17 @@ def _imports(q: Q, found: Sidecar) -> Iterator[Finding]:
         for m, text in enumerate(listener.hosts):
             where, _, host = text.partition("/")
             namespace = found.meta.namespace if where == "." else where
-            if where.startswith("~") or host.startswith("*"):
+            if where.startswith("~"):
+                continue
+            if host.startswith("*"):
+                # Everybody writes these, whether there is something in them or not.
+                usual = ("*", found.meta.namespace, q(root_namespace))
+                if namespace not in usual and not q(_offers, namespace, found.meta.namespace):
+                    yield Finding(
+                        f"spec.egress[{n}].hosts[{m}]",
+                        f"namespace {namespace} has no service that is exported to {found.meta.namespace}",
+                        "correct the namespace, or remove it",
+                    )
                 continue
             ids = q(services_of_host, host)
             if not any(namespace in ("*", id.namespace) for id in ids):
@@ -91,6 +102,15 @@ def _imports(q: Q, found: Sidecar) -> Iterator[Finding]:
                     f"there is no service {host}{of}",
                     "use the full host name, or remove it",
                 )
+
+
+@query
+def _offers(q: Q, namespace: str, to: str) -> bool:
+    """Whether any service of a namespace is seen in another, or in the same."""
+    shelves = [Shelf(seen, namespace=namespace) for seen in ("*", to)]
+    return any(
+        q.keys(q.part(kind, (), one)) for kind in (kubernetes_shelves, entry_shelves) for one in shelves
+    )
 
 
 def _ports(q: Q, found: Sidecar) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from controlplane.graph import Q, query
 from controlplane.mesh.endpoint import NOWHERE, Endpoint
-from controlplane.mesh.selected_endpoints import from_workloads
+from controlplane.mesh.selected_endpoints import from_workloads, has_address
 from controlplane.mesh.service import Port
 from controlplane.mesh.workload import node_locality, pod_facts
 from controlplane.model.keys import Key
@@ -43,7 +43,8 @@ def kubernetes_endpoints(q: Q, key: Key, port: Port) -> Iterator[Endpoint]:
     found: KubernetesService = q.get(services, key)
     if found.selector:
         unready = found.publish_not_ready_addresses
-        yield from from_workloads(q, key.namespace, found.selector, port, publish_unready=unready)
+        chosen = from_workloads(q, key.namespace, found.selector, port, publish_unready=unready)
+        yield from filter(has_address, chosen)
 
 
 def _number(ports: Iterable[EndpointPort], port: Port) -> int | None:

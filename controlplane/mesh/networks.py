@@ -96,6 +96,17 @@ def spans_networks(q: Q, id: ServiceId) -> bool:
     return any((endpoint.network or home) in walled for some in every for endpoint in some)
 
 
+@query
+def unreachable_behind_doors(q: Q, id: ServiceId) -> tuple[str, ...]:
+    """The networks with a door, sorted, where ready endpoints of a service take no mutual TLS."""
+    walled, home, found = q(networks), q(home_network), q(service, id)
+    if not walled or found is None or found.external:
+        return ()
+    every = (one for port in found.ports for one in q(endpoints, id, port.number))
+    plain = {one.network or home for one in every if one.healthy and not one.mutual}
+    return tuple(sorted(plain & walled))
+
+
 def in_network(q: Q, network: str, endpoint: Endpoint) -> bool:
     """Whether who is in a network can dial an endpoint without a door; who is in none can."""
     home = q(home_network)

@@ -45,8 +45,13 @@ def entry_endpoints(q: Q, key: Key, host: str, port: Port) -> Iterator[Endpoint]
     if by_name and not found and not host.startswith("*"):
         found = [Endpoint(host, _declared(port))]
     for endpoint in found:
-        if by_name or is_address(endpoint.address) or endpoint.address.startswith(UNIX):
+        if by_name or has_address(endpoint):
             yield endpoint
+
+
+def has_address(endpoint: Endpoint) -> bool:
+    """Whether it can be dialled as it is: Envoy refuses all endpoints of a cluster for one that is a name."""
+    return is_address(endpoint.address) or endpoint.address.startswith(UNIX)
 
 
 def of_entry(spec: WorkloadEntrySpec, labels: Labels, port: Port) -> Endpoint:

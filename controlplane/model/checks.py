@@ -13,7 +13,7 @@ from controlplane.model.describe import shorten
 from controlplane.model.hosts import host_fault, is_address, is_prefix
 from controlplane.model.keys import Labels
 from controlplane.model.reader import Reader
-from controlplane.model.regex import regex_fault
+from controlplane.model.regex import regex_fault, rewrite_fault
 from controlplane.model.substitution import substitution_fault
 
 UNIX = "unix://"
@@ -126,6 +126,15 @@ def check_regex(r: Reader, name: str, pattern: str) -> None:
         r.error(name, f"{shorten(pattern)} is not a regular expression: {fault}", "write it in RE2's syntax")
 
 
+def check_rewrite(r: Reader, name: str, pattern: str, rewrite: str) -> None:
+    """What stands in the place of what an expression finds: one line, without groups that there are not."""
+    check_lines(r, **{name: rewrite})
+    fault = rewrite_fault(pattern, rewrite)
+    if fault:
+        remedy = r"refer to groups of the expression, the first is \1, and write \\ for a backslash"
+        r.warn(name, f"{fault}: nothing is rewritten", remedy)
+
+
 def check_short_name(r: Reader, name: str, text: str, what: str) -> None:
     """The name of a port or of a subset (`what`): letters, digits and hyphens, or nothing."""
     if text and not _SHORT_NAME.fullmatch(text):
@@ -164,7 +173,7 @@ def check_format(r: Reader, name: str, text: str) -> None:
     """A text with Envoy's substitutions, like that of an access log."""
     fault = substitution_fault(text)
     if fault:
-        r.error(name, fault, "use Envoy's substitutions, and %% for a percent sign")
+        r.error(name, fault, "use Envoy's substitutions, and %% for a percent sign, like 100%%")
 
 
 def check_protocol(r: Reader, name: str, text: str) -> None:

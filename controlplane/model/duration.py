@@ -22,17 +22,24 @@ _UNITS = {
     "m": 60 * SECOND,
     "h": 3600 * SECOND,
 }
-_LIMIT = 2**63
-_LONGEST = 64
+LONGEST = 2**63 - 1
+"""Some 292 years."""
+_MOST_CHARACTERS = 64
 _PART = re.compile(r"(?:([0-9]+)(?:\.([0-9]*))?|\.([0-9]+))(ns|us|\u00b5s|\u03bcs|ms|s|m|h)")
 
 
 def parse_duration(text: str) -> int | None:
-    """Nanoseconds (rounded towards zero), or None where the text is not a duration of less than 292 years."""
+    """Nanoseconds (rounded towards zero), or None where the text is not a duration of at most LONGEST."""
+    length = written_duration(text)
+    return None if length is None or abs(length) > LONGEST else length
+
+
+def written_duration(text: str) -> int | None:
+    """Nanoseconds of a duration however long, or None where the text is none."""
     sign, rest = (-1, text[1:]) if text[:1] == "-" else (1, text.removeprefix("+"))
     if rest == "0":
         return 0
-    if not rest or len(rest) > _LONGEST:
+    if not rest or len(rest) > _MOST_CHARACTERS:
         return None
     total = 0
     at = 0
@@ -46,4 +53,4 @@ def parse_duration(text: str) -> int | None:
         if fraction:
             total += int(fraction) * _UNITS[unit] // 10 ** len(fraction)
         at = part.end()
-    return sign * total if total < _LIMIT else None
+    return sign * total

@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Any, TypeVar
 
 from controlplane.model.describe import describe, printable, shorten
-from controlplane.model.duration import MILLISECOND, parse_duration
+from controlplane.model.duration import LONGEST, MILLISECOND, SECOND, written_duration
 from controlplane.model.keys import Labels
 from controlplane.model.report import Report
 
@@ -152,13 +152,16 @@ class Reader:
         text = self.string(name)
         if text is None:
             return None
-        length = parse_duration(text)
+        length = written_duration(text)
         if length is None:
             self.error(
                 name,
                 f"{shorten(text)} is not a duration",
                 'write a number with a unit, like "1.5s" or "1m30s"',
             )
+        elif length > LONGEST:
+            remedy = f"use at most {LONGEST // (3600 * SECOND)}h, or leave the field out"
+            self.error(name, f"{shorten(text)} is too long", remedy)
         elif length < least:
             smallest = f"{least // MILLISECOND}ms" if least else "0s"
             self.error(

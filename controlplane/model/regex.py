@@ -21,6 +21,7 @@ LARGEST_PROGRAM = 32768
 _COUNT = re.compile(r"\{(0|[1-9][0-9]{0,8})(?:(,)(0|[1-9][0-9]{0,8})?)?\}", re.ASCII)
 _FLAGS = re.compile(r"\(\?[imsU]*(?:-[imsU]+)?([:)])")
 _NAMED = re.compile(r"\(\?P?<[A-Za-z0-9_]+>")
+_REFERENCE = re.compile(r"\\([0-9]|[^0-9]|$)", re.ASCII | re.DOTALL)
 _LOOKAROUND = re.compile(r"\(\?<?[=!]")
 _MOST_REPEATS = 1000
 
@@ -33,6 +34,8 @@ class _Group:
     repeats: int = 1
     operand: int = 0
     operand_repeats: int = 1
+    captures: int = 0
+    """Of the outermost: how many groups so far can be referred to by their number."""
     before: str = "nothing"
     """What a repetition would apply to: nothing yet, an operand, or a repetition already."""
 
@@ -50,18 +53,42 @@ def regex_fault(pattern: str) -> str | None:
     """Why Envoy refuses this pattern, or None where it takes it."""
     if len(pattern) > LONGEST:
         return f"it is longer than {LONGEST} characters"
+    try:
+        whole = _read(pattern)
+    except Unreadable as fault:
+        return str(fault)
+    return "it is too large for Envoy" if whole.size > LARGEST_PROGRAM else None
+
+
+def rewrite_fault(pattern: str, rewrite: str) -> str | None:
+    r"""Why a substitution (with \1 for the first group) changes nothing, None where it does or may.
+
+    RE2 leaves the text as it is over what it cannot fill in.
+    """
+    try:
+        captures = _read(pattern).captures
+    except Unreadable:
+        return None
+    for found in _REFERENCE.finditer(rewrite):
+        said = found.group(1)
+        if not said.isdigit() and said != "\\":
+            return f"\\{said} stands for nothing"
+        if said.isdigit() and int(said) > captures:
+            return f"\\{said} means group {said}, and the expression has {captures or 'none'}"
+    return None
+
+
+def _read(pattern: str) -> _Group:
+    """The whole expression as one group."""
     pattern = pattern.encode().decode("latin-1")
     groups = [_Group()]
     at = 0
-    try:
-        while at < len(pattern):
-            at = _step(pattern, at, groups)
-    except Unreadable as fault:
-        return str(fault)
+    while at < len(pattern):
+        at = _step(pattern, at, groups)
     if len(groups) > 1:
-        return "a ( is not closed"
+        raise Unreadable("a ( is not closed")
     groups[0].close_operand()
-    return "it is too large for Envoy" if groups[0].size > LARGEST_PROGRAM else None
+    return groups[0]
 
 
 def _step(pattern: str, at: int, groups: list[_Group]) -> int:
@@ -99,6 +126,7 @@ def _step(pattern: str, at: int, groups: list[_Group]) -> int:
 
 def _open(pattern: str, at: int, groups: list[_Group]) -> int:
     if not pattern.startswith("(?", at):
+        groups[0].captures += 1
         groups.append(_Group())
         return at + 1
     if _LOOKAROUND.match(pattern, at):
@@ -108,7 +136,9 @@ def _open(pattern: str, at: int, groups: list[_Group]) -> int:
     found = _FLAGS.match(pattern, at)
     if found is not None and found.group(1) == ")":
         return found.end()
-    found = found or _NAMED.match(pattern, at)
+    if found is None:
+        found = _NAMED.match(pattern, at)
+        groups[0].captures += 1
     if found is None:
         raise Unreadable("RE2 does not know what follows (? here")
     groups.append(_Group())

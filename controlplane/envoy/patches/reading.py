@@ -34,6 +34,17 @@ class Known(NamedTuple):
     wrong: tuple[tuple[str, str], ...]
 
 
+_EXPECTED = (
+    (
+        "a whole number",
+        re.compile(r"(?:invalid literal for int\(\) with base 10|Couldn't parse integer): (.*)"),
+    ),
+    ("a number", re.compile(r"(?:could not convert string to float|Couldn't parse float): (.*)")),
+    ("a string", re.compile(r"expected string or bytes-like object, got '(.*)'")),
+)
+"""What the runtime says in the words of its language, and in those of who writes a patch."""
+
+
 def known(descriptor: Any, raw: object) -> Known:
     """The part of `raw` that the described message has."""
     reading = _Reading()
@@ -43,7 +54,12 @@ def known(descriptor: Any, raw: object) -> Known:
 
 def reason_of(error: ValueError) -> str:
     """What the runtime says, without where: that is known better here."""
-    return _WHERE.sub("", str(error).partition("\n")[0].rstrip(".")).rstrip(".")
+    said = _WHERE.sub("", str(error).partition("\n")[0].rstrip(".")).rstrip(".")
+    for expected, pattern in _EXPECTED:
+        found = pattern.fullmatch(said)
+        if found:
+            return f"expected {expected}, got {found.group(1)}"
+    return said
 
 
 class _Reading:

@@ -213,6 +213,9 @@ def _check_tls(r: Reader, server: Server) -> None:
         r.error("tls", f"is not allowed with protocol {shorten(protocol)}", "use protocol TLS or HTTPS")
     elif tls.mode not in PASSING:
         r.error("tls.mode", f"is not allowed on a port of protocol {protocol}", "use protocol HTTPS")
+    elif tls.mode == "AUTO_PASSTHROUGH":
+        why = f"has no effect on a port of protocol {protocol}: requests are served in plaintext"
+        r.warn("tls.mode", why, "use protocol TLS, or remove it")
     elif files := [name for name in _FILES if getattr(tls, _FILES[name])]:
         r.error(f"tls.{files[0]}", f"is not allowed on a port of protocol {protocol}", "use protocol HTTPS")
     for name, given in (("credentialNames", tls.credential_names), ("tlsCertificates", tls.tls_certificates)):
@@ -232,13 +235,15 @@ def _check_certificates(r: Reader, tls: ServerTLSSettings) -> None:
     for name in fields_excluded(tls):
         r.error(f"tls.{name}", f"does not go with {tls.mode}", "remove it, or use MUTUAL")
     for name in fields_without_effect(tls):
+        remedy = "remove it, or use MUTUAL with tls.caCertificates"
         if tls.mode in PASSING:
             why = "the gateway decrypts nothing"
+            remedy = "remove it, or use SIMPLE or MUTUAL on a port of protocol HTTPS or TLS"
         elif "[" in name:
             why = "clients are checked by those of the server"
         else:
             why = f"mode {tls.mode} does not ask for it"
-        r.warn(f"tls.{name}", f"has no effect: {why}", "remove it, or use MUTUAL with tls.caCertificates")
+        r.warn(f"tls.{name}", f"has no effect: {why}", remedy)
     authorities = (
         tls.credential_name,
         tls.credential_names,

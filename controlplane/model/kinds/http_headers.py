@@ -83,7 +83,7 @@ def _read_header_operations(r: Reader, settable: tuple[str, ...]) -> HeaderOpera
             if len(value.encode()) > _LONGEST_VALUE:
                 fault = f"is longer than {_LONGEST_VALUE} bytes"
             if fault:
-                remedy = "write one line of text, in which %% is a percent sign"
+                remedy = 'write one line of text, with %% for a percent sign, like "100%%"'
                 r.error(f"{field}[{printable(header)}]", fault, remedy)
     for index, header in enumerate(operations.remove):
         _check_header(r, f"remove[{index}]", header)

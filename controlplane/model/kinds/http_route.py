@@ -10,6 +10,7 @@ from controlplane.model.checks import (
     check_lines,
     check_namespace,
     check_regex,
+    check_rewrite,
     check_short_name,
     check_weights,
 )
@@ -284,7 +285,7 @@ def _read_regex_rewrite(r: Reader) -> RegexRewrite:
     pattern = r.required("match", "say what to replace")
     check_regex(r, "match", pattern)
     substitution = r.required("rewrite", "say what stands in its place")
-    check_lines(r, rewrite=substitution)
+    check_rewrite(r, "rewrite", pattern, substitution)
     return RegexRewrite(match=pattern, rewrite=substitution)
 
 

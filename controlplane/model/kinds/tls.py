@@ -144,6 +144,7 @@ def read_server_tls(r: Reader) -> ServerTLSSettings:
         ecdh_curves=r.strings("ecdhCurves"),
         insecure_skip_verify=r.optional_boolean("insecureSkipVerify"),
     )
+    _check_versions(r, settings)
     _check_prints(r, "verifyCertificateSpki", settings.verify_certificate_spki, _SPKI)
     _check_prints(r, "verifyCertificateHash", settings.verify_certificate_hash, _HASH)
     given = [name for name in ("credentialName", "credentialNames", "tlsCertificates") if r.has(name)]
@@ -153,6 +154,15 @@ def read_server_tls(r: Reader) -> ServerTLSSettings:
         for name in ("serverCertificate", "privateKey"):
             r.demand(name, f"{settings.mode} needs a certificate and its key")
     return settings
+
+
+def _check_versions(r: Reader, settings: ServerTLSSettings) -> None:
+    """What is not said is 1.2 at least, and 1.3 at most."""
+    low, high = settings.min_protocol_version, settings.max_protocol_version
+    low = _LEAST if low == "TLS_AUTO" else low
+    if high != "TLS_AUTO" and _VERSIONS.index(low) > _VERSIONS.index(high):
+        why = f"{high} is below the least version, {low}: no client can connect"
+        r.warn("maxProtocolVersion", why, "raise it, or lower minProtocolVersion")
 
 
 def _check_prints(r: Reader, name: str, prints: tuple[str, ...], form: re.Pattern[str]) -> None:
@@ -215,3 +225,4 @@ def _read_certificate(r: Reader) -> TLSCertificate:
 
 _SERVER_MODES = ("PASSTHROUGH", "SIMPLE", "MUTUAL", "AUTO_PASSTHROUGH", "ISTIO_MUTUAL", "OPTIONAL_MUTUAL")
 _VERSIONS = ("TLS_AUTO", "TLSV1_0", "TLSV1_1", "TLSV1_2", "TLSV1_3")
+_LEAST = "TLSV1_2"

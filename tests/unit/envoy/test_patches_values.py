@@ -90,3 +90,13 @@ def test_a_judge_refuses_what_is_no_message_and_leaves_other_kinds_alone() -> No
     )
     service = BY_NAME["Service"].parse({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}})
     assert judged(BY_NAME["Service"], service) is service
+
+
+def test_values_of_another_kind_are_told_in_plain_words() -> None:
+    content = {"connect_timeout": "1s", "per_connection_buffer_limit_bytes": "many", "name": 5}
+    assert sorted(reason for _, reason in wrong("CLUSTER", content)) == [
+        "expected a string, got int",
+        "expected a whole number, got 'many'",
+    ]
+    ((_, reason),) = wrong("CLUSTER", {"per_connection_buffer_limit_bytes": 1.5})
+    assert reason == "expected a whole number, got 1.5"

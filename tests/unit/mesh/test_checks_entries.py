@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controlplane.mesh.checks import checks
+from controlplane.mesh.endpoints import endpoints
 from controlplane.mesh.service import ServiceId, service
 from controlplane.mesh.visibility import Shelf, entry_shelves
 from tests.support.addresses import settle_addresses
@@ -84,3 +85,40 @@ def test_a_limit_for_namespaces_follows_their_labels() -> None:
     shelves = world.map(entry_shelves)
     assert Shelf("*", host="a.test") not in shelves
     assert id in shelves[Shelf("default", host="a.test")]
+
+
+MACHINE = """
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: vm, namespace: default}
+spec: {address: ADDRESS, labels: {app: vm}}
+---
+"""
+SERVICE = """
+apiVersion: v1
+kind: Service
+metadata: {name: plain, namespace: default}
+spec: {clusterIP: 10.96.0.7, selector: {app: vm}, ports: [{name: tcp, port: 5432}]}
+---
+"""
+
+
+@pytest.mark.parametrize(("address", "said"), [("vm.example.com", True), ("10.0.0.9", False)])
+def test_a_selected_machine_with_a_name_for_an_address_is_told(address: str, said: bool) -> None:
+    chosen = "workloadSelector: {labels: {app: vm}}, addresses: [10.1.1.1], resolution: "
+    text = MACHINE.replace("ADDRESS", address) + entry("a", chosen + "STATIC") + entry("b", chosen + "DNS")
+    where = [("a", "spec.workloadSelector.labels", "warning")] if said else []
+    assert [one for one in told(text) if one[1].startswith("spec.workload")] == where
+    told_of_service = [
+        one for one in told(MACHINE.replace("ADDRESS", address) + SERVICE) if one[0] == "plain"
+    ]
+    assert told_of_service == ([("plain", "spec.selector", "warning")] if said else [])
+
+
+def test_an_endpoint_of_a_service_is_no_name() -> None:
+    """Envoy refuses all endpoints of a cluster for one whose address is a name."""
+    world = World(MACHINE.replace("ADDRESS", "vm.example.com") + SERVICE)
+    plain = ServiceId("plain.default.svc.cluster.local", "default")
+    assert world.read(endpoints, plain, 5432) == ()
+    world.apply(MACHINE.replace("ADDRESS", "10.0.0.9"))
+    assert [one.address for one in world.read(endpoints, plain, 5432)] == ["10.0.0.9"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from controlplane.mesh.checks import checks
 from tests.unit.mesh.findings import HOST, REVIEWS, found, rule
 from tests.unit.mesh.world import World, pod
 
@@ -112,3 +113,10 @@ def test_port_levels_of_ports_that_do_not_exist() -> None:
         "DestinationRule/a spec.trafficPolicy.portLevelSettings[0].port.number: "
         f"service {HOST} has no port 81",
     ]
+
+
+def test_a_host_that_lacks_its_end_is_offered_whole() -> None:
+    world = World(REVIEWS + rule("short", "subsets: []").replace("host: reviews", "host: reviews.default"))
+    (problem,) = [one for problems in world.map(checks).values() for one in problems]
+    assert problem.message == "there is no service reviews.default"
+    assert problem.remedy == f"write {HOST}: only a name without a dot is completed"

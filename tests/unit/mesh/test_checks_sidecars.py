@@ -130,3 +130,10 @@ def test_pods_that_come_recheck_no_sidecar() -> None:
         world.apply(POD.replace("name: a,", "name: a-2,"))
         assert found(world) == []
     assert runs["checks_sidecars.sidecar_problems"] == 0
+
+
+def test_a_namespace_without_services_is_told() -> None:
+    egress = '{egress: [{hosts: ["./*", "istio-system/*", "empty/*", "web/*", "*/*", "~/*"]}]}'
+    there = service("reviews", "http=80", namespace="web")
+    message = "Sidecar/a spec.egress[0].hosts[2]: namespace empty has no service that is exported to default"
+    assert found(World(there + sidecar("a", egress))) == [message]

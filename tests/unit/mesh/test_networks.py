@@ -7,6 +7,7 @@ import pytest
 from controlplane.envoy import pb
 from controlplane.envoy.feeds import feeds
 from controlplane.envoy.types import CLUSTER, ENDPOINT
+from tests.unit.mesh.findings import found
 from tests.unit.mesh.world import World, pod, service
 
 CLUSTER_NAME = "outbound|80||echo.default.svc.cluster.local"
@@ -143,3 +144,17 @@ spec:
     far = {"network": "n2", "cluster": name}
     assert seen(World(outside.replace("LOCATION", "MESH_EXTERNAL") + doors), **far) == ["198.51.100.1:80*1"]
     assert seen(World(outside.replace("LOCATION", "MESH_INTERNAL") + doors), **far) == ["203.0.113.7:15443*1"]
+
+
+def test_what_a_door_cannot_reach_is_told() -> None:
+    plain = meshed("plain", "10.0.0.4", "n2", mutual=False)
+    message = (
+        "Service/echo spec.selector: endpoints in network n2 take no mutual TLS, and its door passes on "
+        "nothing else: from other networks they are left out"
+    )
+    world = World(ECHO + PODS + door() + plain)
+    assert message in found(world)
+    world.delete("Pod", "plain")
+    assert message not in found(world)
+    # Without a door everybody dials directly.
+    assert message not in found(World(ECHO + PODS + plain))

@@ -84,3 +84,105 @@ def test_what_envoy_would_refuse(
 ) -> None:
     """Istio takes it, and its proxies refuse the routes of a whole port for it."""
     assert f"spec.http[0].{path}" in refused("VirtualService", {"hosts": ["a"], "http": [rule]})
+
+
+TLS_443 = {"number": 443, "protocol": "HTTPS", "name": "https"}
+PAIR = {"mode": "SIMPLE", "credentialName": "c"}
+
+
+@pytest.mark.parametrize(
+    ("server", "path", "said"),
+    [
+        (
+            {"tls": {**PAIR, "minProtocolVersion": "TLSV1_3", "maxProtocolVersion": "TLSV1_2"}},
+            "tls.maxProtocolVersion",
+            "TLSV1_2 is below the least version, TLSV1_3",
+        ),
+        ({"tls": {**PAIR, "maxProtocolVersion": "TLSV1_1"}}, "tls.maxProtocolVersion", "TLSV1_2: no client"),
+        (
+            {"port": {**TLS_443, "protocol": "HTTP"}, "tls": {"mode": "AUTO_PASSTHROUGH"}},
+            "tls.mode",
+            "served in plaintext",
+        ),
+        (
+            {"tls": {"mode": "PASSTHROUGH", "credentialName": "c"}},
+            "tls.credentialName",
+            "remove it, or use SIMPLE or MUTUAL",
+        ),
+    ],
+)
+def test_servers_that_do_not_do_what_they_say(
+    warned: Callable[..., dict[str, str]], server: dict[str, Any], path: str, said: str
+) -> None:
+    spec = {"servers": [{"port": TLS_443, "hosts": ["*"], **server}]}
+    found = warned("Gateway", spec)
+    assert list(found) == [f"spec.servers[0].{path}"]
+    assert said in found[f"spec.servers[0].{path}"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [("TLSV1_2", "TLSV1_2"), ("TLSV1_0", "TLSV1_1"), ("TLSV1_3", "TLS_AUTO")]
+)
+def test_versions_that_go_together(value: Callable[..., Any], low: str, high: str) -> None:
+    tls = {**PAIR, "minProtocolVersion": low, "maxProtocolVersion": high}
+    value("Gateway", {"servers": [{"port": TLS_443, "hosts": ["*"], "tls": tls}]})
+
+
+@pytest.mark.parametrize(
+    ("match", "rewrite", "said"),
+    [
+        ("/(a)", r"/\2", r"\2 means group 2, and the expression has 1"),
+        ("/(?:a)[(]\\(", r"/\1", "has none"),
+        ("(?i)a", r"\1", "has none"),
+        ("/a", r"/\q", r"\q stands for nothing"),
+        ("/a", "/\\", "stands for nothing"),
+    ],
+)
+def test_rewrites_that_rewrite_nothing(
+    warned: Callable[..., dict[str, str]], match: str, rewrite: str, said: str
+) -> None:
+    rule = {"route": ROUTE, "rewrite": {"uriRegexRewrite": {"match": match, "rewrite": rewrite}}}
+    found = warned("VirtualService", {"hosts": ["a"], "http": [rule]})
+    assert said in found["spec.http[0].rewrite.uriRegexRewrite.rewrite"]
+
+
+@pytest.mark.parametrize(
+    ("match", "rewrite"), [("/(a)(?P<b>c)", r"\2\1\0"), ("/a", r"\0\\q"), ("(?<b>c)", r"\1")]
+)
+def test_rewrites_that_do(value: Callable[..., Any], match: str, rewrite: str) -> None:
+    rule = {"route": ROUTE, "rewrite": {"uriRegexRewrite": {"match": match, "rewrite": rewrite}}}
+    value("VirtualService", {"hosts": ["a"], "http": [rule]})
+
+
+def test_the_remedy_of_a_percent_sign_is_an_example(read: Callable[..., Parsed]) -> None:
+    headers = {"response": {"set": {"x-discount": "100%"}}}
+    share = {"destination": {"host": "a"}, "headers": headers}
+    for at, rule in (
+        ("headers", {"route": ROUTE, "headers": headers}),
+        ("route[0].headers", {"route": [share]}),
+    ):
+        (problem,) = read("VirtualService", {"hosts": ["a"], "http": [rule]}).problems
+        assert problem.field == f"spec.http[0].{at}.response.set[x-discount]"
+        assert 'like "100%%"' in problem.remedy
+
+
+@pytest.mark.parametrize(
+    "field", ["timeout", "retries.perTryTimeout", "retries.backoff", "fault.delay.fixedDelay"]
+)
+@pytest.mark.parametrize(
+    ("text", "said"), [("0.1ms", "too short"), ("999999999h", "too long"), ("1.5", "not a duration")]
+)
+def test_durations_of_rules(refused: Callable[..., dict[str, str]], field: str, text: str, said: str) -> None:
+    given: dict[str, Any] = {"timeout": text}
+    if field != "timeout":
+        given = {
+            "retries": {"attempts": 1, field.rpartition(".")[2]: text},
+            "fault": {"delay": {"fixedDelay": text, "percentage": {"value": 1}}},
+        }
+        given = {key: one for key, one in given.items() if field.startswith(key)}
+    assert (
+        said
+        in refused("VirtualService", {"hosts": ["a"], "http": [{"route": ROUTE, **given}]})[
+            f"spec.http[0].{field}"
+        ]
+    )

@@ -197,7 +197,8 @@ def test_a_retry_goes_to_another_pod(town: Town) -> None:
 def test_a_timeout_ends_a_request_and_one_for_a_try_ends_the_try(town: Town) -> None:
     routes(town, f"[{{timeout: 0.3s, route: {ONLY_V1}}}]")
     late = town.call("client", HOST, "/?delay=3", headers={"x-key": "late"})
-    assert late.status == 504 and 0.3 <= late.seconds < 3
+    # Envoy's timers count from the time that its loop last looked at the clock: a little before the request.
+    assert late.status == 504 and 0.29 <= late.seconds < 3
     assert town.logged("client", "late", 1) == {"504 UT": 1}
     assert town.call("client", HOST, "/").status == 200
     again = "{attempts: 2, perTryTimeout: 0.3s, retryOn: 'gateway-error'}"

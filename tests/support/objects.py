@@ -13,6 +13,7 @@ _GROUPS = {
     "ServiceEntry": "networking.istio.io/v1",
     "Sidecar": "networking.istio.io/v1",
     "EndpointSlice": "discovery.k8s.io/v1",
+    "EnvoyFilter": "networking.istio.io/v1alpha3",
 }
 
 

@@ -19,6 +19,7 @@ from controlplane.app.findings import Findings
 from controlplane.app.key_sets import WantedKeySets, settle_who_fetches
 from controlplane.app.observe import Observer
 from controlplane.app.registrations import Joining, KnownGroups
+from controlplane.app.rejections import Rejections
 from controlplane.app.scrape import scrape_route
 from controlplane.app.sources import Sources, all_sources
 from controlplane.app.spine import Spine, spine
@@ -132,7 +133,9 @@ def build(settings: Settings) -> App:
     metrics.certificates.set_function(supply.__len__)
     supply.on_issued = metrics.certificate_wait.of().observe
     findings = Findings(core.graph.lease(checks), core.ingest)
-    mesh = debug.Mesh(core.graph, core.ingest, core.views, findings, debug.shelf_leases(core.graph))
+    rejections = Rejections(core.graph, core.ingest, lambda: xds.streams)
+    shelves = debug.shelf_leases(core.graph)
+    mesh = debug.Mesh(core.graph, core.ingest, core.views, findings, rejections, shelves)
     app = App(
         settings=settings,
         clock=clock,

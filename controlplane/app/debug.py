@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from controlplane.app.findings import Findings
+from controlplane.app.rejections import Rejections, lease_of
 from controlplane.envoy.types import BY_SHORT
 from controlplane.graph import Graph, Lease, explain
 from controlplane.mesh.endpoints import endpoints
@@ -16,7 +17,6 @@ from controlplane.model.problem import Problem
 from controlplane.store.ingest import Ingest
 from controlplane.telemetry.http import Response, Route
 from controlplane.xds import status
-from controlplane.xds.maps import MapFeed
 from controlplane.xds.server import XdsServer
 from controlplane.xds.view import GraphViews
 
@@ -31,12 +31,13 @@ class Mesh:
     ingest: Ingest
     views: GraphViews
     findings: Findings
+    rejections: Rejections
     shelves: tuple[Lease, ...]
 
 
 def problems(mesh: Mesh) -> list[Problem]:
-    """Everything wrong with the input: files, objects, and what objects say of each other."""
-    found = [*mesh.ingest.problems(), *mesh.findings.problems()]
+    """All that is wrong with the input: files, objects, what they say of each other, what proxies refuse."""
+    found = [*mesh.ingest.problems(), *mesh.findings.problems(), *mesh.rejections.problems()]
     return sorted(found, key=lambda p: (p.file, p.line or 0, p.kind, p.namespace, p.name, p.field, p.message))
 
 
@@ -120,16 +121,13 @@ def _why(mesh: Mesh, query: Query) -> Any:
             404, body=f"give proxyID (connected: {known}), type ({', '.join(BY_SHORT)})\n".encode()
         )
     name = query.get("name", "")
-    feed = view.feeds[spec.url]
-    for lease in feed.leases() if isinstance(feed, MapFeed) else ():
-        if name in lease:
-            steps = explain.why(mesh.graph, lease, name)
-            return {
-                "path": [{"node": step.node, "revision": step.revision} for step in steps],
-                "sources": [
-                    {"table": table, "key": plain(key)} for table, key in explain.sources(lease, name)
-                ],
-            }
+    lease = lease_of(view.feeds[spec.url], name)
+    if lease is not None:
+        steps = explain.why(mesh.graph, lease, name)
+        return {
+            "path": [{"node": step.node, "revision": step.revision} for step in steps],
+            "sources": [{"table": table, "key": plain(key)} for table, key in explain.sources(lease, name)],
+        }
     return Response(404, body=f"{view.proxy.id} is served no {spec.short} resource {name!r}\n".encode())
 
 

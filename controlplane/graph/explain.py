@@ -69,6 +69,31 @@ def sources(what: Lease | Node, key: Hashable = None) -> tuple[tuple[str, Any], 
     return tuple(sorted(found, key=lambda row: (row[0], str(row[1]))))
 
 
+def changed_sources(
+    graph: Graph, what: Lease | Node, key: Hashable, since: int
+) -> frozenset[tuple[str, Any]]:
+    """Of the sources, the rows whose change in that revision or later reached the node: (table, key).
+
+    What was computed anew and came out equal lets nothing through.
+    """
+    found: set[tuple[str, Any]] = set()
+    seen: set[Node] = set()
+    stack = [_start(what, key)]
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if graph.revision_of(node.changed) < since:
+            continue
+        if isinstance(node, Cell):
+            if node.value is not None:
+                found.add((node.rows.table.name, node.key))
+        elif not isinstance(node, Bucket):
+            stack.extend(_below(node))
+    return frozenset(found)
+
+
 def _causes(start: Node) -> dict[Node, _Cause]:
     """For each node below `start`: the tick of the newest input that can have changed it, and the way there.
 

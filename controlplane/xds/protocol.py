@@ -100,6 +100,8 @@ class Subscription:
     error: str = ""
     """Why the newest answered response was rejected; "" when it was not."""
     rejected: dict[str, Rejection] = field(default_factory=dict)
+    refusing_since: int = 0
+    """The revision of the first rejection since nothing was rejected."""
     retry: list[tuple[str, ...]] = field(default_factory=list)
     """Names that were rejected together, to be sent anew group by group."""
     refused: bool = False

@@ -106,6 +106,8 @@ def _reject(sub: Subscription, index: int, error: str) -> tuple[str, ...]:
     """Hold back what is to blame; gives its names."""
     rejected = sub.pending[: index + 1]
     del sub.pending[: index + 1]
+    if not sub.rejected and not sub.error:
+        sub.refusing_since = rejected[0].revision
     sub.error = error
     suspects = _suspects(sub, rejected)
     # An offender may be an old acquaintance that a complete response had to list once more.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controlplane.graph import Plan, Q, Query, group, keyed, query
+from controlplane.graph import Plan, Q, group, keyed, query
 from controlplane.mesh.checks_finding import Finding, as_problem
+from controlplane.mesh.checks_refused import or_refused
+from controlplane.mesh.checks_secrets import has_authorities, has_pair
 from controlplane.mesh.features import features
 from controlplane.mesh.gateways import (
     RESERVED,
@@ -25,16 +27,14 @@ from controlplane.mesh.workload import pod_facts, pod_state
 from controlplane.model.describe import shorten
 from controlplane.model.hosts import fqdn
 from controlplane.model.keys import Key, Labels
-from controlplane.model.kinds import gateways, pods, secrets, workload_entries
+from controlplane.model.kinds import gateways, pods, workload_entries
 from controlplane.model.kinds.gateway import ENCRYPTED, Gateway, Server, ServerHost, gateway_key
-from controlplane.model.kinds.secret import Secret
 from controlplane.model.kinds.tls import CIPHER_SUITES, ECDH_CURVES
 from controlplane.model.kinds.virtual_service import VirtualService
 from controlplane.model.kinds.workload_entry import WorkloadEntry
 from controlplane.model.problem import Problem
 
 _WORKLOADS = (pods, workload_entries)
-_AUTHORITIES = "-cacert"
 _LEFT_OUT = "this server is left out"
 
 
@@ -117,7 +117,7 @@ def _credentials(q: Q, at: str, server: Server, namespace: str) -> Iterator[Find
                 f"{shorten(name)} names a Secret of another place: a gateway has those of its own namespace",
                 f"name a Secret of {home}, without a slash",
             )
-        elif not _some(q, _has_pair, namespace, name):
+        elif not has_pair(q, namespace, name):
             yield Finding(
                 f"{at}.tls.credentialName",
                 f"there is no Secret {_place(namespace, name)} with a certificate and its key",
@@ -138,7 +138,7 @@ def _authorities(q: Q, at: str, server: Server, namespace: str, home: str) -> It
             f"{shorten(said)} names something else than a Secret of the gateway's namespace",
             f"store the authorities as ca.crt in a Secret of {home}, and name it without a slash",
         )
-    elif not _has_authorities(q, namespace, name):
+    elif not has_authorities(q, namespace, name):
         beside = "" if said else ", or add ca.crt to the Secret of the certificate"
         yield Finding(
             f"{at}.tls.{'caCertCredentialName' if said else 'credentialName'}",
@@ -148,44 +148,8 @@ def _authorities(q: Q, at: str, server: Server, namespace: str, home: str) -> It
         )
 
 
-def _has_authorities(q: Q, namespace: str, name: str) -> bool:
-    names = (name, name.removesuffix(_AUTHORITIES))
-    return any(_some(q, _certifies, namespace, one) for one in names)
-
-
 def _place(namespace: str, name: str) -> str:
     return f"{namespace}/{name}" if namespace else f"{name} in any namespace"
-
-
-def _some(q: Q, fits: Query[[Key], bool], namespace: str, name: str) -> bool:
-    """Whether the Secret of this name fits, or for namespace "" one of this name anywhere."""
-    if namespace:
-        return q(fits, Key(namespace, name))
-    return any(q(fits, key) for key in q.keys(q.part(_by_name, (), name)))
-
-
-@keyed
-def _by_name(q: Q) -> Plan:
-    """The name of a Secret -> those of that name, in whatever namespaces."""
-    return group(q.members(secrets), _named)
-
-
-@query
-def _named(q: Q, key: Key) -> tuple[tuple[str, Key], ...]:
-    del q
-    return ((key.name, key),)
-
-
-@query
-def _has_pair(q: Q, key: Key) -> bool:
-    found: Secret | None = q.get(secrets, key)
-    return found is not None and bool(found.key)
-
-
-@query
-def _certifies(q: Q, key: Key) -> bool:
-    found: Secret | None = q.get(secrets, key)
-    return found is not None and bool(found.authorities)
 
 
 @query
@@ -195,6 +159,18 @@ def _namespaces(q: Q, within: str, selector: Labels) -> tuple[str, ...]:
         return ()
     found = {key.namespace for table in _WORKLOADS for key in q.select(table, within, selector)}
     return tuple(sorted(found))
+
+
+@keyed
+def gateway_homes(q: Q) -> Plan:
+    """Namespace -> the Gateways that select workloads there."""
+    return group(q.members(gateways), _homes)
+
+
+@query
+def _homes(q: Q, key: Key) -> tuple[tuple[str, Key], ...]:
+    found: Gateway = q.get(gateways, key)
+    return tuple((namespace, key) for namespace in q(_namespaces, _within(q, key), found.selector))
 
 
 @query
@@ -264,7 +240,8 @@ def bindings(q: Q, route: VirtualService) -> Iterator[Finding]:
         found = q(_offered, key)
         if found is None:
             why = f"there is no Gateway {key.namespace}/{key.name}"
-            yield Finding(at, why, "create it, or name one that exists as namespace/name")
+            missing = Finding(at, why, "create it, or name one that exists as namespace/name")
+            yield or_refused(q, missing, "Gateway", key)
         elif hosts and not any(common_names(one, hosts, namespace) for one in found):
             why = f"Gateway {key.namespace}/{key.name} serves none of the hosts for namespace {namespace}"
             yield Finding(at, why, "add the hosts to one of its servers")

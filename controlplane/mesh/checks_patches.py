@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from controlplane.graph import Q, query
 from controlplane.mesh.checks_finding import Finding, as_problem
+from controlplane.mesh.checks_refused import or_refused
 from controlplane.mesh.checks_selectors import nobody_has, reach
 from controlplane.mesh.patches import GATEWAY, OUTBOUND
 from controlplane.mesh.service import service_ports, services_of_host
@@ -99,7 +100,8 @@ def _route(q: Q, wanted: RouteConfigurationMatch) -> Iterator[Finding]:
     at = "match.routeConfiguration.gateway"
     if found is None:
         message = f"matches nothing: there is no Gateway {shorten(wanted.gateway)}"
-        yield Finding(at, message, "write namespace/name of a Gateway")
+        missing = Finding(at, message, "write namespace/name of a Gateway")
+        yield or_refused(q, missing, "Gateway", Key(namespace, name))
     elif all(server.port.protocol.upper() != "HTTPS" for server in found.servers):
         message = (
             f"matches nothing: {shorten(wanted.gateway)} has no HTTPS server; other routes are of no Gateway"

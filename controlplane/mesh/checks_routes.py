@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from controlplane.graph import Q, query
 from controlplane.mesh.checks_finding import Finding, as_problem
 from controlplane.mesh.checks_gateways import bindings
+from controlplane.mesh.checks_refused import or_refused_for
 from controlplane.mesh.checks_routes_delegates import of_delegate, of_root
+from controlplane.mesh.checks_routes_matches import idle_matches
 from controlplane.mesh.checks_routes_reach import rivals, shared_names, unreached
 from controlplane.mesh.checks_rules import unknown_host, unknown_port
 from controlplane.mesh.imports import nearest_service
 from controlplane.mesh.projections import Scope
 from controlplane.mesh.routing import Attachment, attachment, virtual_service
-from controlplane.mesh.rules import destination_rule
-from controlplane.mesh.service import alias_target, service_ports
+from controlplane.mesh.rules import destination_rule, merged_rule, rule_head, rules_for_host
+from controlplane.mesh.service import ServiceId, alias_target, service_ports
 from controlplane.mesh.settings import exported
 from controlplane.model.hosts import fqdn
 from controlplane.model.keys import Key
@@ -40,6 +42,7 @@ def virtual_service_problems(q: Q, key: Key) -> tuple[Problem, ...]:
     findings += unreached(route)
     findings += shared_names(q, route)
     findings += bindings(q, route)
+    findings += idle_matches(q, route)
     return tuple(as_problem("VirtualService", key, finding) for finding in findings)
 
 
@@ -74,22 +77,38 @@ def _destination(q: Q, namespace: str, field: str, destination: Destination) -> 
             f"service {host} has several ports; requests keep the port that they were sent to",
             "name the port: " + ", ".join(map(str, sorted(numbers))),
         )
-    if destination.subset:
-        rule = q(destination_rule, namespace, id)
-        if rule is None:
-            yield Finding(
-                f"{field}.subset",
-                f"no DestinationRule defines subsets of {host}",
-                f"create a DestinationRule for {host} with a subset {destination.subset!r}",
-            )
-        elif rule.subset(destination.subset) is None:
-            known = ", ".join(sorted(subset.name for subset in rule.subsets)) or "none"
-            names = " and ".join(f"{ref.namespace}/{ref.name}" for ref in rule.sources)
-            yield Finding(
-                f"{field}.subset",
-                f"{host} has no subset {destination.subset!r}",
-                f"add it to DestinationRule {names}, or use one of its subsets: {known}",
-            )
+    if destination.subset and not _selected(q, namespace, id, destination.subset):
+        yield from _subset(q, namespace, f"{field}.subset", destination.subset, id)
+
+
+def _subset(q: Q, namespace: str, field: str, subset: str, id: ServiceId) -> Iterator[Finding]:
+    rule = q(destination_rule, namespace, id)
+    if rule is None:
+        missing = Finding(
+            field,
+            f"no DestinationRule defines subsets of {id.host}",
+            f"create a DestinationRule for {id.host} with a subset {subset!r}",
+        )
+        yield or_refused_for(q, missing, id.host, "DestinationRule")
+    elif rule.subset(subset) is None:
+        known = ", ".join(sorted(one.name for one in rule.subsets)) or "none"
+        names = " and ".join(f"{ref.namespace}/{ref.name}" for ref in rule.sources)
+        missing = Finding(
+            field,
+            f"{id.host} has no subset {subset!r}",
+            f"add it to DestinationRule {names}, or use one of its subsets: {known}",
+        )
+        yield or_refused_for(q, missing, id.host, "DestinationRule")
+
+
+def _selected(q: Q, namespace: str, id: ServiceId, subset: str) -> bool:
+    """Whether a rule with a workloadSelector defines the subset: its workloads have it."""
+    return any(
+        key.namespace == namespace
+        and q(rule_head, key).selector is not None
+        and q(merged_rule, (key,)).subset(subset) is not None
+        for key in q(rules_for_host, id.host)
+    )
 
 
 def _hosts(q: Q, route: VirtualService) -> Iterator[Finding]:

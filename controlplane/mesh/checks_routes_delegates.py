@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from controlplane.graph import Q
 from controlplane.mesh.checks_finding import Finding
+from controlplane.mesh.checks_refused import or_refused
 from controlplane.mesh.routing_delegates import Outside, delegated, delegating
 from controlplane.model.keys import Key
 from controlplane.model.kinds.virtual_service import VirtualService
@@ -17,11 +18,12 @@ def of_root(q: Q, route: VirtualService) -> Iterator[Finding]:
         return
     found = q(delegated, route.meta.key)
     for one in found.missing:
-        yield Finding(
+        missing = Finding(
             f"spec.http[{one.rule}].delegate",
             f"{one.why}; this rule is left out",
             "name a VirtualService that has no hosts and is exported to here, or write its rules here",
         )
+        yield or_refused(q, missing, "VirtualService", one.delegate)
     for rule in found.outside:
         yield Finding(
             f"spec.http[{rule.rule}].delegate",

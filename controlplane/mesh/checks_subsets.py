@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.graph import Q, contains, query
+from controlplane.mesh.checks_credentials import at_gateways
 from controlplane.mesh.checks_finding import Finding
+from controlplane.mesh.checks_refused import or_refused
 from controlplane.mesh.endpoints import endpoints
 from controlplane.mesh.service import ServiceId, service, service_ports
 from controlplane.mesh.settings import default_policy
@@ -95,9 +97,12 @@ def missing_credentials(q: Q, rule: DestinationRule) -> Iterator[Finding]:
                 "names a ConfigMap, which is not supported: ConfigMaps are not read",
                 "use a Secret with the authorities as ca.crt",
             )
-        elif rule.workload_selector and q.get(secrets, Key(rule.meta.namespace, name)) is None:
-            yield Finding(
+        elif not rule.workload_selector:
+            yield from at_gateways(q, rule, f"spec.{path}.credentialName", name)
+        elif q.get(secrets, key := Key(rule.meta.namespace, name)) is None:
+            missing = Finding(
                 f"spec.{path}.credentialName",
                 f"there is no Secret {rule.meta.namespace}/{name}: calls fail until there is one",
                 "create it, or correct the name",
             )
+            yield or_refused(q, missing, "Secret", key)

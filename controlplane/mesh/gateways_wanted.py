@@ -42,7 +42,7 @@ def _wanted(q: Q, edge: Edge, namespace: str, member: Key | str) -> tuple[tuple[
             return ()
         if not any(_counts(q, edge, gateway) for gateway in found.gateways):
             return ()
-        hosts = set(_hosts(q, member))
+        hosts = set(hosts_led_to(q, member))
     ids = {q(nearest_service, namespace, host) for host in hosts} - {None}
     return tuple((id, member) for id in sorted(id for id in ids if id is not None))
 
@@ -52,7 +52,7 @@ def _counts(q: Q, edge: Edge, key: Key) -> bool:
     return found is not None and found.selector in edge.selectors and speaks_for(edge, key)
 
 
-def _hosts(q: Q, key: Key) -> Iterator[str]:
+def hosts_led_to(q: Q, key: Key) -> Iterator[str]:
     """The full names of all destinations of a VirtualService, those of its delegates included."""
     route: VirtualService = q.get(virtual_services, key)
     yield from (fqdn(one.host, key.namespace) for one in direct_destinations(route))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
+from controlplane.model.kinds.refused import Refused
 from controlplane.model.problem import Origin, Problem
 from controlplane.sources.change import Change
 from controlplane.sources.naming import Name
@@ -16,7 +17,8 @@ class Copy:
     """An object at one place.  `value` is the last valid one, None when there never was one.
 
     `problems` are those of the newest version.  `change` brought it, and is there for guarding kinds only.
-    `fallback`: the value is not from this place, or from before a restart.
+    `fallback`: the value is not from this place, or from before a restart.  `refused` is what checks are told
+    of a version that is not valid.
     """
 
     origin: Origin | None
@@ -25,6 +27,7 @@ class Copy:
     problems: tuple[Problem, ...] = ()
     change: Change | None = None
     fallback: bool = False
+    refused: Refused | None = None
 
 
 Copies: TypeAlias = dict[str, Copy]

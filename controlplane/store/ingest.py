@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeAlias
 
 from controlplane.base.clock import Clock, SystemClock
 from controlplane.model.kinds import Kind, Parsed
+from controlplane.model.kinds.refused import Refused, refused_from, refused_key, refused_objects
 from controlplane.model.problem import Origin, Problem
 from controlplane.sources.change import Change
 from controlplane.sources.duplicates import duplicate
@@ -67,6 +68,7 @@ class Ingest:
         self._clock = clock or SystemClock()
         self._last = LastValid(keeper)
         self._powerless: set[Name] = set()
+        self._refused: dict[Name, Refused] = {}
         self._copies: dict[Name, Copies] = {}
         self._served: dict[Name, Any] = {}
         # Touched but not yet compared with what is in force; outlives an interrupted apply.
@@ -172,6 +174,7 @@ class Ingest:
         before = copies.get(change.place)
         by = change if kind.guarding else None
         copy = Copy(change.origin, parsed.value, parsed.value is not None, parsed.problems, by)
+        copy.refused = None if copy.current else refused_from(name.kind, name.key, change.raw)
         if parsed.value is None and before is not None:
             copy.value = before.value
         copies[change.place] = copy
@@ -227,6 +230,7 @@ class Ingest:
             self._book.report(("object", name, place), told(copy, copies, restarted=restarted))
         (self._powerless.add if copies and winner is None else self._powerless.discard)(name)
         value = copies[winner].value if winner is not None else None
+        self._note_refused(name, copies, winner)
         before = self._served.get(name)
         if value == before or kind is None:
             if winner is not None:
@@ -239,6 +243,18 @@ class Ingest:
             self._served[name] = value
         self._writes.append(Write(kind.table, name.key, value, before))
         self._seen.extend(seen)
+
+    def _note_refused(self, name: Name, copies: Copies, winner: str | None) -> None:
+        """Tell the checks which objects are there and have no version in use."""
+        value: Refused | None = None
+        if winner is None:
+            noted = (copies[place].refused for place in sorted(copies))
+            value = next((one for one in noted if one is not None), None)
+        before = self._refused.pop(name, None)
+        if value is not None:
+            self._refused[name] = value
+        if value != before:
+            self._writes.append(Write(refused_objects, refused_key(name.kind, name.key), value, before))
 
     async def _breathe(self, last: float) -> float:
         """Give the loop its turn when a slice of time is used up; returns when the current one began."""

@@ -16,11 +16,12 @@ from controlplane.graph import Table
 from controlplane.model.keys import Key, Labels
 from controlplane.model.kinds import KINDS, mesh_configs, namespaces
 from controlplane.model.kinds.mesh_config import LabelSelector
+from controlplane.model.kinds.refused import refused_objects
 from controlplane.model.selectors import is_discovered
 
 Row: TypeAlias = tuple[Table, Key, Any]
 """A new value of a row, None to remove it."""
-_NAMESPACED = tuple(kind.table for kind in KINDS if kind.namespaced)
+_NAMESPACED = (*(kind.table for kind in KINDS if kind.namespaced), refused_objects)
 
 
 class Sight:

@@ -50,6 +50,14 @@ def test_subsets_and_ports_that_do_not_exist() -> None:
     assert found(world) == [f"VirtualService/web {DESTINATION}.subset: {HOST} has no subset 'v1'"]
 
 
+def test_a_subset_of_a_rule_for_selected_workloads_is_one() -> None:
+    chosen = rule("a", "workloadSelector: {matchLabels: {app: a}}, subsets: [{name: v1}]")
+    assert found(World(REVIEWS + chosen + route("web", to("host: reviews, subset: v1")))) == []
+    assert found(World(REVIEWS + chosen + route("web", to("host: reviews, subset: v2")))) == [
+        f"VirtualService/web {DESTINATION}.subset: no DestinationRule defines subsets of {HOST}"
+    ]
+
+
 def test_all_kinds_of_destinations_are_looked_at() -> None:
     spec = """
   http:

@@ -100,8 +100,11 @@ def test_credentials_that_are_not_there() -> None:
     assert found(World(REVIEWS + rule("a", tls % '"configmap://c"'))) == [
         f"{at}: names a ConfigMap, which is not supported: ConfigMaps are not read"
     ]
-    # Whose gateway means it is not known.
-    assert found(World(REVIEWS + rule("a", tls % "missing"))) == []
+    # Without a selector gateways alone have it.
+    assert found(World(REVIEWS + rule("a", tls % "missing"))) == [
+        f"{at}: counts at gateways alone, and no route of a gateway leads to {HOST}: "
+        "sidecars speak TLS without this Secret"
+    ]
 
 
 def test_port_levels_of_ports_that_do_not_exist() -> None:

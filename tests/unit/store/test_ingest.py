@@ -13,6 +13,7 @@ import pytest
 from controlplane.base.clock import FakeClock
 from controlplane.model.keys import Key
 from controlplane.model.kinds import services, virtual_services
+from controlplane.model.kinds.refused import Refused, refused_key
 from controlplane.model.problem import Origin, Problem
 from controlplane.sources.change import Change
 from controlplane.store.debounce import Write
@@ -137,10 +138,11 @@ def test_a_refused_version_keeps_the_last_valid_one() -> None:
 
 def test_an_object_that_was_never_valid_is_no_row() -> None:
     world = World()
-    assert world.apply(world.change(service("eighty"))) == 0
+    assert world.apply(world.change(service("eighty"))) == 1
+    assert world.port is None
     (complaint,) = world.complaints
     assert "stays in use" not in complaint
-    assert world.apply(world.change(None)) == 0
+    assert world.apply(world.change(None)) == 1
     assert world.complaints == []
 
 
@@ -345,3 +347,18 @@ def test_an_interrupted_apply_is_made_up_for_by_the_next() -> None:
 
     asyncio.run(main())
     assert world.port == 81
+
+
+def test_the_checks_are_told_which_objects_were_never_valid() -> None:
+    world = World()
+    row = ("refused_objects", refused_key("Service", Key("default", "a")))
+    world.apply(world.change(service("eighty")))
+    assert world.writer.rows == {row: Refused("Service", ("a.default.svc.cluster.local",))}
+    assert world.apply(world.change(service("ninety"))) == 0
+    # A valid version, here or elsewhere, and the end of the object take it back.
+    world.apply(world.change(service(80), "b.yaml"))
+    assert row not in world.writer.rows
+    world.apply(world.change(None, "b.yaml", kind="Service", group=""))
+    assert row in world.writer.rows
+    world.apply(world.change(None, kind="Service", group=""))
+    assert world.writer.rows == {}

@@ -178,6 +178,31 @@ def test_rows_that_do_not_exist_are_no_sources() -> None:
     assert explain.sources(lease) == (("numbers", "a"),)
 
 
+def test_changed_sources_are_those_whose_change_came_through() -> None:
+    @query
+    def even_and_number(q: Q) -> tuple[bool, int]:
+        return (q(is_even, "a"), q(number, "b"))
+
+    graph = graph_with(a=2, b=1, c=1)
+    lease = graph.lease(even_and_number)
+    graph.settle()
+
+    def changed(since: int) -> list[str]:
+        return sorted(key for _, key in explain.changed_sources(graph, lease, None, since))
+
+    first = graph.revision
+    assert changed(first) == ["a", "b"]
+    put(graph, a=4)  # still even: it does not come through
+    graph.settle()
+    put(graph, c=2)
+    graph.settle()
+    assert changed(first + 1) == []
+    put(graph, b=2)
+    graph.settle()
+    assert changed(graph.revision) == ["b"]
+    assert changed(graph.revision + 1) == []
+
+
 def test_the_members_of_indexes_and_selections_are_sources() -> None:
     @query
     def neighbours(q: Q) -> tuple[Any, ...]:

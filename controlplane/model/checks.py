@@ -20,6 +20,9 @@ UNIX = "unix://"
 """What begins so is a Unix socket; an @ stands for the abstract namespace of Linux."""
 T = TypeVar("T", bound=Hashable)
 _LONGEST_SOCKET = 107
+_LONGEST_LINE = 16384
+_LONGEST_PATH = 4095
+_LONGEST_FILE = 255
 _LINE_BREAK = re.compile(r"[\0\r\n]")
 _DNS_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL_NAME = re.compile(r"[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?")
@@ -167,6 +170,17 @@ def check_lines(r: Reader, **texts: str | None) -> None:
     for name, text in texts.items():
         if text is not None and _LINE_BREAK.search(text):
             r.error(name, "holds a line break or a NUL", "write one line of text")
+        elif text is not None and len(text.encode()) > _LONGEST_LINE:
+            r.error(name, f"is longer than {_LONGEST_LINE} bytes", "write less")
+
+
+def check_log_file(r: Reader, name: str, path: str) -> None:
+    """A file that a proxy can open: it refuses every listener over one that it cannot."""
+    parts = path.split("/")
+    if path and (parts[-1] in ("", ".", "..") or "\0" in path):
+        r.error(name, f"{shorten(path)} names no file", "write a path like /dev/stdout")
+    elif len(path.encode()) > _LONGEST_PATH or any(len(part.encode()) > _LONGEST_FILE for part in parts):
+        r.error(name, "is longer than a path can be", "write a path like /dev/stdout")
 
 
 def check_format(r: Reader, name: str, text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from controlplane.model.duration import SECOND
 from controlplane.model.reader import UINT32, Reader
 
 
@@ -67,9 +68,13 @@ def read_connection_pool(r: Reader) -> ConnectionPoolSettings:
 
 def read_keepalive(r: Reader) -> TcpKeepalive:
     """TcpKeepalive."""
-    return TcpKeepalive(
+    found = TcpKeepalive(
         probes=r.count("probes", UINT32), time=r.duration("time"), interval=r.duration("interval")
     )
+    for name, length in (("time", found.time), ("interval", found.interval)):
+        if length is not None and length > UINT32 * SECOND:
+            r.error(name, "is too long", f"use at most {UINT32}s: proxies count these seconds in 32 bits")
+    return found
 
 
 def _read_tcp(r: Reader) -> TCPSettings:

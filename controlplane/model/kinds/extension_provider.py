@@ -9,10 +9,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from controlplane.model.checks import check_format, check_host, check_namespace
+from controlplane.model.checks import check_format, check_host, check_log_file, check_namespace
 from controlplane.model.describe import shorten
 from controlplane.model.duration import SECOND
 from controlplane.model.keys import Labels
+from controlplane.model.kinds.http_headers import read_header_values
 from controlplane.model.kinds.mesh_absent import DEFAULT_PROVIDERS, PROVIDERS, note_absent
 from controlplane.model.reader import UINT32, Reader
 
@@ -100,6 +101,7 @@ def _read(r: Reader) -> ExtensionProvider:
 
 def _read_log(r: Reader) -> FileAccessLog:
     path = r.text("path", _STDOUT)
+    check_log_file(r, "path", path)
     if r.boolean("omitEmptyValues"):
         r.warn("omitEmptyValues", "has no effect: what is empty is written as -", "leave the fields out")
     said = r.message("logFormat", _read_format)
@@ -177,7 +179,7 @@ def _read_http(r: Reader) -> ExtAuthzProvider:
         body=common.body,
         path_prefix=prefix,
         headers_in_check=newer or older,
-        additional_headers=r.labels("includeAdditionalHeadersInCheck"),
+        additional_headers=read_header_values(r, "includeAdditionalHeadersInCheck"),
         headers_upstream=_read_names(r, "headersToUpstreamOnAllow"),
         headers_on_deny=_read_names(r, "headersToDownstreamOnDeny"),
         headers_on_allow=_read_names(r, "headersToDownstreamOnAllow"),

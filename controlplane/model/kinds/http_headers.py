@@ -74,20 +74,29 @@ def is_authority(header: str) -> bool:
 
 
 def _read_header_operations(r: Reader, settable: tuple[str, ...]) -> HeaderOperations:
-    operations = HeaderOperations(set=r.labels("set"), add=r.labels("add"), remove=r.strings("remove"))
-    for field, pairs in (("set", operations.set), ("add", operations.add)):
-        for header, value in pairs:
-            if header.lower() not in settable:
-                _check_header(r, field, header)
-            fault = "holds a control character" if _CONTROL.search(value) else substitution_fault(value)
-            if len(value.encode()) > _LONGEST_VALUE:
-                fault = f"is longer than {_LONGEST_VALUE} bytes"
-            if fault:
-                remedy = 'write one line of text, with %% for a percent sign, like "100%%"'
-                r.error(f"{field}[{printable(header)}]", fault, remedy)
+    operations = HeaderOperations(
+        set=read_header_values(r, "set", settable),
+        add=read_header_values(r, "add", settable),
+        remove=r.strings("remove"),
+    )
     for index, header in enumerate(operations.remove):
         _check_header(r, f"remove[{index}]", header)
     return operations
+
+
+def read_header_values(r: Reader, field: str, settable: tuple[str, ...] = ()) -> Labels:
+    """Headers and their values with Envoy's substitutions; `settable` are those that every message has."""
+    pairs = r.labels(field)
+    for header, value in pairs:
+        if header.lower() not in settable:
+            _check_header(r, field, header)
+        fault = "holds a control character" if _CONTROL.search(value) else substitution_fault(value)
+        if len(value.encode()) > _LONGEST_VALUE:
+            fault = f"is longer than {_LONGEST_VALUE} bytes"
+        if fault:
+            remedy = 'write one line of text, with %% for a percent sign, like "100%%"'
+            r.error(f"{field}[{printable(header)}]", fault, remedy)
+    return pairs
 
 
 def _check_header(r: Reader, field: str, header: str) -> None:

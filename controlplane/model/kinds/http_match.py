@@ -17,12 +17,15 @@ _TESTS: tuple[Literal["exact", "prefix", "regex"], ...] = ("exact", "prefix", "r
 _PSEUDO = ("uri", "scheme", "method", "authority")
 # RFC 9110, 5.6.2: token.
 _TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+# What Envoy refuses above: it would be a whole configuration of routes.
+_LONGEST_HEADER = 16384
+_LONGEST_PARAMETER = 1024
 _MATCHED = re.compile(r"[-_0-9A-Za-z]+")
 
 
 def is_header_name(text: str) -> bool:
     """Whether this can be the name of an HTTP header."""
-    return _TOKEN.fullmatch(text) is not None
+    return len(text) <= _LONGEST_HEADER and _TOKEN.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,10 @@ def read_http_match(r: Reader) -> HTTPMatchRequest:
     check_gateways(r, match.gateways)
     if any(not name for name, _ in match.query_params):
         r.error("queryParams", "has an empty name", "name the query parameter")
+    if any(len(name.encode()) > _LONGEST_PARAMETER for name, _ in match.query_params):
+        r.error(
+            "queryParams", f"has a name of more than {_LONGEST_PARAMETER} bytes", "name the query parameter"
+        )
     return match
 
 

@@ -6,7 +6,13 @@ import json
 from dataclasses import dataclass, field
 
 from controlplane.graph import Table
-from controlplane.model.checks import check_export_to, check_format, check_host, check_namespace
+from controlplane.model.checks import (
+    check_export_to,
+    check_format,
+    check_host,
+    check_log_file,
+    check_namespace,
+)
 from controlplane.model.duration import SECOND
 from controlplane.model.keys import Labels
 from controlplane.model.kinds.connection_pool import TcpKeepalive, read_keepalive
@@ -192,6 +198,7 @@ def _read_log(r: Reader, providers: tuple[ExtensionProvider, ...]) -> FileAccess
     if own.encoding == "JSON" and own.format and not _is_object(own.format):
         r.warn("accessLogFormat", "is no JSON object, so that the default is used", 'write {"key": "%…%"}')
     check_format(r, "accessLogFormat", own.format)
+    check_log_file(r, "accessLogFile", own.path)
     return read_default_log(r, providers) or own
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
+from controlplane.model.checks import check_lines
 from controlplane.model.duration import SECOND
 from controlplane.model.kinds.gateway_topology import CLIENT_CERTIFICATES
 from controlplane.model.reader import Reader
@@ -126,6 +127,7 @@ def _read_exchange(r: Reader) -> str:
 
 def _read_server(r: Reader) -> str:
     disabled, value = r.boolean("disabled"), r.text("value")
+    check_lines(r, value=value)
     return "" if disabled else value or SERVER
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from controlplane.model.checks import check_lines
 from controlplane.model.describe import shorten
 from controlplane.model.reader import Reader
 
@@ -103,6 +104,7 @@ def read_client_tls(r: Reader) -> ClientTLSSettings:
         insecure_skip_verify=r.optional_boolean("insecureSkipVerify"),
         ca_crl=r.string("caCrl"),
     )
+    check_lines(r, sni=settings.sni)
     if len((settings.sni or "").encode()) > _LONGEST_SNI:
         r.error("sni", f"is longer than {_LONGEST_SNI} bytes", "name the host that clients mean")
     for name in _FILES:

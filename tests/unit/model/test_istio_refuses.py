@@ -77,6 +77,8 @@ def test_the_name_of_a_gateway_is_one_label(refused: Callable[..., dict[str, str
             "rewrite.uriRegexRewrite.rewrite",
         ),
         ({"route": ROUTE, "headers": {"response": {"set": {"x": "h" * 16385}}}}, "headers.response.set[x]"),
+        ({"route": ROUTE, "headers": {"request": {"remove": ["h" * 16385]}}}, "headers.request.remove[0]"),
+        ({"route": ROUTE, "match": [{"queryParams": {"q" * 1025: {"exact": "a"}}}]}, "match[0].queryParams"),
     ],
 )
 def test_what_envoy_would_refuse(
@@ -186,3 +188,68 @@ def test_durations_of_rules(refused: Callable[..., dict[str, str]], field: str, 
             f"spec.http[0].{field}"
         ]
     )
+
+
+COOKIE = {"name": "c", "ttl": "1s"}
+
+
+@pytest.mark.parametrize(
+    ("policy", "path"),
+    [
+        ({"tls": {"mode": "SIMPLE", "sni": "a\0b"}}, "tls.sni"),
+        (
+            {
+                "loadBalancer": {
+                    "consistentHash": {"httpCookie": {**COOKIE, "attributes": [{"name": "a" * 16385}]}}
+                }
+            },
+            "loadBalancer.consistentHash.httpCookie.attributes[0].name",
+        ),
+        (
+            {"connectionPool": {"tcp": {"tcpKeepalive": {"interval": "2562047h"}}}},
+            "connectionPool.tcp.tcpKeepalive.interval",
+        ),
+    ],
+)
+def test_policies_that_envoy_would_refuse(
+    refused: Callable[..., dict[str, str]], policy: dict[str, Any], path: str
+) -> None:
+    assert f"spec.trafficPolicy.{path}" in refused("DestinationRule", {"host": "a", "trafficPolicy": policy})
+
+
+CHECKER = {"service": "a.b.c", "port": 80}
+
+
+@pytest.mark.parametrize(
+    ("mesh", "path"),
+    [
+        ({"defaultConfig": {"proxyHeaders": {"server": {"value": "a\nb"}}}}, "proxyHeaders.server.value"),
+        ({"tcpKeepalive": {"time": "2562047h"}}, "tcpKeepalive.time"),
+        ({"accessLogFile": "/dev/"}, "accessLogFile"),
+        ({"accessLogFile": "/var/.."}, "accessLogFile"),
+        ({"accessLogFile": "/" + "a" * 256}, "accessLogFile"),
+        ({"extensionProviders": [{"name": "l", "envoyFileAccessLog": {"path": "/"}}]}, "path"),
+        *(
+            (
+                {
+                    "extensionProviders": [
+                        {
+                            "name": "x",
+                            "envoyExtAuthzHttp": {
+                                **CHECKER,
+                                "includeAdditionalHeadersInCheck": {header: text},
+                            },
+                        }
+                    ]
+                },
+                "includeAdditionalHeadersInCheck",
+            )
+            for header, text in [("x", "100%"), ("x", "a\nb"), ("a\nb", "x"), (":path", "x"), ("host", "x")]
+        ),
+    ],
+)
+def test_meshes_that_envoy_would_refuse(
+    refused: Callable[..., dict[str, str]], mesh: dict[str, Any], path: str
+) -> None:
+    (field,) = refused("MeshConfig", mesh)
+    assert path in field

@@ -91,7 +91,7 @@ def service_problems(q: Q, key: Key) -> tuple[Problem, ...]:
 
 
 def clashes(q: Q, found: Service, declared: list[int]) -> Iterator[Finding]:
-    """The places that a service cannot have, because an older one has them.
+    """The places that a service cannot have, because an older one has them, or that it has instead of others.
 
     `declared` are the port numbers as the object lists them, for the paths of its fields.
     """
@@ -100,12 +100,45 @@ def clashes(q: Q, found: Service, declared: list[int]) -> Iterator[Finding]:
         owner = _owner(q, found, claim)
         if owner.source != found.source and (claim.address or _differs(port, owner, claim)):
             yield _clash(field, port, claim, owner)
+        if owner.source == found.source:
+            yield from _kept_out(q, found, field, port, claim)
+
+
+def _kept_out(q: Q, found: Service, field: str, port: Port, claim: Claim) -> Iterator[Finding]:
+    """The first younger service that loses the place to `found`, and how many more do."""
+    ids = (id for id in _claimants(q, claim) if visible_to(q, id.namespace, found.id))
+    younger = [
+        other
+        for id in ids
+        if (other := q(service, id)) is not None
+        and (found.created, found.id) < (other.created, other.id)
+        and other.source != found.source
+        and (claim.address or _differs(port, other, claim))
+    ]
+    if not younger:
+        return
+    first = younger[0].source
+    names = f"{first.kind} {first.namespace}/{first.name}"
+    names += f" and {len(younger) - 1} more" if len(younger) > 1 else ""
+    if claim.address:
+        opaque = f"opaque port {port.number}, which has no address of its own,"
+        where = opaque if claim.address == _ANYWHERE else f"{claim.address}:{port.number}"
+        message = f"{where} keeps out {names}: this one is older"
+        yield Finding(field, message, "give one of them another address or port")
+        return
+    message = (
+        f"{port.protocol} counts inbound for port {claim.port}, not what {names} says: this one is older"
+    )
+    yield Finding(field, message, "say the same protocol in all")
+
+
+def _claimants(q: Q, claim: Claim) -> list[ServiceId]:
+    return sorted({id for map in (service_claims, entry_claims) for id in q.keys(q.part(map, (), claim))})
 
 
 def _owner(q: Q, found: Service, claim: Claim) -> Service:
     """Of the services that `found` can see and that claim the same, the oldest: it gets the place."""
-    ids = {id for map in (service_claims, entry_claims) for id in q.keys(q.part(map, (), claim))}
-    visible = (q(service, id) for id in sorted(ids) if visible_to(q, found.id.namespace, id))
+    visible = (q(service, id) for id in _claimants(q, claim) if visible_to(q, found.id.namespace, id))
     return min(
         (other for other in visible if other is not None), key=lambda s: (s.created, s.id), default=found
     )

@@ -16,6 +16,7 @@ from controlplane.model.kinds.locality_setting import (
 from controlplane.model.reader import UINT32, Reader
 
 SIMPLE = ("UNSPECIFIED", "LEAST_CONN", "RANDOM", "PASSTHROUGH", "ROUND_ROBIN", "LEAST_REQUEST")
+_COLD = ("RANDOM", "PASSTHROUGH")
 _HASH_KEYS = ("httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName")
 # Envoy's bounds: maximum_ring_size and the largest Maglev table.
 _LARGEST_RING = 8 * 1024 * 1024
@@ -118,6 +119,12 @@ def read_load_balancer(r: Reader) -> LoadBalancerSettings:
     if r.value("backendUtilization") is not None:
         r.warn(
             "backendUtilization", "is not supported: Istio does nothing for it either", "use LEAST_REQUEST"
+        )
+    if warmup is not None and (settings.consistent_hash is not None or settings.simple in _COLD):
+        r.warn(
+            "warmup" if r.has("warmup") else "warmupDurationSecs",
+            f"has no effect with {settings.simple or 'consistentHash'}: none begins slowly",
+            "use ROUND_ROBIN or LEAST_REQUEST",
         )
     if settings.simple is not None and settings.consistent_hash is not None:
         r.error("consistentHash", "excludes simple", "keep one of them")

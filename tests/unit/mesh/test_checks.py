@@ -122,9 +122,14 @@ def test_opaque_ports_that_clash() -> None:
         + entry("c", "c.example.com", "resolution: DNS", "HTTP", "2024-02-01T00:00:00Z")
     )
     assert found(world) == [
+        "ServiceEntry/a spec.ports[0]: opaque port 3306, which has no address of its own, keeps out "
+        "ServiceEntry default/b: this one is older",
         "ServiceEntry/b spec.ports[0]: opaque port 3306 has no address of its own and is taken by "
-        "ServiceEntry default/a, which is older"
+        "ServiceEntry default/a, which is older",
     ]
+    world.apply(entry("d", "d.example.com", "resolution: DNS", created="2024-03-01T00:00:00Z"))
+    assert "keeps out ServiceEntry default/b and 1 more" in found(world)[0]
+    world.delete("ServiceEntry", "d")
     world.apply(entry("b", "b.example.com", "addresses: [10.0.0.5], resolution: DNS"))
     assert found(world) == []
 
@@ -136,8 +141,9 @@ def test_services_that_call_one_port_by_two_protocols() -> None:
         + service("c", "http=82:9080", app="x", ip="10.96.0.12", created="2024-02-01T00:00:00Z")
     )
     lines = found(world)
-    assert [line.split(": ")[0] for line in lines] == ["Service/b spec.ports[0]"]
-    assert "Service default/a, which is older, calls port 9080" in lines[0]
+    assert [line.split(": ")[0] for line in lines] == ["Service/a spec.ports[0]", "Service/b spec.ports[0]"]
+    assert "HTTP counts inbound for port 9080, not what Service default/b says: this one is older" in lines[0]
+    assert "Service default/a, which is older, calls port 9080" in lines[1]
 
 
 def test_hosts_that_are_resolved_when_asked_for_have_to_be_named() -> None:

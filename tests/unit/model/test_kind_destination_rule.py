@@ -433,6 +433,16 @@ def test_destination_rules_that_are_refused(
             "not supported",
         ),
         (
+            balancer(simple="RANDOM", warmup={"duration": "1s"}),
+            "spec.trafficPolicy.loadBalancer.warmup",
+            "has no effect with RANDOM",
+        ),
+        (
+            balancer(consistentHash={"useSourceIp": True}, warmupDurationSecs="1s"),
+            "spec.trafficPolicy.loadBalancer.warmupDurationSecs",
+            "has no effect with consistentHash",
+        ),
+        (
             policy(outlierDetection={"consecutiveErrors": 5}),
             "spec.trafficPolicy.outlierDetection.consecutiveErrors",
             "use consecutive5xxErrors",

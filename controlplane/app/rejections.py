@@ -42,6 +42,8 @@ _EXPLAINED = 8
 """Resources that are explained of those that one error is about; the others are counted with them."""
 _NAMED = 3
 _OTHERS = 4
+_ENOUGH = 20
+"""Objects besides those to blame that are looked for."""
 _WORDS = 500
 
 _Error: TypeAlias = tuple[str, str]
@@ -86,7 +88,8 @@ class Rejections:
         first: dict[_Version, Refusal] = {}
         for one in same:
             version = (one.spec.url, one.name, one.version)
-            if one.since < first.setdefault(version, one).since:
+            known = first.setdefault(version, one).since
+            if 0 < one.since < (known or one.since + 1):
                 first[version] = one
         words = same[0].error
         for name in sorted({one.name for one in same}, key=len, reverse=True):
@@ -110,13 +113,18 @@ class Rejections:
         if lease is None or one.spec.url == SECRET:
             # A key and its certificate are not to be looked for in what an Envoy says.
             return ()
-        blamed = _refs(explain.changed_sources(self._graph, lease, one.name, one.since))
-        found = _refs(explain.sources(lease, one.name))
-        return tuple(
-            ref
-            for some in (blamed, found - blamed)
-            for ref in sorted(some, key=lambda ref: self._doubt(ref, one.since, words))
-        )
+        began = one.since
+        blamed = _refs(explain.changed_sources(self._graph, lease, one.name, began)) if began else frozenset()
+        if blamed:
+            # It may be made from thousands, among which there is no need to look any more.
+            some = _refs(explain.sources(lease, one.name, most=len(blamed) + _ENOUGH))
+            rest = sorted(some - blamed, key=lambda ref: (_RANKS[ref.kind], ref))
+            return (*self._likeliest(blamed, one.since, words), *rest)
+        return self._likeliest(_refs(explain.sources(lease, one.name)), one.since, words)
+
+    def _likeliest(self, found: Iterable[Ref], since: int, words: str) -> tuple[Ref, ...]:
+        """What is to blame most likely comes first."""
+        return tuple(sorted(found, key=lambda ref: self._doubt(ref, since, words)))
 
     def _doubt(self, ref: Ref, since: int, words: str) -> tuple[int, int, int, Ref]:
         """Smaller for what is to blame more likely.
@@ -127,7 +135,7 @@ class Rejections:
         value = self._graph.rows(TABLES[ref.kind]).values.get(Key(ref.namespace, ref.name))
         said = max((len(text) for text in _texts(value) if text in words), default=0)
         revision = self._revision(ref)
-        age = revision - since if revision >= since else -revision
+        age = revision - since if 0 < since <= revision else -revision
         return (-said if said >= _TELLING else 0, _RANKS[ref.kind], age, ref)
 
     def _revision(self, ref: Ref) -> int:

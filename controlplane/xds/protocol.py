@@ -101,7 +101,7 @@ class Subscription:
     """Why the newest answered response was rejected; "" when it was not."""
     rejected: dict[str, Rejection] = field(default_factory=dict)
     refusing_since: int = 0
-    """The revision of the first rejection since nothing was rejected."""
+    """The revision of the first rejection since nothing was rejected; 0 if nothing was accepted before."""
     retry: list[tuple[str, ...]] = field(default_factory=list)
     """Names that were rejected together, to be sent anew group by group."""
     refused: bool = False

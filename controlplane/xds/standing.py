@@ -27,7 +27,7 @@ class Refusal(NamedTuple):
     """`name.namespace`"""
     feed: Feed
     since: int
-    """The revision at which this proxy began to refuse things of the type."""
+    """The revision at which it began to refuse things of the type; 0 when it never accepted one."""
     bare: bool
     """It has no other version of the resource either."""
 
@@ -47,9 +47,7 @@ def _of(sub: Subscription, proxy: str) -> Iterator[Refusal]:
     for name in sorted(sub.rejected.keys() - suspects):
         refusal, present = sub.rejected[name], sub.ledger.get(name)
         if present is not None and present.version == refusal.version:
-            bare = refusal.good is None
-            yield Refusal(
-                sub.spec, name, refusal.version, refusal.error, proxy, sub.feed, sub.refusing_since, bare
-            )
+            bare, since = refusal.good is None, sub.refusing_since
+            yield Refusal(sub.spec, name, refusal.version, refusal.error, proxy, sub.feed, since, bare)
     if sub.error and not (sub.rejected or sub.pending or sub.changed):
-        yield Refusal(sub.spec, "", "", sub.error, proxy, sub.feed, sub.refusing_since, False)
+        yield Refusal(sub.spec, "", "", sub.error, proxy, sub.feed, 0, False)

@@ -107,7 +107,7 @@ def _reject(sub: Subscription, index: int, error: str) -> tuple[str, ...]:
     rejected = sub.pending[: index + 1]
     del sub.pending[: index + 1]
     if not sub.rejected and not sub.error:
-        sub.refusing_since = rejected[0].revision
+        sub.refusing_since = rejected[0].revision if sub.acked else 0
     sub.error = error
     suspects = _suspects(sub, rejected)
     # An offender may be an old acquaintance that a complete response had to list once more.

@@ -129,6 +129,11 @@ def test_it_goes_with_the_proxy_and_comes_with_a_new_one(tmp_path: Path, protoco
             (one,) = errors(served)
             assert one.kind == "VirtualService"
             assert "nothing of it is in force there" in one.message
+            # It refuses what was there before it came: what changes later is not to blame.
+            served.files.put(a.service("new", number=50))
+            await served.taken_in()
+            await until(lambda: len(errors(served)) == 1, "it is refused no more")
+            assert errors(served)[0].kind == "VirtualService"
 
     asyncio.run(scene())
 

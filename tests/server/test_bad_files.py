@@ -79,6 +79,7 @@ FOUND = {
         for field in ("spec.http[0].route[0].destination.host", "spec.http[1].route[0].destination.subset")
     ),
     ("error", "Service", "default", "good", "twice.yaml", 1, "metadata.name"),
+    ("warning", "ServiceEntry", "default", "one", "clash.yaml", 1, "spec.ports[0]"),
     ("warning", "ServiceEntry", "default", "two", "clash.yaml", 3, "spec.ports[0]"),
     ("error", "Service", "default", "double", "port.yaml", 1, "spec.ports[1].port"),
 }

@@ -5,7 +5,6 @@ Everything is read off the recorded edges; nothing is kept for the sake of expla
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -47,16 +46,16 @@ def why(graph: Graph, what: Lease | Node, key: Hashable = None) -> tuple[Step, .
     return tuple(steps)
 
 
-def sources(what: Lease | Node, key: Hashable = None, most: int = sys.maxsize) -> tuple[tuple[str, Any], ...]:
+def sources(what: Lease | Node, key: Hashable = None, most: int | None = None) -> tuple[tuple[str, Any], ...]:
     """All rows that exist and that the node (or one key of a map) was computed from: (table, key).
 
     The members of an index or a selection that was asked for count, too: who is among them matters.
-    The search ends when there are `most` of them.
+    The search ends when there are `most` of them, if that is given.
     """
     found: set[tuple[str, Any]] = set()
     seen: set[Node] = set()
     stack = [_start(what, key)]
-    while stack and len(found) < most:
+    while stack and (most is None or len(found) < most):
         node = stack.pop()
         if node in seen:
             continue

@@ -50,7 +50,7 @@ def sources(what: Lease | Node, key: Hashable = None, most: int | None = None) -
     """All rows that exist and that the node (or one key of a map) was computed from: (table, key).
 
     The members of an index or a selection that was asked for count, too: who is among them matters.
-    The search ends when there are `most` of them, if that is given.
+    The search ends as soon as there are `most` of them or more, if that is given.
     """
     found: set[tuple[str, Any]] = set()
     seen: set[Node] = set()

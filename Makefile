@@ -45,7 +45,7 @@ run: $(READY) ## the demo: real Envoys follow a canary, without root where possi
 	@$(MAKE) --keep-going system envoy || echo "going on with what is there"
 	$(BIN)/mini-istiod demo $(ARGS)
 
-check: $(READY) ## what must pass before a commit, in some minutes, without network
+check: $(READY) ## what must pass before a commit, in about a minute, without network
 	@$(MAKE) --jobs=2 --keep-going --output-sync=target fast types lint layers
 	@echo "check: PASS"
 

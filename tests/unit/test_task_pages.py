@@ -62,9 +62,9 @@ def test_databases_are_told_apart_by_the_addresses_that_the_page_shows() -> None
     page = f"{TASKS}databases-by-name.md"
     entries = [one for one in objects_of(page) if one["kind"] != "MeshConfig"]
     assert [told.split(": ")[0] for told in Described(entries).problems] == [
-        "ServiceEntry shop/orders spec.hosts[0]",
-        "ServiceEntry shop/stock spec.hosts[0]",
-        "ServiceEntry shop/stock spec.ports[0]",
+        f"ServiceEntry shop/{name} spec.{field}"
+        for name in ("orders", "stock")
+        for field in ("hosts[0]", "ports[0]")
     ]
     mesh = Described(objects_of(page))
     assert mesh.problems == []

@@ -1,4 +1,4 @@
-"""Many edits of meshes of all kinds; see tests/support/drawn_mesh.py.  `MESH_SEEDS` says how many meshes."""
+"""Many edits of meshes of all kinds: see tests/support/drawn_mesh.py.  `MESH_SEEDS`: how many, from 60."""
 
 from __future__ import annotations
 
